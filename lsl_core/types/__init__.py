@@ -1,0 +1,29 @@
+"""The values that every room speaks: frozen, numpy only, checked once when made."""
+
+from lsl_core.types.arrays import Index
+from lsl_core.types.cards import Metrics, ModelCard, RunPhase, RunState
+from lsl_core.types.images import ImageRef, Prediction, SlideWindows, Window
+from lsl_core.types.instances import Hw, Instances
+from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
+from lsl_core.types.masks import CropMasks, SoftMasks
+
+__all__ = [
+    "MODES",
+    "CropMasks",
+    "Geometry",
+    "Hw",
+    "ImageRef",
+    "Index",
+    "Instances",
+    "LabelMap",
+    "Metrics",
+    "Mode",
+    "ModeTraits",
+    "ModelCard",
+    "Prediction",
+    "RunPhase",
+    "RunState",
+    "SlideWindows",
+    "SoftMasks",
+    "Window",
+]

@@ -1,0 +1,100 @@
+"""Descriptions of trained models and of long work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lsl_core.types.labels import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a model reached on images it never trained on (COCO figures, in [0, 1]).
+
+    ap: mean over IoU 0.50:0.95; ap50, ap75: at one IoU; per_label: AP of each label;
+    num_images, num_objects: how much evidence that is; kind: "masks" or "boxes".
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    per_label: dict[str, float]
+    num_images: int
+    num_objects: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known about a trained model; stored as JSON beside its weights.
+
+    id: unique in the workspace, also its folder. name: what people call it. family: "compact"
+    or a foundation model. labels: names in the order of class ids. parent: id of the version
+    before, or None. support: name of the source; support_images: how many images it learnt
+    from. thresholds: default score threshold per label. window: side length in pixels the model
+    was trained at. scale: factor the model resizes images by. settings: family-specific values
+    that the network needs to be rebuilt. weights_sha256: hash of the weights file. created:
+    ISO 8601, UTC.
+    """
+
+    id: str
+    name: str
+    family: str
+    mode: Mode
+    labels: tuple[str, ...]
+    parent: str | None
+    support: str
+    support_images: int
+    metrics: Metrics | None
+    thresholds: dict[str, float]
+    window: int
+    scale: float
+    settings: dict[str, float | int | str | bool]
+    weights_sha256: str
+    licence: str
+    created: str
+    train_seconds: float = 0.0
+    format_version: int = 1
+
+
+class RunPhase(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the run may still change."""
+        return self in (RunPhase.QUEUED, RunPhase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A snapshot of one run.
+
+    kind: "train", "predict" … subject: what it works on, for people. step, done, total, unit:
+    progress of the current step. message: last word, or what failed with its next step. result:
+    what the run returned (JSON). started, ended: seconds since the epoch, or None.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    owner: str
+    phase: RunPhase
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    message: str = ""
+    hint: str = ""
+    result: dict[str, object] = field(default_factory=dict)
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None

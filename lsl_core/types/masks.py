@@ -1,0 +1,230 @@
+"""Masks of many objects, each kept as a crop of its image.
+
+Both classes store by column and are read-only. `CropMasks` are exact binary masks as run
+lengths, in the order that CVAT uses, so that a push is a slice and not a decode. `SoftMasks`
+hold the model's probability per pixel, so that a mask threshold is a view and not a model call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.types.arrays import Index, read_only
+
+Crops = NDArray[np.int32]
+
+
+def _check_columns(flat: NDArray[np.generic], starts: NDArray[np.int64], crops: Crops) -> None:
+    if crops.ndim != 2 or crops.shape[1] != 4:
+        raise ValueError(f"crops must be (N, 4), got {crops.shape}")
+    if starts.shape != (len(crops) + 1,) or starts[0] != 0 or starts[-1] != len(flat):
+        raise ValueError("starts must be (N + 1,), from 0 to the length of the flat column")
+
+
+def _gather(
+    flat: NDArray[np.generic], starts: NDArray[np.int64], index: NDArray[np.int64]
+) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+    """Return the flat column and the starts of the chosen rows, without a Python loop."""
+    lengths = np.diff(starts)[index]
+    new_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offset = np.repeat(starts[index] - new_starts[:-1], lengths)
+    return flat[np.arange(new_starts[-1]) + offset], new_starts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropMasks:
+    """N binary masks as run lengths over their crops.
+
+    runs: flat uint32, the run lengths of all masks; each mask is row-major over its crop and
+        starts with a run of background (0 long when the first pixel is set). The runs of one
+        mask sum to width x height of its crop.
+    starts: (N + 1,) int64, where the runs of each mask begin in `runs`.
+    crops: (N, 4) int32, x, y, width, height in image pixels.
+
+    The order is CVAT's (https://docs.cvat.ai, mask annotations). COCO's is column-major.
+    """
+
+    runs: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+    crops: Crops
+
+    def __post_init__(self) -> None:
+        _check_columns(self.runs, self.starts, self.crops)
+        read_only(self)
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return no masks."""
+        return cls(np.zeros(0, np.uint32), np.zeros(1, np.int64), np.zeros((0, 4), np.int32))
+
+    @classmethod
+    def from_crops(
+        cls, pixels: Sequence[NDArray[np.generic]], xy: Sequence[tuple[int, int]]
+    ) -> Self:
+        """Encode 2-d crops; a pixel is set when it is not zero.
+
+        Args:
+            pixels: N arrays (h, w) with h, w >= 1.
+            xy: N pairs, the crop's left and top in image pixels.
+        """
+        if len(pixels) != len(xy):
+            raise ValueError(f"{len(pixels)} crops but {len(xy)} places")
+        crops = np.array(
+            [(x, y, p.shape[1], p.shape[0]) for p, (x, y) in zip(pixels, xy, strict=True)],
+            np.int32,
+        ).reshape(-1, 4)
+        flat = np.concatenate([(p != 0).ravel() for p in pixels]) if pixels else np.zeros(0, bool)
+        return cls._from_flat(flat, crops)
+
+    @classmethod
+    def _from_flat(cls, flat: NDArray[np.bool_], crops: Crops) -> Self:
+        """Encode the row-major pixels of all crops, one after the other, in one pass."""
+        sizes = crops[:, 2].astype(np.int64) * crops[:, 3]
+        begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        if begins[-1] != len(flat) or (sizes <= 0).any():
+            raise ValueError("crops and pixels differ in size")
+        if not len(crops):
+            return cls.empty()
+        breaks = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+        # a mask whose first pixel is set gets its begin twice: a background run of length 0
+        first_set = begins[:-1][flat[begins[:-1]]]
+        inner = breaks[~np.isin(breaks, begins, assume_unique=True)]
+        edges = np.sort(np.concatenate([begins, inner, first_set]))
+        lengths = np.diff(edges)
+        starts = np.searchsorted(edges[:-1], begins[:-1], side="left")
+        return cls(
+            lengths.astype(np.uint32),
+            np.append(starts, len(lengths)).astype(np.int64),
+            crops.astype(np.int32, copy=True),
+        )
+
+    def runs_of(self, i: int) -> NDArray[np.uint32]:
+        """Return the run lengths of mask `i` (a view)."""
+        return self.runs[self.starts[i] : self.starts[i + 1]]
+
+    def crop(self, i: int) -> NDArray[np.bool_]:
+        """Decode mask `i` to its crop, (h, w) bool."""
+        runs = self.runs_of(i)
+        _, _, w, h = self.crops[i].tolist()
+        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(h, w)
+
+    def areas(self) -> NDArray[np.int64]:
+        """Return the number of set pixels of each mask, (N,)."""
+        position = np.arange(len(self.runs)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        total = np.concatenate([[0], np.cumsum(np.where(position % 2 == 1, self.runs, 0))])
+        return (total[self.starts[1:]] - total[self.starts[:-1]]).astype(np.int64)
+
+    def take(self, index: Index) -> Self:
+        """Return the chosen masks: a boolean column, or positions."""
+        index = np.arange(len(self))[index]
+        runs, starts = _gather(self.runs, self.starts, index)
+        return type(self)(runs.astype(np.uint32, copy=False), starts, self.crops[index])
+
+    def moved(self, dx: int, dy: int) -> Self:
+        """Return the same masks `dx` pixels to the right and `dy` down."""
+        return type(self)(self.runs, self.starts, self.crops + np.array([dx, dy, 0, 0], np.int32))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join several columns into one, in order."""
+        if not parts:
+            return cls.empty()
+        shifts = np.cumsum([0] + [len(p.runs) for p in parts])
+        starts = [p.starts[:-1] + shift for p, shift in zip(parts, shifts, strict=False)]
+        return cls(
+            np.concatenate([p.runs for p in parts]),
+            np.concatenate([*starts, shifts[-1:]]).astype(np.int64),
+            np.concatenate([p.crops for p in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftMasks:
+    """N masks as probabilities over their crops.
+
+    values: flat uint8, 0 for never, 255 for certainly; each mask row-major over its crop.
+    starts: (N + 1,) int64, where the values of each mask begin.
+    crops: (N, 4) int32, x, y, width, height in image pixels.
+    """
+
+    values: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    crops: Crops
+
+    def __post_init__(self) -> None:
+        _check_columns(self.values, self.starts, self.crops)
+        sizes = self.crops[:, 2].astype(np.int64) * self.crops[:, 3]
+        if not np.array_equal(np.diff(self.starts), sizes):
+            raise ValueError("every mask needs width x height values")
+        read_only(self)
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return no masks."""
+        return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros((0, 4), np.int32))
+
+    @classmethod
+    def from_crops(cls, pixels: Sequence[NDArray[np.uint8]], xy: Sequence[tuple[int, int]]) -> Self:
+        """Join N crops (h, w) uint8 placed at (left, top) in image pixels. Copies."""
+        if len(pixels) != len(xy):
+            raise ValueError(f"{len(pixels)} crops but {len(xy)} places")
+        if not pixels:
+            return cls.empty()
+        crops = [(x, y, p.shape[1], p.shape[0]) for p, (x, y) in zip(pixels, xy, strict=True)]
+        sizes = [p.size for p in pixels]
+        return cls(
+            np.concatenate([p.ravel() for p in pixels]),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            np.array(crops, np.int32),
+        )
+
+    def crop(self, i: int) -> NDArray[np.uint8]:
+        """Return the probabilities of mask `i`, (h, w) uint8 (a view)."""
+        _, _, w, h = self.crops[i].tolist()
+        return self.values[self.starts[i] : self.starts[i + 1]].reshape(h, w)
+
+    def take(self, index: Index) -> Self:
+        """Return the chosen masks: a boolean column, or positions."""
+        index = np.arange(len(self))[index]
+        values, starts = _gather(self.values, self.starts, index)
+        return type(self)(values.astype(np.uint8, copy=False), starts, self.crops[index])
+
+    def moved(self, dx: int, dy: int) -> Self:
+        """Return the same masks `dx` pixels to the right and `dy` down."""
+        shift = np.array([dx, dy, 0, 0], np.int32)
+        return type(self)(self.values, self.starts, self.crops + shift)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join several columns into one, in order."""
+        if not parts:
+            return cls.empty()
+        shifts = np.cumsum([0] + [len(p.values) for p in parts])
+        starts = [p.starts[:-1] + shift for p, shift in zip(parts, shifts, strict=False)]
+        return cls(
+            np.concatenate([p.values for p in parts]),
+            np.concatenate([*starts, shifts[-1:]]).astype(np.int64),
+            np.concatenate([p.crops for p in parts]),
+        )
+
+    def binary(self, threshold: float) -> CropMasks:
+        """Return the masks of the pixels with probability >= `threshold`, in the same crops.
+
+        Args:
+            threshold: in (0, 1]; a mask may come out empty.
+        """
+        if not 0 < threshold <= 1:
+            raise ValueError(f"mask threshold {threshold} is outside (0, 1]")
+        level = max(1, int(np.ceil(threshold * 255)))
+        return CropMasks._from_flat(self.values >= level, self.crops)
