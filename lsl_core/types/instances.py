@@ -101,7 +101,7 @@ class Instances:
             raise ValueError(f"parts mix kinds of masks: {kinds}")
         masks = first.masks
         if masks is not None:
-            masks = type(masks).concat([p.masks for p in parts])  # type: ignore[arg-type,misc]
+            masks = type(masks).concat([p.masks for p in parts])  # type: ignore[misc]
         return cls(
             np.concatenate([p.boxes for p in parts]),
             np.concatenate([p.scores for p in parts]),

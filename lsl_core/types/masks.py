@@ -120,7 +120,8 @@ class CropMasks:
         """Return the number of set pixels of each mask, (N,)."""
         position = np.arange(len(self.runs)) - np.repeat(self.starts[:-1], np.diff(self.starts))
         total = np.concatenate([[0], np.cumsum(np.where(position % 2 == 1, self.runs, 0))])
-        return (total[self.starts[1:]] - total[self.starts[:-1]]).astype(np.int64)
+        areas: NDArray[np.int64] = total[self.starts[1:]] - total[self.starts[:-1]]
+        return areas
 
     def take(self, index: Index) -> Self:
         """Return the chosen masks: a boolean column, or positions."""
