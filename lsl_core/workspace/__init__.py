@@ -1,0 +1,7 @@
+"""The project folder: settings, paths, whole files, images, the database, secrets."""
+
+from lsl_core.workspace.database import Database
+from lsl_core.workspace.settings import CvatSettings, InferenceSettings, Settings
+from lsl_core.workspace.workspace import Workspace
+
+__all__ = ["CvatSettings", "Database", "InferenceSettings", "Settings", "Workspace"]

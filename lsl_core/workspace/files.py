@@ -1,0 +1,121 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lsl_core.errors import DiskFull, UserInput, WorkspaceError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path` that takes its place when the block ends well.
+
+    The bytes are on disk (fsync) before the name is. On any error the temporary file goes and
+    `path` stays as it was.
+
+    Raises:
+        DiskFull: when the disk has no room.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(
+                f"There is no space left to write {path.name}.",
+                hint=f"Free space under {path.parent} and run it again; nothing was changed.",
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write bytes to a file that is either old or new, never half."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a JSON file atomically, UTF-8, readable."""
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file.
+
+    Raises:
+        WorkspaceError: when it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"{path} is missing.") from error
+    except ValueError as error:
+        raise WorkspaceError(
+            f"{path} is damaged: it is no JSON.",
+            hint="Restore it from a backup, or remove it and import again.",
+            detail=str(error),
+        ) from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link, or a copy where links do not go."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        with atomic_path(target) as part:
+            shutil.copyfile(source, part)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def safe_relative(name: str) -> Path:
+    """Turn an image name from a server or a COCO file into a path that stays inside a folder.
+
+    Folders in the name are kept, since two images of a task may differ only in theirs; `..`,
+    drive letters and signs that a file system refuses are not.
+    """
+    parts = [re.sub(r'[\x00-\x1f<>:"|?*]', "_", part) for part in re.split(r"[\\/]+", name)]
+    kept = [part[-200:] for part in parts if part not in ("", ".", "..")]
+    return Path(*kept) if kept else Path("image")
+
+
+_NAME = re.compile(r"[\w][\w .\-+]{0,79}")
+
+
+def check_name(name: str, *, what: str) -> str:
+    """Return `name` when it can name a folder on any system, for example a source.
+
+    Raises:
+        UserInput: when it cannot.
+    """
+    if not _NAME.fullmatch(name) or name.endswith((".", " ")):
+        raise UserInput(
+            f'"{name}" cannot name a {what}.',
+            hint="Use up to 80 letters, digits, spaces, - _ + or dots, a letter or digit first.",
+        )
+    return name

@@ -1,0 +1,115 @@
+"""The only decoder: every image becomes RGB uint8 (h, w, 3), upright."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.errors import UserInput
+from lsl_core.types import Hw, ImageRef
+from lsl_core.workspace.files import write_atomic
+
+Pixels = NDArray[np.uint8]
+
+#: File name endings that are looked at when a folder is imported, in lower case.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+def decode_rgb(data: bytes, *, name: str) -> Pixels:
+    """Decode an encoded image.
+
+    JPEG, PNG, BMP, TIFF and WebP; grey becomes three equal channels, alpha is dropped, 16 bit is
+    stretched from its own range to 8 bit, an EXIF rotation is applied.
+
+    Raises:
+        UserInput: when the bytes are no whole image.
+    """
+    _check_whole(data, name)
+    pixels = _decode(data)
+    if pixels is None:
+        raise UserInput(f"{name} is no image that can be read.", hint="Convert it to PNG or JPEG.")
+    if pixels.dtype != np.uint8:
+        pixels = _to_uint8(pixels)
+    if pixels.ndim == 2:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.ascontiguousarray(pixels[:, :, :3], np.uint8)
+
+
+def _decode(data: bytes) -> NDArray[Any] | None:
+    buffer = np.frombuffer(data, np.uint8)
+    deep = _is_16_bit_png(data) or data[:2] in (b"II", b"MM")
+    # IMREAD_COLOR_RGB reads CMYK and EXIF right, but cuts 16 bit to its upper byte
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB if deep else cv2.IMREAD_COLOR_RGB
+    try:
+        return cv2.imdecode(buffer, flags)
+    except cv2.error:
+        return None
+
+
+def _is_16_bit_png(data: bytes) -> bool:
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 24 and data[24] == 16
+
+
+def _to_uint8(pixels: NDArray[Any]) -> Pixels:
+    """Stretch a deeper image from its own range to 0…255, as CVAT does for 16 bit."""
+    values = pixels.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) * (255.0 / max(high - low, 1e-6))).round().astype(np.uint8)
+
+
+def _check_whole(data: bytes, name: str) -> None:
+    """Refuse a cut file: decoders fill the missing part with grey and say nothing."""
+    cut = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]) or (
+        data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-4096:]
+    )
+    if cut or not data:
+        raise UserInput(
+            f"{name} is cut off: only {len(data):,} bytes of it are here.",
+            hint="Copy or upload the image again.",
+        )
+
+
+def read_rgb(path: Path) -> Pixels:
+    """Read an image file; see `decode_rgb`.
+
+    Raises:
+        UserInput: when the file is missing or no whole image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserInput(f"{path} cannot be read: {error.strerror}.") from error
+    return decode_rgb(data, name=path.name)
+
+
+def image_ref(path: Path, *, frame: int, name: str, task_id: int | None = None) -> ImageRef:
+    """Decode an image file once and return its identity.
+
+    Raises:
+        UserInput: when it is no whole image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserInput(f"{path} cannot be read: {error.strerror}.") from error
+    hw: Hw = decode_rgb(data, name=name).shape[:2]
+    return ImageRef(task_id, frame, name, hw, hashlib.sha256(data).hexdigest())
+
+
+def write_rgb(path: Path, pixels: Pixels, *, quality: int = 90) -> None:
+    """Encode RGB pixels by the ending of `path` (PNG, JPEG …) and write them atomically."""
+    write_atomic(path, encode_rgb(pixels, suffix=path.suffix, quality=quality))
+
+
+def encode_rgb(pixels: Pixels, *, suffix: str = ".jpg", quality: int = 90) -> bytes:
+    """Encode RGB pixels (h, w, 3) as an image file of the kind that `suffix` names."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"OpenCV cannot write {suffix} files")
+    return data.tobytes()
