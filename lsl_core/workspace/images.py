@@ -109,7 +109,8 @@ def write_rgb(path: Path, pixels: Pixels, *, quality: int = 90) -> None:
 def encode_rgb(pixels: Pixels, *, suffix: str = ".jpg", quality: int = 90) -> bytes:
     """Encode RGB pixels (h, w, 3) as an image file of the kind that `suffix` names."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    lossy = suffix.lower() in (".jpg", ".jpeg")
+    done, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality] if lossy else [])
     if not done:
         raise ValueError(f"OpenCV cannot write {suffix} files")
     return data.tobytes()

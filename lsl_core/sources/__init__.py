@@ -1,0 +1,29 @@
+"""Sources: images in the workspace, and what people drew on them."""
+
+from lsl_core.sources.importing import Imported, import_coco, import_unlabelled
+from lsl_core.sources.source import (
+    LabelledImage,
+    Source,
+    SourceInfo,
+    list_sources,
+    load_source,
+    read_info,
+    remove_source,
+    rename_source,
+    save_source,
+)
+
+__all__ = [
+    "Imported",
+    "LabelledImage",
+    "Source",
+    "SourceInfo",
+    "import_coco",
+    "import_unlabelled",
+    "list_sources",
+    "load_source",
+    "read_info",
+    "remove_source",
+    "rename_source",
+    "save_source",
+]
