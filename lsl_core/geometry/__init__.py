@@ -1,0 +1,1 @@
+"""Pure functions on arrays: boxes, masks, and their other forms."""
