@@ -36,10 +36,8 @@ def to_coco_counts(masks: CropMasks, image_hw: Hw) -> list[list[int]]:
         ValueError: if a crop leaves the image (clip first).
     """
     height, width = image_hw
-    x, y, w, h = masks.crops.T
-    if len(masks) and (
-        min(x.min(), y.min()) < 0 or ((x + w).max(), (y + h).max()) > (width, height)
-    ):
+    ends = masks.crops[:, :2] + masks.crops[:, 2:]
+    if (masks.crops[:, :2] < 0).any() or (ends > (width, height)).any():
         raise ValueError("a mask leaves the image")
     return [
         _column_counts(masks.crop(i), left, top, image_hw)
@@ -154,7 +152,8 @@ def _from_rle(rle: Mapping[object, object], image_hw: Hw) -> tuple[NDArray[np.bo
         raise _unusable("it holds no pixel of the image")
     x0 = int((ends - lengths)[is_set][0]) // height
     x1 = (int(ends[is_set][-1]) - 1) // height + 1
-    inside: Ints = np.diff(np.clip(ends, x0 * height, x1 * height), prepend=x0 * height)
+    begin = np.clip(ends - lengths, x0 * height, x1 * height)
+    inside = np.clip(ends, x0 * height, x1 * height) - begin
     stripe = np.repeat(np.arange(len(lengths)) % 2 == 1, inside)
     return stripe.reshape(x1 - x0, height).T, (x0, 0)
 
