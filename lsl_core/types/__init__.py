@@ -6,10 +6,12 @@ from lsl_core.types.images import ImageRef, Prediction, SlideWindows, Window
 from lsl_core.types.instances import Hw, Instances
 from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
 from lsl_core.types.masks import CropMasks, SoftMasks
+from lsl_core.types.view import Decision, View
 
 __all__ = [
     "MODES",
     "CropMasks",
+    "Decision",
     "Geometry",
     "Hw",
     "ImageRef",
@@ -25,5 +27,6 @@ __all__ = [
     "RunState",
     "SlideWindows",
     "SoftMasks",
+    "View",
     "Window",
 ]
