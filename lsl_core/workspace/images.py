@@ -29,7 +29,7 @@ def decode_rgb(data: bytes, *, name: str) -> Pixels:
     Raises:
         UserInput: when the bytes are no whole image.
     """
-    _check_whole(data, name)
+    check_whole(data, name)
     pixels = _decode(data)
     if pixels is None:
         raise UserInput(f"{name} is no image that can be read.", hint="Convert it to PNG or JPEG.")
@@ -62,7 +62,7 @@ def _to_uint8(pixels: NDArray[Any]) -> Pixels:
     return ((values - low) * (255.0 / max(high - low, 1e-6))).round().astype(np.uint8)
 
 
-def _check_whole(data: bytes, name: str) -> None:
+def check_whole(data: bytes, name: str) -> None:
     """Refuse a cut file: decoders fill the missing part with grey and say nothing."""
     cut = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]) or (
         data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-4096:]
