@@ -1,0 +1,395 @@
+"""Tasks, their labels, frames and jobs, as CVAT lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from lsl_core.cvat.session import CvatSession
+from lsl_core.errors import CvatDenied, CvatError, CvatNotFound, CvatRequestFailed, UserInput
+from lsl_core.types import Hw
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """A task of CVAT.
+
+    project: name of its project, or "". labels: names, empty when they were not asked for.
+    frames: number of images. jobs, jobs_done: number of jobs, and of completed ones. assignee: a
+    user name, or "". status: annotation, validation or completed. created, updated: ISO 8601.
+    url: its page in CVAT. chunk_size: images in a chunk. has_image_chunks: whether chunks hold
+    image files, not video. validation: "", "gt" or "gt_pool".
+    """
+
+    id: int
+    name: str
+    project_id: int | None
+    project: str
+    labels: tuple[str, ...]
+    frames: int
+    jobs: int
+    jobs_done: int
+    assignee: str
+    status: str
+    created: str
+    updated: str
+    url: str
+    organisation_id: int | None
+    chunk_size: int
+    has_image_chunks: bool
+    validation: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAttribute:
+    """Something people note about an object, with the value it has when nobody says."""
+
+    id: int
+    name: str
+    input_type: str
+    default: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CvatLabel:
+    """A label of a task. type: any, rectangle, polygon, mask, ellipse, skeleton, and so on."""
+
+    id: int
+    name: str
+    type: str
+    color: str
+    attributes: tuple[LabelAttribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInfo:
+    """One image of a task. deleted: taken out of the task by somebody; its number stays."""
+
+    frame: int
+    name: str
+    width: int
+    height: int
+    deleted: bool = False
+
+    @property
+    def image_hw(self) -> Hw:
+        """(height, width) in pixels, upright."""
+        return self.height, self.width
+
+
+class JobKind(StrEnum):
+    """What a job is for: ordinary work, the checked answer, or one of several opinions."""
+
+    ANNOTATION = "annotation"
+    GROUND_TRUTH = "ground_truth"
+    CONSENSUS_REPLICA = "consensus_replica"
+    OTHER = "other"  # of a CVAT newer than this code: never read, never written
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job of a task; start_frame to stop_frame, both inclusive."""
+
+    id: int
+    task_id: int
+    kind: JobKind
+    stage: str
+    state: str
+    assignee: str
+    start_frame: int
+    stop_frame: int
+    updated: str
+    url: str
+
+    def covers(self, frame: int) -> bool:
+        """Whether the frame lies in the job's range."""
+        return self.start_frame <= frame <= self.stop_frame
+
+
+def list_tasks(
+    session: CvatSession, *, search: str = "", project_id: int | None = None, labels: bool = True
+) -> list[TaskInfo]:
+    """Return the tasks of the session's organisation, the last changed first.
+
+    Args:
+        session: who asks.
+        search: words in the name, as in CVAT's own search box.
+        project_id: only tasks of this project.
+        labels: False leaves the label names out, which spares a call.
+    """
+    query = {"search": search or None, "project_id": project_id, "sort": "-updated_date"}
+    tasks = list(session.transport.pages("/api/tasks", doing="listing tasks", query=query))
+    projects = _project_names(session) if any(t.get("project_id") for t in tasks) else {}
+    of_task, of_project = _label_names(session) if labels and tasks else ({}, {})
+    return [
+        _task_info(
+            task,
+            session.url,
+            project=projects.get(task.get("project_id") or 0, ""),
+            labels=of_project.get(task.get("project_id") or 0) or of_task.get(task["id"], ()),
+        )
+        for task in tasks
+    ]
+
+
+def get_task(session: CvatSession, task_id: int) -> TaskInfo:
+    """Return one task.
+
+    Raises:
+        CvatNotFound: when it does not exist, or the user may not see it.
+    """
+    entry = _read(session, task_id)
+    project = ""
+    if entry.get("project_id"):
+        try:
+            project = session.transport.json(
+                "GET", f"/api/projects/{entry['project_id']}", doing="reading the project"
+            )["name"]
+        except CvatError:  # a task may be shared without its project
+            project = f"project {entry['project_id']}"
+    bare = _task_info(entry, session.url, project=project, labels=())
+    return replace(bare, labels=tuple(label.name for label in labels_of(session, bare)))
+
+
+def bare_task(session: CvatSession, task_id: int) -> TaskInfo:
+    """Return one task without the names of its project and labels: a single call.
+
+    Raises:
+        CvatNotFound: when it does not exist, or the user may not see it.
+    """
+    return _task_info(_read(session, task_id), session.url, project="", labels=())
+
+
+def require_images(task: TaskInfo) -> TaskInfo:
+    """Return the task when it holds images.
+
+    Raises:
+        UserInput: when it holds none.
+    """
+    if not task.frames:
+        raise UserInput(
+            f'Task {task.id} "{task.name}" holds no images.',
+            hint="Upload images to it in CVAT, or choose another task.",
+        )
+    return task
+
+
+def labels(session: CvatSession, task_id: int) -> list[CvatLabel]:
+    """Return the labels of a task, of its project when it has one, in CVAT's order."""
+    return labels_of(session, bare_task(session, task_id))
+
+
+def task_frames(session: CvatSession, task_id: int) -> list[FrameInfo]:
+    """Return every frame of a task, in order; deleted ones are marked.
+
+    Raises:
+        CvatNotFound: no such task.
+        UserInput: a task without images.
+    """
+    task = bare_task(session, task_id)
+    return frames_of(task, data_meta(session, task))
+
+
+def jobs(session: CvatSession, task_id: int) -> list[JobInfo]:
+    """Return all jobs of a task by first frame, ground truth and consensus replicas among them."""
+    return jobs_of(session, bare_task(session, task_id))
+
+
+def frame_url(session: CvatSession, task_jobs: Sequence[JobInfo], frame: int) -> str:
+    """Return where CVAT shows a frame, in the job that covers it.
+
+    Args:
+        session: of which server.
+        task_jobs: the jobs of the task, of any kind.
+        frame: its number in the task.
+
+    Raises:
+        ValueError: when no job covers it.
+    """
+    job = job_of(task_jobs, frame)
+    return f"{session.url}/tasks/{job.task_id}/jobs/{job.id}?frame={frame}"
+
+
+def job_of(task_jobs: Sequence[JobInfo], frame: int) -> JobInfo:
+    """Return the first ordinary job that covers a frame.
+
+    Raises:
+        ValueError: when none does.
+    """
+    for job in task_jobs:
+        if job.kind is JobKind.ANNOTATION and job.covers(frame):
+            return job
+    raise ValueError(f"no job covers frame {frame}")
+
+
+def data_meta(session: CvatSession, task: TaskInfo) -> Json:
+    """Return what CVAT knows of a task's images, as it sends it.
+
+    Raises:
+        UserInput: a task without images.
+    """
+    require_images(task)  # CVAT itself answers 500 for a task without any
+    meta: Json = session.transport.json(
+        "GET", f"/api/tasks/{task.id}/data/meta", doing=f"reading the frames of task {task.id}"
+    )
+    return meta
+
+
+def frames_of(task: TaskInfo, meta: Json) -> list[FrameInfo]:
+    """Read the frames of a task from its data meta; a video has one entry for all of them."""
+    entries = meta["frames"]
+    count = int(meta.get("size") or len(entries))
+    deleted = frozenset(meta.get("deleted_frames") or ())
+    if len(entries) == 1 and count > 1:
+        stem, dot, _ = entries[0]["name"].rpartition(".")
+        name = stem if dot else entries[0]["name"]
+        entries = [{**entries[0], "name": f"{name}_{i:06d}.png"} for i in range(count)]
+    if len(entries) != count:
+        raise CvatRequestFailed(f"CVAT lists {len(entries)} of the {count} frames of {task.id}.")
+    return [
+        FrameInfo(i, entry["name"], int(entry["width"]), int(entry["height"]), i in deleted)
+        for i, entry in enumerate(entries)
+    ]
+
+
+def labels_of(session: CvatSession, task: TaskInfo) -> list[CvatLabel]:
+    """Return the labels of a task that was read already."""
+    doing = f"reading the labels of task {task.id}"
+    found = session.transport.pages("/api/labels", doing=doing, **_of_organisation(task))
+    return [_label(entry) for entry in found if not entry.get("has_parent")]
+
+
+def jobs_of(session: CvatSession, task: TaskInfo) -> list[JobInfo]:
+    """Return the jobs of a task that was read already, by first frame."""
+    doing = f"reading the jobs of task {task.id}"
+    found = session.transport.pages("/api/jobs", doing=doing, **_of_organisation(task))
+    read = [_job(entry, session.url) for entry in found]
+    return sorted(read, key=lambda job: (job.start_frame, job.id))
+
+
+def _read(session: CvatSession, task_id: int) -> Json:
+    try:
+        entry: Json = session.transport.json(
+            "GET", f"/api/tasks/{task_id}", doing=f"reading task {task_id}"
+        )
+    except (CvatNotFound, CvatDenied) as error:
+        raise _unknown_task(session, task_id, error) from error
+    return entry
+
+
+def _unknown_task(session: CvatSession, task_id: int, error: CvatError) -> CvatError:
+    message = f"Task {task_id} does not exist, or {session.user} may not see it."
+    hint = "Check the number on the Tasks page."
+    if session.organisation is not None:
+        hint += " It may lie in another organisation."
+    return type(error)(message, hint=hint, detail=error.detail)
+
+
+def _of_organisation(task: TaskInfo) -> dict[str, Any]:
+    """Ask a list in the task's own organisation, whatever the session has chosen.
+
+    CVAT filters lists by organisation, and leaves by-id calls alone.
+    """
+    where: dict[str, object] = (
+        {"org_id": task.organisation_id} if task.organisation_id is not None else {"org": ""}
+    )
+    return {"query": {"task_id": task.id, **where}, "headers": {"X-Organization": None}}
+
+
+def _label(entry: Json) -> CvatLabel:
+    attributes = tuple(
+        LabelAttribute(
+            a["id"],
+            a["name"],
+            a["input_type"],
+            str(a.get("default_value") or ""),
+            tuple(a.get("values") or ()),
+        )
+        for a in entry.get("attributes") or ()
+    )
+    kind = entry.get("type") or "any"
+    return CvatLabel(entry["id"], entry["name"], kind, entry.get("color") or "#888888", attributes)
+
+
+def _job(entry: Json, url: str) -> JobInfo:
+    return JobInfo(
+        id=entry["id"],
+        task_id=entry["task_id"],
+        kind=_job_kind(entry.get("type") or "annotation"),
+        stage=entry.get("stage") or "",
+        state=entry.get("state") or "",
+        assignee=_user_name(entry.get("assignee")),
+        start_frame=int(entry["start_frame"]),
+        stop_frame=int(entry["stop_frame"]),
+        updated=entry.get("updated_date") or "",
+        url=f"{url}/tasks/{entry['task_id']}/jobs/{entry['id']}",
+    )
+
+
+def _job_kind(text: str) -> JobKind:
+    try:
+        return JobKind(text)
+    except ValueError:
+        return JobKind.OTHER
+
+
+def _task_info(entry: Json, url: str, *, project: str, labels: tuple[str, ...]) -> TaskInfo:
+    count = entry.get("jobs") or {}
+    return TaskInfo(
+        id=entry["id"],
+        name=entry["name"],
+        project_id=entry.get("project_id"),
+        project=project,
+        labels=labels,
+        frames=int(entry.get("size") or 0),
+        jobs=int(count.get("count") or 0),
+        jobs_done=int(count.get("completed") or 0),
+        assignee=_user_name(entry.get("assignee")),
+        status=entry.get("status") or "",
+        created=entry.get("created_date") or "",
+        updated=entry.get("updated_date") or "",
+        url=f"{url}/tasks/{entry['id']}",
+        organisation_id=_organisation_id(entry),
+        chunk_size=int(entry.get("data_chunk_size") or 0),
+        has_image_chunks=entry.get("data_original_chunk_type") == "imageset",
+        validation=entry.get("validation_mode") or "",
+    )
+
+
+def _organisation_id(entry: Json) -> int | None:
+    """Read a task's organisation; 2.80 calls the field organization_id."""
+    values = (entry.get("organization"), entry.get("organization_id"))
+    return next((int(value) for value in values if value is not None), None)
+
+
+def _user_name(entry: Json | None) -> str:
+    return str(entry.get("username") or "") if entry else ""
+
+
+def _project_names(session: CvatSession) -> dict[int, str]:
+    found = session.transport.pages("/api/projects", doing="listing projects")
+    return {entry["id"]: entry["name"] for entry in found}
+
+
+def _label_names(
+    session: CvatSession,
+) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
+    """Return the label names of every visible task and project: one list, not a call a task."""
+    of_task: dict[int, tuple[str, ...]] = {}
+    of_project: dict[int, tuple[str, ...]] = {}
+    for entry in session.transport.pages("/api/labels", doing="listing labels"):
+        if entry.get("has_parent"):
+            continue
+        if entry.get("project_id") is not None:
+            of, key = of_project, entry["project_id"]
+        elif entry.get("task_id") is not None:
+            of, key = of_task, entry["task_id"]
+        else:
+            continue
+        of[key] = (*of.get(key, ()), entry["name"])
+    return of_task, of_project
