@@ -1,0 +1,144 @@
+"""What the windows of one image found, side by side, in image pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.geometry.boxes import area, meeting_pairs
+from lsl_core.geometry.masks import areas, corners
+from lsl_core.types import CropMasks, Hw, Instances, SoftMasks
+
+Pixels = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+#: A side that lies on the border of the image is no cut: as far away as can be.
+FAR = 1 << 30
+
+#: Where a soft mask is taken for the object when two windows are compared.
+SOLID = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fragments:
+    """N objects or parts of objects, as K windows saw them.
+
+    views: (K, 4) int64, x1, y1, x2, y2 of the windows.
+    seen_in: (N,) int64, which window.
+    boxes: (N, 4) float64, around what is solid; whole numbers where there are pixels.
+    scores: (N,) float32. class_ids: (N,) int32.
+    solid: N crops uint8 that fill `boxes`; set pixels are 1. None when there are only boxes.
+    pixels: N crops uint8 that fill `places`: what is joined, solid or soft. None as above.
+    places: (N, 4) int64, x1, y1, x2, y2; contains the box.
+    image_hw: (height, width) of the image.
+    """
+
+    views: Ints
+    seen_in: Ints
+    boxes: Floats
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int32]
+    solid: Sequence[Pixels] | None
+    pixels: Sequence[Pixels] | None
+    places: Ints
+    image_hw: Hw
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def areas(self) -> Floats:
+        """Return the number of solid pixels of each, or the area of its box, (N,)."""
+        if self.solid is None:
+            return area(self.boxes)
+        return areas(self.solid).astype(np.float64)
+
+    def depths(self) -> Floats:
+        """Return how far each side lies from the border that its window cuts there, (N, 4).
+
+        0 and less: cut. Where the window ends with the image nothing is cut, and the side is FAR.
+        """
+        return depths(self.boxes, self.views[self.seen_in], self.image_hw)
+
+
+def depths(boxes: Floats, views: Ints, image_hw: Hw) -> Floats:
+    """Return how far side k of row i lies inside view i, (N, 4); FAR at borders of the image."""
+    inside = np.concatenate([boxes[:, :2] - views[:, :2], views[:, 2:] - boxes[:, 2:]], axis=1)
+    at_edge = np.concatenate([views[:, :2] <= 0, views[:, 2:] >= image_hw[::-1]], axis=1)
+    return np.where(at_edge, FAR, inside)
+
+
+def meets_another_view(boxes: Floats, seen_in: Ints, views: Ints) -> NDArray[np.bool_]:
+    """Return which boxes reach into what another window sees too, (N,).
+
+    On a grid of windows this is exact; elsewhere it may say yes too often, never too seldom.
+    """
+    alone = views.copy()
+    a, b = meeting_pairs(views)
+    a, b = np.concatenate([a, b]), np.concatenate([b, a])
+    for low in (0, 1):
+        before, after = views[b, low] < views[a, low], views[b, low] > views[a, low]
+        np.maximum.at(alone[:, low], a[before], views[b[before], low + 2])
+        np.minimum.at(alone[:, low + 2], a[after], views[b[after], low])
+    twins = a[(views[a, :2] == views[b, :2]).all(1)]
+    alone[twins, 2:] = alone[twins, :2]
+    own = alone[seen_in]
+    low, high = boxes[:, :2] >= own[:, :2], boxes[:, 2:] <= own[:, 2:]
+    return ~np.concatenate([low, high], axis=1).all(1)
+
+
+def places_of(found: Instances) -> Floats:
+    """Return where each object lies at most, x1, y1, x2, y2, (N, 4)."""
+    if found.masks is None:
+        return found.boxes.astype(np.float64)
+    return corners(found.masks.crops).astype(np.float64)
+
+
+def fragments_of(found: Instances, seen_in: Ints, views: Ints) -> Fragments:
+    """Return the objects of `found` as fragments; masks are decoded, soft values are views."""
+    columns = (views, seen_in)
+    if found.masks is None:
+        boxes, solid, pixels = found.boxes.astype(np.float64), None, None
+        places = np.zeros((len(found), 4), np.int64)
+    elif isinstance(found.masks, SoftMasks):
+        pixels = [found.masks.crop(i) for i in range(len(found))]
+        places = corners(found.masks.crops)
+        tight, solid = _solid(pixels, found.masks)
+        boxes = places[:, [0, 1, 0, 1]] + tight
+    else:
+        boxes, solid = _binary(found.masks)
+        pixels, places = solid, boxes.astype(np.int64)
+    return Fragments(
+        *columns, boxes, found.scores, found.class_ids, solid, pixels, places, found.image_hw
+    )
+
+
+def _binary(masks: CropMasks) -> tuple[Floats, list[Pixels]]:
+    pixels = [masks.crop(i).view(np.uint8) for i in range(len(masks))]
+    tight = _tight(pixels)
+    cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(pixels, tight.tolist(), strict=True)]
+    return (masks.crops[:, [0, 1, 0, 1]] + tight).astype(np.float64), cut
+
+
+def _solid(pixels: Sequence[Pixels], masks: SoftMasks) -> tuple[Floats, list[Pixels]]:
+    flat = (masks.values >= SOLID).view(np.uint8)
+    starts = masks.starts.tolist()
+    solid = [flat[starts[i] : starts[i + 1]].reshape(crop.shape) for i, crop in enumerate(pixels)]
+    tight = _tight(solid)
+    for i in np.flatnonzero(tight[:, 2] == 0).tolist():
+        # nothing certain in it: its surest half stands for it
+        solid[i] = (pixels[i] >= max(1, int(pixels[i].max()) // 2)).view(np.uint8)
+        tight[i] = _tight([solid[i]])[0]
+    rows = tight.tolist()
+    cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(solid, rows, strict=True)]
+    return tight.astype(np.float64), cut
+
+
+def _tight(pixels: Sequence[Pixels]) -> Ints:
+    """Return x1, y1, x2, y2 around the set pixels of each crop; the first pixel if none is set."""
+    rects = np.array([cv2.boundingRect(crop) for crop in pixels], np.int64).reshape(-1, 4)
+    return corners(rects.astype(np.int32))

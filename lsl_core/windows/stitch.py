@@ -1,0 +1,103 @@
+"""Window results become image results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.types import CropMasks, Hw, Instances, SoftMasks, Window
+from lsl_core.windows.fragments import Ints, fragments_of, meets_another_view, places_of
+from lsl_core.windows.join import Joined, join
+from lsl_core.windows.whole import add_whole_image
+
+#: Part of the identity of a stored prediction: goes up when the same parts give another result.
+STITCH_VERSION = 1
+
+
+def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instances:
+    """Join what windows found into what the image holds: each object once, and whole.
+
+    An object that windows cut comes back as one, with its holes, over any number of windows. Two
+    windows are compared inside the strip they share only, pixel by pixel, or by boxes where
+    there are no masks. Objects that touch stay apart; different labels are only one object when
+    both windows see the very same pixels, and then vote. Exact window results give the exact
+    result. A window of the whole image, beside others, adds what no window shows whole.
+
+    The cost is linear in the number of objects, the memory in the area of their crops.
+
+    Args:
+        parts: windows with what they show, in window pixels; windows lie inside the image.
+        image_hw: (height, width) of the image, pixels.
+
+    Returns:
+        Instances in image pixels, highest score first; soft masks stay soft.
+
+    Raises:
+        ValueError: if a window leaves the image (a bug in the plan, not in the data).
+    """
+    height, width = image_hw
+    for window, _ in parts:
+        right, bottom = window.x + window.width, window.y + window.height
+        if window.x < 0 or window.y < 0 or right > width or bottom > height:
+            raise ValueError(f"{window} leaves an image of {width}×{height} pixels")
+    everything = Window(0, 0, width, height)
+    whole = [found for window, found in parts if window == everything]
+    slid = [(window, found) for window, found in parts if window != everything]
+    if not slid:
+        return _sorted(_concat(whole, image_hw))
+    views = np.array([(w.x, w.y, w.x + w.width, w.y + w.height) for w, _ in slid], np.int64)
+    found = _concat([part.moved(w.x, w.y, image_hw) for w, part in slid], image_hw)
+    seen_in = np.repeat(np.arange(len(slid)), [len(part) for _, part in slid])
+    joined, is_whole = _join(found, seen_in, views)
+    if whole:
+        joined = add_whole_image(joined, is_whole, _concat(whole, image_hw), views)
+    return _sorted(joined)
+
+
+def _concat(parts: Sequence[Instances], image_hw: Hw) -> Instances:
+    """Join parts of one kind; an empty part may be of any kind."""
+    filled = [part for part in parts if len(part)]
+    if filled:
+        return Instances.concat(filled)
+    masks = next((part.masks for part in parts if part.masks is not None), None)
+    return Instances.empty(image_hw, masks=masks)
+
+
+def _sorted(found: Instances) -> Instances:
+    order = np.argsort(-found.scores, kind="stable")
+    return found if (np.diff(order) > 0).all() else found.take(order)
+
+
+def _join(found: Instances, seen_in: Ints, views: Ints) -> tuple[Instances, NDArray[np.bool_]]:
+    """Return the objects of overlapping windows, and which of them nothing cuts."""
+    near = meets_another_view(places_of(found), seen_in, views)
+    if not near.any():
+        return found, np.ones(len(found), bool)
+    close = found.take(near)
+    joined = join(fragments_of(close, seen_in[near], views))
+    kept = replace(
+        close.take(joined.kept),
+        scores=joined.scores[: len(joined.kept)],
+        class_ids=joined.class_ids[: len(joined.kept)],
+    )
+    parts = [found.take(~near), kept, _composed(joined, found)]
+    is_whole = np.concatenate([np.ones(np.count_nonzero(~near), bool), joined.is_whole])
+    return _concat(parts, found.image_hw), is_whole
+
+
+def _composed(joined: Joined, found: Instances) -> Instances:
+    masks: CropMasks | SoftMasks | None = None
+    if found.masks is not None:
+        pixels, places = [c.pixels for c in joined.composed], [c.xy for c in joined.composed]
+        masks = type(found.masks).from_crops(pixels, places)
+    begin = len(joined.kept)
+    return Instances(
+        joined.boxes.astype(np.float32),
+        joined.scores[begin:],
+        joined.class_ids[begin:],
+        masks,
+        found.image_hw,
+    )
