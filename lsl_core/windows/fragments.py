@@ -87,8 +87,8 @@ def meets_another_view(boxes: Floats, seen_in: Ints, views: Ints) -> NDArray[np.
     twins = a[(views[a, :2] == views[b, :2]).all(1)]
     alone[twins, 2:] = alone[twins, :2]
     own = alone[seen_in]
-    low, high = boxes[:, :2] >= own[:, :2], boxes[:, 2:] <= own[:, 2:]
-    return ~np.concatenate([low, high], axis=1).all(1)
+    outside = np.concatenate([boxes[:, :2] < own[:, :2], boxes[:, 2:] > own[:, 2:]], axis=1)
+    return np.asarray(outside.any(1))
 
 
 def places_of(found: Instances) -> Floats:

@@ -62,7 +62,8 @@ def join(fragments: Fragments) -> Joined:
     tops = grouped.tops
     as_seen = (grouped.counts == 1) | _shows_all(fragments, grouped, margin)
     dropped = (grouped.counts == 1) & (margin[tops] <= 0)
-    dropped &= np.isin(tops, found.rims) | _is_sliver(fragments, tops)
+    lone = tops[dropped]
+    dropped[dropped] = np.isin(lone, found.rims) | _is_sliver(fragments, lone)
     areas = fragments.areas()
     class_ids, scores = _votes(fragments, areas, grouped)
     keep = np.flatnonzero(as_seen & ~dropped)
@@ -106,10 +107,10 @@ def _around(fragments: Fragments, grouped: _Groups) -> Floats:
     return np.concatenate([low, np.maximum.reduceat(boxes[:, 2:], grouped.first)], axis=1)
 
 
-def _is_sliver(fragments: Fragments, tops: Ints) -> NDArray[np.bool_]:
+def _is_sliver(fragments: Fragments, lone: Ints) -> NDArray[np.bool_]:
     """Return which fragments are thin and seen deeper by another window."""
-    boxes = fragments.boxes[tops]
-    slivers = (boxes[:, 2:] - boxes[:, :2]).min(1) <= SLIVER_PX
+    boxes = fragments.boxes[lone]
+    slivers: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(1) <= SLIVER_PX
     for k in np.flatnonzero(slivers).tolist():
         box = np.broadcast_to(boxes[k], (len(fragments.views), 4))
         slivers[k] = (depths(box, fragments.views, fragments.image_hw).min(1) > 0).any()
