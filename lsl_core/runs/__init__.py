@@ -5,7 +5,7 @@ function gets the workspace, its JSON arguments and a `progress`, and returns a 
 """
 
 from lsl_core.runs.progress import RunProgress
+from lsl_core.runs.queue import Queue
 from lsl_core.runs.store import Order, RunStore
-from lsl_core.runs.worker import Queue, work
 
-__all__ = ["Order", "Queue", "RunProgress", "RunStore", "work"]
+__all__ = ["Order", "Queue", "RunProgress", "RunStore"]

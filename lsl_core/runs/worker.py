@@ -2,161 +2,26 @@
 
     python -m lsl_core.runs.worker WORKSPACE [--stay]
 
-Runs wait in a huey queue on SQLite; the record of a run is the truth about it. One device, one
-worker: a file lock keeps a second worker of the same workspace from starting.
+One device, one worker: a file lock keeps a second worker of the same workspace from starting.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
-import subprocess
+import os
 import sys
 import time
-import traceback
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-from huey import SqliteHuey
+from filelock import Timeout
 
-from lsl_core.errors import LslError, RunCancelled
-from lsl_core.runs.progress import RunProgress
-from lsl_core.runs.store import Order, RunStore
-from lsl_core.types import RunPhase, RunState
+from lsl_core.runs.queue import Queue
 from lsl_core.workspace import Workspace
-
-logger = logging.getLogger(__name__)
 
 #: Seconds without work after which a worker that nobody asked to stay goes away.
 _IDLE_S = 600.0
 _POLL_S = 0.3
-
-
-class Queue:
-    """The runs of a workspace that wait for its worker."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.store = RunStore(workspace.database)
-        self._huey = SqliteHuey("lsl", filename=str(workspace.data / "queue.db"), results=False)
-        root = str(workspace.root)
-
-        @self._huey.task(name="execute")  # type: ignore[untyped-decorator]
-        def execute_run(run_id: str) -> None:
-            execute(Workspace(Path(root)), run_id)
-
-        self._task = execute_run
-
-    def submit(self, order: Order, *, kind: str, subject: str, owner: str) -> str:
-        """Record a run, put it into the queue, see that a worker is there; return its id."""
-        run_id = self.store.add(order, kind=kind, subject=subject, owner=owner)
-        self._task(run_id)
-        self.ensure_worker()
-        return run_id
-
-    def work_once(self) -> bool:
-        """Do the next run of the queue here and now; False when there is none."""
-        task = self._huey.dequeue()
-        if task is None:
-            return False
-        self._huey.execute(task)
-        return True
-
-    def requeue(self) -> None:
-        """Put back runs that a dead worker had taken but not begun."""
-        waiting = {task.args[0] for task in self._huey.pending()}
-        for run in self.store.recent(active=True):
-            if run.phase is RunPhase.QUEUED and run.id not in waiting:
-                self._task(run.id)
-
-    @property
-    def lock(self) -> FileLock:
-        """The lock that the one worker of the workspace holds."""
-        return FileLock(self.workspace.data / "worker.lock")
-
-    def has_worker(self) -> bool:
-        """Return whether a worker is alive."""
-        try:
-            with self.lock.acquire(blocking=False):
-                return False
-        except Timeout:
-            return True
-
-    def ensure_worker(self) -> None:
-        """Start a worker of its own session, unless one is alive."""
-        if self.has_worker():
-            return
-        log = self.workspace.data / "worker.log"
-        with log.open("ab") as output:
-            subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "lsl_core.runs.worker", str(self.workspace.root)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def mark_lost(self) -> list[RunState]:
-        """Mark runs whose worker died, and return them."""
-        running = [r for r in self.store.recent(active=True) if r.phase is RunPhase.RUNNING]
-        if not running or self.has_worker():
-            return []
-        return self._mark_lost(running)
-
-    def recover(self) -> None:
-        """Clean up after a worker that died; called by the worker that holds the lock."""
-        active = self.store.recent(active=True)
-        self._mark_lost([run for run in active if run.phase is RunPhase.RUNNING])
-        self.requeue()
-
-    def _mark_lost(self, running: list[RunState]) -> list[RunState]:
-        for run in running:
-            self.store.end(
-                run.id,
-                RunPhase.LOST,
-                message="Stopped unexpectedly.",
-                hint="Run it again: it goes on from what is finished.",
-            )
-        return running
-
-
-def execute(workspace: Workspace, run_id: str) -> None:
-    """Do one run and record how it ended. Never raises for what the run did wrong."""
-    store = RunStore(workspace.database)
-    if not store.start(run_id):
-        return
-    progress = RunProgress(store, run_id)
-    order = store.order(run_id)
-    try:
-        result = _call(order, workspace, progress)
-    except RunCancelled as error:
-        progress.flush()
-        store.end(run_id, RunPhase.CANCELLED, message=error.message, hint=error.hint)
-    except LslError as error:
-        progress.flush()
-        progress.note(f"{error.message} {error.detail}".strip())
-        store.end(run_id, RunPhase.FAILED, message=error.message, hint=error.hint)
-    except Exception:
-        logger.exception("run %s failed", run_id)
-        progress.note(traceback.format_exc())
-        store.end(
-            run_id,
-            RunPhase.FAILED,
-            message="Something went wrong in our code.",
-            hint=f"Your data was not changed. Please report the log of run {run_id}.",
-        )
-    else:
-        progress.flush()
-        store.end(run_id, RunPhase.DONE, result=result)
-
-
-def _call(order: Order, workspace: Workspace, progress: RunProgress) -> dict[str, Any]:
-    module, _, function = order.function.partition(":")
-    called = getattr(importlib.import_module(module), function)
-    result: dict[str, Any] = called(workspace, progress=progress, **order.arguments)
-    return result
 
 
 def work(workspace: Workspace, *, stay: bool) -> int:
@@ -164,6 +29,7 @@ def work(workspace: Workspace, *, stay: bool) -> int:
     queue = Queue(workspace)
     try:
         with queue.lock.acquire(timeout=2.0):
+            (workspace.data / "worker.pid").write_text(str(os.getpid()))
             queue.recover()
             idle_since = time.monotonic()
             while stay or time.monotonic() - idle_since < _IDLE_S:

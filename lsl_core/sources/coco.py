@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.errors import UserInput
 from lsl_core.geometry.coco import from_coco_segmentation, to_coco_rle
 from lsl_core.types import CropMasks, Hw, ImageRef, Instances
 
@@ -132,8 +133,8 @@ def _read_one(
     if segmentation:
         try:
             crop, place = from_coco_segmentation(segmentation, hw)
-        except ValueError as error:
-            return f"its mask cannot be read ({error})"
+        except UserInput as error:
+            return f"its mask cannot be read ({error.message})"
         if not crop.any():
             return "its mask has no area"
     else:

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsl_core.errors import UserInput
+from lsl_core.progress import Progress
+from lsl_core.runs import Order, Queue
+from lsl_core.types import Mode, RunPhase
+from lsl_core.workspace import Workspace
+
+HERE = f"{__name__}"
+
+
+def count(workspace: Workspace, *, to: int, progress: Progress) -> dict[str, Any]:
+    progress.start("Counting", total=to, unit="numbers")
+    for i in range(to):
+        progress.check()
+        progress.advance()
+        progress.metric("square", i * i, at=i)
+    return {"last": to, "root": str(workspace.root)}
+
+
+def wait_for_cancel(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    while True:
+        time.sleep(0.05)
+        progress.check()
+
+
+def ask_the_impossible(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    raise UserInput("Task 41 has no images.", hint="Upload some.", detail="log only")
+
+
+def break_down(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    raise ZeroDivisionError("our bug")
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    made = Queue(Workspace.create(tmp_path / "w", mode=Mode.FSIS))
+    monkeypatch.setattr(made, "ensure_worker", lambda: None)
+    return made
+
+
+def submit(queue: Queue, function: str, **arguments: Any) -> str:
+    order = Order(f"{HERE}:{function}", arguments)
+    return queue.submit(order, kind="test", subject=function, owner="ana")
+
+
+def test_a_run_leaves_its_result_progress_and_figures(queue: Queue) -> None:
+    run_id = submit(queue, "count", to=5)
+    assert queue.store.get(run_id).phase is RunPhase.QUEUED
+    assert queue.work_once()
+    run = queue.store.get(run_id)
+    assert run.phase is RunPhase.DONE
+    assert (run.step, run.done, run.total, run.unit) == ("Counting", 5, 5, "numbers")
+    assert run.result == {"last": 5, "root": str(queue.workspace.root)}
+    assert queue.store.metrics(run_id)["square"] == [(i, i * i) for i in range(5)]
+    assert not queue.work_once()
+
+
+def test_a_failure_is_told_in_its_own_words(queue: Queue) -> None:
+    run_id = submit(queue, "ask_the_impossible")
+    queue.work_once()
+    run = queue.store.get(run_id)
+    assert (run.phase, run.message, run.hint) == (
+        RunPhase.FAILED,
+        "Task 41 has no images.",
+        "Upload some.",
+    )
+    assert "log only" in queue.store.log(run_id)[-1][1]
+
+
+def test_our_own_bug_is_logged_and_the_worker_goes_on(queue: Queue) -> None:
+    broken, fine = submit(queue, "break_down"), submit(queue, "count", to=1)
+    queue.work_once()
+    queue.work_once()
+    assert queue.store.get(broken).phase is RunPhase.FAILED
+    assert "ZeroDivisionError" in queue.store.log(broken)[-1][1]
+    assert queue.store.get(fine).phase is RunPhase.DONE
+
+
+def test_a_waiting_run_is_cancelled_at_once(queue: Queue) -> None:
+    run_id = submit(queue, "count", to=5)
+    queue.store.cancel(run_id)
+    assert queue.store.get(run_id).phase is RunPhase.CANCELLED
+    queue.work_once()
+    assert queue.store.get(run_id).phase is RunPhase.CANCELLED
+
+
+def test_unknown_runs_say_so(queue: Queue) -> None:
+    with pytest.raises(UserInput, match='no run "nope"'):
+        queue.store.get("nope")
+
+
+def test_a_run_taken_by_a_dead_worker_is_put_back(queue: Queue) -> None:
+    run_id = submit(queue, "count", to=1)
+    queue._huey.dequeue()
+    assert not queue.work_once()
+    queue.requeue()
+    assert queue.work_once()
+    assert queue.store.get(run_id).phase is RunPhase.DONE
+
+
+def until(check: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def test_a_worker_process_runs_cancels_and_its_death_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))
+    queue = Queue(Workspace.create(tmp_path / "w", mode=Mode.FSIS))
+    order = Order(f"{Path(__file__).stem}:wait_for_cancel", {})
+    first = queue.submit(order, kind="test", subject="first", owner="ana")
+    until(lambda: queue.store.get(first).phase is RunPhase.RUNNING)
+    queue.store.cancel(first)
+    until(lambda: queue.store.get(first).phase is RunPhase.CANCELLED)
+
+    second = queue.submit(order, kind="test", subject="second", owner="ana")
+    until(lambda: queue.store.get(second).phase is RunPhase.RUNNING)
+    assert queue.mark_lost() == []
+    os.kill(worker_of(queue), signal.SIGKILL)
+    until(lambda: not queue.has_worker())
+    assert [run.id for run in queue.mark_lost()] == [second]
+    assert queue.store.get(second).phase is RunPhase.LOST
+
+
+def worker_of(queue: Queue) -> int:
+    return int((queue.workspace.data / "worker.pid").read_text())

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from lsl_core.errors import DiskFull, UserInput, WorkspaceError
+from lsl_core.workspace.files import (
+    atomic_path,
+    check_name,
+    link_or_copy,
+    read_json,
+    safe_relative,
+    write_atomic,
+    write_json,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    write_atomic(path, b"old")
+
+    def write_half() -> None:
+        with atomic_path(path) as part:
+            part.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull, match="no space left"), atomic_path(tmp_path / "big"):
+        raise OSError(errno.ENOSPC, "no space")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_that_is_none_says_which_file(tmp_path: Path) -> None:
+    path = tmp_path / "source.json"
+    path.write_text("{")
+    with pytest.raises(WorkspaceError, match="is damaged"):
+        read_json(path)
+    write_json(path, {"name": "größe"})
+    assert read_json(path) == {"name": "größe"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b.png", "a/b.png"),
+        ("../../etc/passwd", "etc/passwd"),
+        ("C:\\images\\a.png", "C_/images/a.png"),
+        ("/abs/x.jpg", "abs/x.jpg"),
+        ("..", "image"),
+        ("weird\x00:name?.png", "weird__name_.png"),
+    ],
+)
+def test_names_from_elsewhere_stay_inside_their_folder(name: str, expected: str) -> None:
+    assert safe_relative(name) == Path(expected)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 81, "trailing.", "a\nb"])
+def test_names_that_cannot_be_a_folder_are_refused(name: str) -> None:
+    with pytest.raises(UserInput, match="cannot name a source"):
+        check_name(name, what="source")
+
+
+def test_a_link_replaces_what_was_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "sub" / "b"
+    source.write_bytes(b"new")
+    link_or_copy(source, target)
+    link_or_copy(source, target)
+    assert target.read_bytes() == b"new"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lsl_core.errors import UserInput
+from lsl_core.workspace.images import decode_rgb, encode_rgb, image_ref, read_rgb
+
+
+@pytest.fixture
+def red() -> np.ndarray:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[..., 0] = 255
+    return pixels
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".jpg"])
+def test_red_is_red_in_every_format(red: np.ndarray, suffix: str) -> None:
+    decoded = decode_rgb(encode_rgb(red, suffix=suffix), name="x")
+    assert decoded.shape == (40, 60, 3)
+    assert decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - red).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_is_stretched_from_its_own_range(suffix: str) -> None:
+    deep = (np.arange(2400).reshape(40, 60) + 500).astype(np.uint16)
+    _, data = cv2.imencode(suffix, deep)
+    decoded = decode_rgb(data.tobytes(), name="deep")
+    assert (decoded.min(), decoded.max()) == (0, 255)
+    assert (decoded[..., 0] == decoded[..., 2]).all()
+
+
+def test_grey_and_alpha_become_three_channels() -> None:
+    for channels in (1, 4):
+        pixels = np.full((5, 6, channels), 77, np.uint8)
+        _, data = cv2.imencode(".png", pixels)
+        assert decode_rgb(data.tobytes(), name="x").shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_cut_file_is_refused_and_not_filled_with_grey(red: np.ndarray, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    data = encode_rgb(noise, suffix=suffix)
+    with pytest.raises(UserInput, match="cut off"):
+        decode_rgb(data[: len(data) // 2], name="a.jpg")
+
+
+def test_what_is_no_image_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "notes.png"
+    path.write_text("hello")
+    with pytest.raises(UserInput, match=r"notes\.png is no image"):
+        read_rgb(path)
+    with pytest.raises(UserInput, match="cannot be read"):
+        read_rgb(tmp_path / "missing.png")
+
+
+def test_identity_is_the_hash_of_the_file(tmp_path: Path, red: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_rgb(red, suffix=".png"))
+    ref = image_ref(path, frame=3, name="a.png")
+    assert (ref.image_hw, ref.frame) == ((40, 60), 3)
+    path.write_bytes(encode_rgb(255 - red, suffix=".png"))
+    assert image_ref(path, frame=3, name="a.png").sha256 != ref.sha256
