@@ -1,0 +1,112 @@
+"""Which label of a model goes to which label of a task: settled before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lsl_core.cvat.drawing import Drawing, drawing_for
+from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.tasks import CvatLabel, bare_task, labels_of
+from lsl_core.errors import LabelMismatch, UserInput
+
+#: CVAT's longest label name (its data model).
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMatch:
+    """Where the objects of one label of a model go.
+
+    target: the task's label, None when they are left out or nothing fits. drawing: how they are
+    drawn there. problem: "" or what is wrong, for people.
+    """
+
+    label: str
+    target: CvatLabel | None
+    drawing: Drawing | None
+    problem: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the objects can be drawn, or are left out on purpose."""
+        return not self.problem
+
+
+def match_labels(
+    labels: Sequence[str],
+    task_labels: Sequence[CvatLabel],
+    *,
+    has_masks: bool,
+    mapping: Mapping[str, str | None] | None = None,
+    polygons: bool = False,
+) -> tuple[LabelMatch, ...]:
+    """Find a label of the task for each label of a model, by the mapping or else by name.
+
+    Args:
+        labels: names in the order of class ids.
+        task_labels: what the task has.
+        has_masks: whether the objects have masks, or boxes only.
+        mapping: model label to task label; None leaves its objects out.
+        polygons: draw polygons where a label leaves the choice.
+    """
+    known = {label.name: label for label in task_labels}
+    matches = []
+    for name in labels:
+        wanted = (mapping or {}).get(name, name)
+        if wanted is None:
+            matches.append(LabelMatch(name, None, None))
+            continue
+        target = known.get(wanted)
+        if target is None:
+            problem = f'the task has no label "{wanted}"'
+            matches.append(LabelMatch(name, None, None, problem))
+            continue
+        drawing = drawing_for(target, has_masks=has_masks, polygons=polygons)
+        problem = "" if drawing else _misfit(target, has_masks=has_masks)
+        matches.append(LabelMatch(name, target, drawing, problem))
+    return tuple(matches)
+
+
+def require_settled(matches: Sequence[LabelMatch], *, task_id: int) -> None:
+    """Return when every label has its place.
+
+    Raises:
+        LabelMismatch: naming all that have none.
+    """
+    open_ones = [match for match in matches if not match.is_settled]
+    if open_ones:
+        words = "; ".join(f'"{match.label}": {match.problem}' for match in open_ones)
+        raise LabelMismatch(
+            f"Labels do not fit task {task_id}: {words}.",
+            hint="Map each to a label of the task, create it there, or leave it out.",
+        )
+
+
+def add_label(session: CvatSession, task_id: int, name: str, drawing: Drawing) -> CvatLabel:
+    """Add a label to a task, or to its project when it has one.
+
+    Raises:
+        UserInput: when the name is taken, empty or too long.
+    """
+    task = bare_task(session, task_id)
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise UserInput(f"A label name has 1 to {_LONGEST_NAME} characters.", hint="Shorten it.")
+    if any(label.name == name for label in labels_of(session, task)):
+        raise UserInput(f'Task {task_id} has a label "{name}" already.', hint="Map to it.")
+    owner = f"projects/{task.project_id}" if task.project_id else f"tasks/{task.id}"
+    session.transport.json(
+        "PATCH",
+        f"/api/{owner}",
+        doing=f'adding the label "{name}"',
+        body={"labels": [{"name": name, "type": drawing.value, "attributes": []}]},
+    )
+    added = [label for label in labels_of(session, task) if label.name == name]
+    if not added:
+        raise LabelMismatch(f'CVAT did not add the label "{name}".', hint="Add it in CVAT.")
+    return added[0]
+
+
+def _misfit(label: CvatLabel, *, has_masks: bool) -> str:
+    given = "masks" if has_masks else "boxes"
+    return f'"{label.name}" of the task takes only {label.type} shapes, the model gives {given}'

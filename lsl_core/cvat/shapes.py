@@ -1,0 +1,283 @@
+"""CVAT's shapes become instances.
+
+Every object gets a mask, also one that was drawn as a rectangle: its mask is the whole box, and
+`has_mask` says that nobody drew it. So one column holds both kinds, as sources keep them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.cvat.tasks import CvatLabel, FrameInfo, JobInfo
+from lsl_core.cvat.tracks import expand
+from lsl_core.errors import UserInput
+from lsl_core.geometry.coco import from_coco_segmentation
+from lsl_core.geometry.masks import clip, pixel_boxes
+from lsl_core.geometry.polygons import Ring
+from lsl_core.geometry.runs import trim
+from lsl_core.types import CropMasks, Hw, Instances
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameAnnotations:
+    """What CVAT holds for one frame, as objects.
+
+    instances: masks are `CropMasks`; class_ids index the labels that were given. has_mask: (N,)
+    bool, False where a rectangle was drawn. shape_ids: CVAT's ids of each object's shapes, several
+    for polygons of one group, none for a track. sources: manual, auto, file … of each object.
+    """
+
+    frame: int
+    instances: Instances
+    has_mask: NDArray[np.bool_]
+    shape_ids: tuple[tuple[int, ...], ...]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Shapes that did not become objects: how many, on which frames, and why."""
+
+    reason: str
+    count: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """The objects of each frame that is not deleted, and what was left out."""
+
+    frames: dict[int, FrameAnnotations]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Object:
+    """One object before its frame is put together: either runs or pixels, at a place."""
+
+    shape: Json
+    class_id: int
+    ids: tuple[int, ...]
+    has_mask: bool
+    masks: CropMasks
+    box: tuple[float, float, float, float] | None = None
+
+
+class _Unusable(Exception):
+    """A shape that cannot become an object; the text is the reason."""
+
+
+def to_instances(
+    annotations: Json,
+    frames: Sequence[FrameInfo],
+    labels: Sequence[CvatLabel],
+    *,
+    jobs: Sequence[JobInfo] = (),
+    left_out_frames: Mapping[int, str] | None = None,
+) -> Converted:
+    """Read the annotations of a task or job.
+
+    Args:
+        annotations: as CVAT sends them: tags, shapes, tracks.
+        frames: of the whole task; deleted ones are left out.
+        labels: of the task; their order gives the class ids.
+        jobs: of the task; needed where there are tracks.
+        left_out_frames: frames to leave out, with the reason.
+    """
+    class_ids = {label.id: i for i, label in enumerate(labels)}
+    reasons = {f.frame: "on a deleted frame" for f in frames if f.deleted}
+    reasons.update(left_out_frames or {})
+    shapes = list(annotations.get("shapes") or ())
+    for track in annotations.get("tracks") or ():
+        shapes += expand(track, jobs)
+    left: dict[str, list[int]] = defaultdict(list)
+    left["a tag, which marks no place"] += [t["frame"] for t in annotations.get("tags") or ()]
+    by_frame: dict[int, list[Json]] = defaultdict(list)
+    known = {f.frame for f in frames}
+    for shape in shapes:
+        frame = shape["frame"]
+        reason = reasons.get(frame, "" if frame in known else "on a frame outside the task")
+        if reason:
+            left[reason].append(frame)
+        else:
+            by_frame[frame].append(shape)
+    return Converted(
+        {
+            f.frame: _frame(f, by_frame.get(f.frame, ()), class_ids, left)
+            for f in frames
+            if f.frame not in reasons
+        },
+        tuple(
+            LeftOut(reason, len(found), tuple(sorted(set(found))))
+            for reason, found in left.items()
+            if found
+        ),
+    )
+
+
+def _frame(
+    frame: FrameInfo,
+    shapes: Sequence[Json],
+    class_ids: Mapping[int, int],
+    left: dict[str, list[int]],
+) -> FrameAnnotations:
+    objects = []
+    for members in _objects(shapes):
+        try:
+            objects.append(_object(members, class_ids, frame.image_hw))
+        except _Unusable as reason:
+            left[str(reason)] += [frame.frame] * len(members)
+    masks = trim(clip(CropMasks.concat([o.masks for o in objects]), frame.image_hw))
+    has_pixels = masks.areas() > 0
+    if not has_pixels.all():
+        lost = int((~has_pixels).sum())
+        left["outside the image, or without a pixel"] += [frame.frame] * lost
+        objects = [o for o, kept in zip(objects, has_pixels.tolist(), strict=True) if kept]
+        masks = masks.take(has_pixels)
+    boxes = pixel_boxes(masks)
+    for i, o in enumerate(objects):
+        if o.box is not None:
+            boxes[i] = o.box
+    scores = [min(1.0, max(0.0, float(o.shape.get("score", 1.0)))) for o in objects]
+    return FrameAnnotations(
+        frame.frame,
+        Instances(
+            boxes,
+            np.array(scores, np.float32),
+            np.array([o.class_id for o in objects], np.int32),
+            masks,
+            frame.image_hw,
+        ),
+        np.array([o.has_mask for o in objects], bool),
+        tuple(o.ids for o in objects),
+        tuple(str(o.shape.get("source") or "manual") for o in objects),
+    )
+
+
+def _objects(shapes: Iterable[Json]) -> list[list[Json]]:
+    """Put polygons of one label and group together: they are one object, as COCO has it.
+
+    Masks hold several parts by themselves, and people group rectangles that belong together
+    without being one; both stay single.
+    """
+    objects: dict[object, list[Json]] = {}
+    for i, shape in enumerate(shapes):
+        group = shape.get("group") or 0
+        is_part = group and shape["type"] == "polygon"
+        key = (group, shape["label_id"], shape.get("track_id")) if is_part else i
+        objects.setdefault(key, []).append(shape)
+    return list(objects.values())
+
+
+def _object(members: Sequence[Json], class_ids: Mapping[int, int], hw: Hw) -> _Object:
+    first = members[0]
+    class_id = class_ids.get(first["label_id"])
+    kind = first["type"]
+    if class_id is None:
+        raise _Unusable("a label that the task does not list")
+    ids = tuple(int(s["id"]) for s in members if s.get("id") is not None)
+    rotation = float(first.get("rotation") or 0.0)
+    box = None
+    if kind == "mask":
+        masks = _mask(first["points"])
+    elif kind == "polygon":
+        masks = _polygons([_numbers(s["points"]) for s in members], hw)
+    elif kind == "rectangle" and not rotation % 360.0:
+        box, masks = _rectangle(first["points"], hw)
+    elif kind == "rectangle":
+        masks = _polygons([_rotated(first["points"], rotation).ravel().tolist()], hw)
+    elif kind == "ellipse":
+        masks = _polygons([_ellipse(first["points"], rotation).ravel().tolist()], hw)
+    else:
+        raise _Unusable(f"a {kind}, which has no area")
+    return _Object(first, class_id, ids, kind != "rectangle", masks, box)
+
+
+def _numbers(points: object) -> list[float]:
+    if not isinstance(points, list) or not all(isinstance(v, int | float) for v in points):
+        raise _Unusable("damaged: its points are no numbers")
+    return [float(v) for v in points]
+
+
+def _four(points: object) -> tuple[float, float, float, float]:
+    values = _numbers(points)
+    if len(values) != 4 or not all(math.isfinite(v) for v in values):
+        raise _Unusable("damaged: it needs four numbers")
+    return values[0], values[1], values[2], values[3]
+
+
+def _mask(points: object) -> CropMasks:
+    values = np.array(_numbers(points), np.float64)
+    if len(values) < 5 or (values != np.rint(values)).any() or (values[:-4] < 0).any():
+        raise _Unusable("damaged: a mask of numbers that are no run lengths")
+    left, top, right, bottom = values[-4:].astype(np.int64).tolist()
+    width, height = right - left + 1, bottom - top + 1  # CVAT's right and bottom are inclusive
+    if width < 1 or height < 1 or int(values[:-4].sum()) != width * height:
+        raise _Unusable("damaged: the run lengths of a mask do not fill its box")
+    runs = values[:-4].astype(np.uint32)
+    crop = np.array([[left, top, width, height]], np.int32)
+    return CropMasks(runs, np.array([0, len(runs)]), crop)
+
+
+def _polygons(polygons: Sequence[Sequence[float]], hw: Hw) -> CropMasks:
+    try:
+        pixels, place = from_coco_segmentation([list(p) for p in polygons], hw)
+    except UserInput as error:
+        reason = "a polygon outside the image, too thin for a pixel, or damaged"
+        raise _Unusable(reason) from error
+    return CropMasks.from_crops([pixels], [place])
+
+
+def _rectangle(points: object, hw: Hw) -> tuple[tuple[float, float, float, float], CropMasks]:
+    x1, y1, x2, y2 = _four(points)
+    x1, x2 = sorted((min(max(x1, 0.0), hw[1]), min(max(x2, 0.0), hw[1])))
+    y1, y2 = sorted((min(max(y1, 0.0), hw[0]), min(max(y2, 0.0), hw[0])))
+    if x1 == x2 or y1 == y2:
+        raise _Unusable("outside the image, or without a pixel")
+    left, width = _pixels(x1, x2, hw[1])
+    top, height = _pixels(y1, y2, hw[0])
+    crop = np.array([[left, top, width, height]], np.int32)
+    whole = CropMasks(np.array([0, width * height], np.uint32), np.array([0, 2]), crop)
+    return (x1, y1, x2, y2), whole
+
+
+def _pixels(low: float, high: float, limit: int) -> tuple[int, int]:
+    """Return the first pixel whose centre lies between, and how many do; at least one."""
+    first = min(math.ceil(low - 0.5), limit - 1)
+    return first, max(1, math.floor(high - 0.5) + 1 - first)
+
+
+def _turned(offsets: Ring, centre: tuple[float, float], rotation: float) -> Ring:
+    """Turn offsets from a centre by degrees, clockwise as one sees the image."""
+    angle = math.radians(rotation)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    ring: Ring = offsets @ turn + centre
+    return ring
+
+
+def _rotated(points: object, rotation: float) -> Ring:
+    x1, y1, x2, y2 = _four(points)
+    half = np.array([(x2 - x1) / 2, (y2 - y1) / 2])
+    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * half
+    return _turned(corners, ((x1 + x2) / 2, (y1 + y2) / 2), rotation)
+
+
+def _ellipse(points: object, rotation: float) -> Ring:
+    # CVAT stores the centre, then the x of the rightmost and the y of the topmost point
+    cx, cy, right, top = _four(points)
+    radii = np.array([abs(right - cx), abs(cy - top)])
+    corners = max(16, math.ceil(2 * math.pi * float(radii.max())))
+    angle = np.linspace(0.0, 2 * math.pi, corners, endpoint=False)
+    return _turned(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radii, (cx, cy), rotation)
