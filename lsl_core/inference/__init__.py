@@ -1,0 +1,1 @@
+"""Predictions of images, kept so that a model is asked once."""
