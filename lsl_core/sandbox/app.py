@@ -15,14 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lsl_core.sandbox import (
     annotating,
+    backup,
     data,
     gate,
     info,
+    issues,
     jobs,
     labels,
     people,
     projects,
     tasks,
+    transfer,
     work,
 )
 from lsl_core.sandbox.context import Context
@@ -74,14 +77,32 @@ API: dict[str, Methods] = {
         "DELETE": labels.delete_label,
     },
     "/api/projects": {"GET": projects.list_projects, "POST": projects.create_project},
+    "/api/projects/backup": {"POST": backup.restore_project},
+    "/api/projects/backup/{upload}": dict.fromkeys(("HEAD", "PATCH"), backup.resume_project),
     "/api/projects/{id}": {
         "GET": projects.get_project,
         "PATCH": projects.patch_project,
         "DELETE": projects.delete_project,
     },
     "/api/projects/{id}/preview": {"GET": data.project_preview},
-    "/api/projects/{id}/annotations": {"GET": annotating.get_project},
+    "/api/projects/{id}/annotations": {
+        "GET": transfer.or_download("project", "annotations", annotating.get_project)
+    },
+    "/api/projects/{id}/dataset": {
+        "GET": transfer.download_old("project", "dataset"),
+        "POST": transfer.import_project,
+    },
+    "/api/projects/{id}/dataset/export": {"POST": transfer.export_project},
+    "/api/projects/{id}/dataset/download": {"GET": transfer.download},
+    "/api/projects/{id}/dataset/{upload}": dict.fromkeys(
+        ("HEAD", "PATCH"), transfer.resume("project", "dataset")
+    ),
+    "/api/projects/{id}/backup": {"GET": transfer.download_old("project", "backup")},
+    "/api/projects/{id}/backup/export": {"POST": backup.export_project},
+    "/api/projects/{id}/backup/download": {"GET": transfer.download},
     "/api/tasks": {"GET": tasks.list_tasks, "POST": tasks.create_task},
+    "/api/tasks/backup": {"POST": backup.restore_task},
+    "/api/tasks/backup/{upload}": dict.fromkeys(("HEAD", "PATCH"), backup.resume_task),
     "/api/tasks/{id}": {
         "GET": tasks.get_task,
         "PATCH": tasks.patch_task,
@@ -89,17 +110,24 @@ API: dict[str, Methods] = {
     },
     "/api/tasks/{id}/data": {"GET": data.task_data, "POST": data.post_data},
     "/api/tasks/{id}/data/meta": {"GET": data.task_meta, "PATCH": data.patch_task_meta},
-    "/api/tasks/{id}/data/{upload}": {
-        "HEAD": data.resume_upload,
-        "PATCH": data.resume_upload,
-    },
+    "/api/tasks/{id}/data/{upload}": dict.fromkeys(("HEAD", "PATCH"), data.resume_upload),
     "/api/tasks/{id}/preview": {"GET": data.task_preview},
     "/api/tasks/{id}/annotations": {
-        "GET": annotating.get_task,
+        "GET": transfer.or_download("task", "annotations", annotating.get_task),
+        "POST": transfer.import_task,
         "PUT": annotating.put_task,
         "PATCH": annotating.patch_task,
         "DELETE": annotating.delete_task,
     },
+    "/api/tasks/{id}/annotations/{upload}": dict.fromkeys(
+        ("HEAD", "PATCH"), transfer.resume("task", "annotations")
+    ),
+    "/api/tasks/{id}/dataset": {"GET": transfer.download_old("task", "dataset")},
+    "/api/tasks/{id}/dataset/export": {"POST": transfer.export_task},
+    "/api/tasks/{id}/dataset/download": {"GET": transfer.download},
+    "/api/tasks/{id}/backup": {"GET": transfer.download_old("task", "backup")},
+    "/api/tasks/{id}/backup/export": {"POST": backup.export_task},
+    "/api/tasks/{id}/backup/download": {"GET": transfer.download},
     "/api/jobs": {"GET": jobs.list_jobs, "POST": jobs.create_job},
     "/api/jobs/{id}": {
         "GET": jobs.get_job,
@@ -110,11 +138,25 @@ API: dict[str, Methods] = {
     "/api/jobs/{id}/data/meta": {"GET": data.job_meta, "PATCH": data.patch_job_meta},
     "/api/jobs/{id}/preview": {"GET": data.job_preview},
     "/api/jobs/{id}/annotations": {
-        "GET": annotating.get_job,
+        "GET": transfer.or_download("job", "annotations", annotating.get_job),
+        "POST": transfer.import_job,
         "PUT": annotating.put_job,
         "PATCH": annotating.patch_job,
         "DELETE": annotating.delete_job,
     },
+    "/api/jobs/{id}/annotations/{upload}": dict.fromkeys(
+        ("HEAD", "PATCH"), transfer.resume("job", "annotations")
+    ),
+    "/api/jobs/{id}/dataset": {"GET": transfer.download_old("job", "dataset")},
+    "/api/jobs/{id}/dataset/export": {"POST": transfer.export_job},
+    "/api/jobs/{id}/dataset/download": {"GET": transfer.download},
+    "/api/issues": {"GET": issues.list_issues, "POST": issues.create_issue},
+    "/api/issues/{id}": {
+        "GET": issues.get_issue,
+        "PATCH": issues.patch_issue,
+        "DELETE": issues.delete_issue,
+    },
+    "/api/comments": {"GET": issues.list_comments, "POST": issues.create_comment},
     "/api/requests": {"GET": work.list_requests},
     "/api/requests/{rq_id:path}/cancel": {"POST": work.cancel_request},
     "/api/requests/{rq_id:path}": {"GET": work.get_request},

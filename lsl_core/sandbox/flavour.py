@@ -58,6 +58,12 @@ class Flavour:
         """What `source` a COCO file import gives its shapes."""
         return "file" if self.has_new_requests else "manual"
 
+    def filter_error(self, reason: str) -> str:
+        """Say that a list's filter is no JSON."""
+        if self.has_new_requests:
+            return f"filter: can't parse filter expression: {reason}"
+        return "filter: Json syntax should be used"
+
     def create_id(self, task_id: int) -> str:
         """Name the request that turns uploaded files into a task's frames."""
         if self.has_new_requests:

@@ -134,7 +134,7 @@ def _filtered(call: Call, items: list[Item]) -> list[Item]:
     try:
         rule = json.loads(text)
     except ValueError as exc:
-        raise ApiError(400, [f"filter: can't parse filter expression: {exc}"]) from exc
+        raise ApiError(400, [call.context.flavour.filter_error(str(exc))]) from exc
     try:
         return [item for item in items if _holds(rule, item)]
     except (TypeError, KeyError, IndexError, ValueError) as exc:

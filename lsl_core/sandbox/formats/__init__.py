@@ -1,0 +1,1 @@
+"""File formats that the sandbox reads and writes, as CVAT does."""

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cvat_sdk import Client
+
+from lsl_core.sandbox import Sandbox
+
+# pytest's importlib mode puts no test folder on the path; these tests share sandbox_helpers.py.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sandbox_helpers import Http, quick, signed_in
+
+
+@pytest.fixture
+def sandbox(tmp_path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, tmp_path) -> Iterator[Client]:
+    with signed_in(sandbox.url) as opened:
+        yield quick(opened, tmp_path / "cache")
+
+
+@pytest.fixture
+def http(sandbox: Sandbox) -> Http:
+    return Http(sandbox.url, sandbox.make_token("demo", kind="login"))
