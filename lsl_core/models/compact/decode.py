@@ -1,0 +1,278 @@
+"""From the outputs of the network to instances in window pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from lsl_core.geometry.boxes import nms
+from lsl_core.models.compact.network import STRIDE, UNIT
+from lsl_core.types import Hw, Instances, Mode, SoftMasks
+
+F32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+#: A peak is the highest of a square of this side, in output pixels.
+PEAK_PX = 3
+#: Two boxes of one label that overlap more are the same object.
+SAME_BOX = 0.55
+#: Two peaks whose boxes overlap more are one object, whatever their labels.
+SAME_OBJECT = 0.8
+#: Peaks above this share the foreground among themselves; weaker ones take nothing from them,
+#: so that hiding the weak with the slider leaves no bite in the strong.
+STRONG = 0.3
+#: Foreground below this probability is in no mask, whatever the mask threshold.
+FAINT = 0.1
+#: Objects a window; more are noise of a network that has learnt nothing yet.
+MOST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How output pixels lie in the window.
+
+    image_hw: size of the window, pixels. zoom: (x, y) window pixels per output pixel.
+    grid_hw: output pixels that show the window, the padding left out.
+    """
+
+    image_hw: Hw
+    zoom: tuple[float, float]
+    grid_hw: Hw
+
+    @classmethod
+    def of(cls, image_hw: Hw, input_hw: Hw) -> Frame:
+        """Return the frame of a window that was scaled to `input_hw` before padding."""
+        zoom = (STRIDE * image_hw[1] / input_hw[1], STRIDE * image_hw[0] / input_hw[0])
+        return cls(image_hw, zoom, (-(-input_hw[0] // STRIDE), -(-input_hw[1] // STRIDE)))
+
+
+def decode(mode: Mode, maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+    """Read one window's outputs.
+
+    Args:
+        mode: what the network was trained for.
+        maps: per head (channels, h, w); `heat`, `foreground` and `semantic` as probabilities.
+        frame: how they lie in the window.
+        floor_score: lowest score kept.
+
+    Returns:
+        Instances in window pixels, highest score first.
+    """
+    h, w = frame.grid_hw
+    maps = {name: value[:, :h, :w] for name, value in maps.items()}
+    return _DECODERS[mode](maps, frame, floor_score)
+
+
+@dataclass(frozen=True, slots=True)
+class _Peaks:
+    """Candidates, highest first. x, y: (N,) output pixels. boxes: (N, 4) output pixels, xyxy."""
+
+    x: Ints
+    y: Ints
+    boxes: F32
+    scores: F32
+    class_ids: NDArray[np.int32]
+
+    def take(self, index: Ints) -> _Peaks:
+        """Return the chosen ones."""
+        return _Peaks(
+            self.x[index], self.y[index], self.boxes[index], self.scores[index],
+            self.class_ids[index],
+        )  # fmt: skip
+
+
+def _peaks(heat: F32, ltrb: F32, floor_score: float) -> _Peaks:
+    """Find the peaks of every label and their boxes; duplicates go."""
+    square = np.ones((PEAK_PX, PEAK_PX), np.uint8)
+    found = []
+    for layer in heat:
+        layer = np.ascontiguousarray(layer)
+        found.append((layer >= cv2.dilate(layer, square)) & (layer >= floor_score))
+    class_ids, y, x = np.nonzero(np.stack(found))
+    scores = heat[class_ids, y, x]
+    order = np.argsort(-scores, kind="stable")[:MOST]
+    class_ids, y, x, scores = class_ids[order], y[order], x[order], scores[order]
+    sides = ltrb[:, y, x] * UNIT
+    corners = [x + 0.5 - sides[0], y + 0.5 - sides[1], x + 0.5 + sides[2], y + 0.5 + sides[3]]
+    boxes = np.stack(corners, axis=1).astype(np.float32)
+    peaks = _Peaks(x, y, boxes, scores.astype(np.float32), class_ids.astype(np.int32))
+    peaks = peaks.take(nms(peaks.boxes, peaks.scores, peaks.class_ids, iou_limit=SAME_BOX))
+    alike = np.zeros_like(peaks.class_ids)
+    return peaks.take(nms(peaks.boxes, peaks.scores, alike, iou_limit=SAME_OBJECT))
+
+
+def _decode_boxes(maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+    peaks = _peaks(maps["heat"], maps["ltrb"], floor_score)
+    boxes = _in_window(peaks.boxes, frame)
+    whole = Instances(boxes, peaks.scores, peaks.class_ids, None, frame.image_hw)
+    return whole.take((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+
+
+def _in_window(boxes: F32, frame: Frame) -> F32:
+    h, w = frame.image_hw
+    wide = boxes * np.array(frame.zoom * 2, np.float32)
+    return np.clip(wide, 0, np.array([w, h, w, h], np.float32))
+
+
+def _decode_masks(maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+    """Let every foreground pixel vote for the centre of its object; the nearest peak gets it."""
+    peaks = _peaks(maps["heat"], maps["ltrb"], floor_score)
+    foreground = maps["foreground"][0]
+    y, x = np.nonzero(foreground >= FAINT)
+    if not len(peaks.x) or not len(y):
+        return Instances.empty(frame.image_hw, masks=SoftMasks.empty())
+    votes = np.stack([x, y], axis=1) + maps["offset"][:, y, x].T * UNIT  # (pixels, 2)
+    strong = int(np.count_nonzero(peaks.scores >= STRONG))
+    owners = [
+        _owned(peaks, slice(0, strong), votes, x, y, foreground.shape),
+        _owned(peaks, slice(strong, None), votes, x, y, foreground.shape, rivals=strong),
+    ]
+    crops, places, kept, scores = [], [], [], []
+    for owner, first in zip(owners, (0, strong), strict=True):
+        for i, where in enumerate(ndimage.find_objects(owner)):
+            if where is None:
+                continue
+            soft = np.where(owner[where] == i + 1, foreground[where], 0)
+            sure = soft[soft >= 0.5]
+            score = float(peaks.scores[first + i] * (sure.mean() if sure.size else soft.max()))
+            if score < floor_score:
+                continue
+            crop, place = _enlarged(soft, where[1].start, where[0].start, frame)
+            if not crop.size:
+                continue
+            crops.append(crop)
+            places.append(place)
+            kept.append(first + i)
+            scores.append(score)
+    return _assembled(
+        crops, places, np.array(scores, np.float32), peaks.class_ids[np.array(kept, int)], frame
+    )
+
+
+def _owned(
+    peaks: _Peaks,
+    chosen: slice,
+    votes: F32,
+    x: Ints,
+    y: Ints,
+    grid_hw: tuple[int, ...],
+    *,
+    rivals: int = 0,
+) -> NDArray[np.int32]:
+    """Return which of the chosen peaks owns each pixel, 1 + its place among them, 0 for none.
+
+    Args:
+        peaks: all candidates, strong ones first.
+        chosen: those that this map is of.
+        votes: (pixels, 2) where each foreground pixel sees its centre.
+        x: (pixels,) where it lies.
+        y: (pixels,) where it lies.
+        grid_hw: size of the map.
+        rivals: how many candidates before `chosen` also take pixels.
+    """
+    owner = np.zeros(grid_hw, np.int32)
+    first = 0 if rivals else (chosen.start or 0)
+    centres = np.stack([peaks.x, peaks.y], axis=1)[first : chosen.stop]
+    if not len(centres):
+        return owner
+    away, nearest = cKDTree(centres).query(votes, workers=1)
+    boxes = peaks.boxes[first : chosen.stop][nearest]
+    size = np.sqrt(np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1))
+    slack = 1.5 + 0.15 * size
+    inside = (x >= boxes[:, 0] - slack) & (x < boxes[:, 2] + slack)
+    inside &= (y >= boxes[:, 1] - slack) & (y < boxes[:, 3] + slack)
+    inside &= (away <= 2 + 0.4 * size) & (nearest >= rivals)
+    owner[y[inside], x[inside]] = nearest[inside] - rivals + 1
+    return owner
+
+
+def _enlarged(
+    soft: F32, left: int, top: int, frame: Frame
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return a crop of output pixels at full resolution, 0 to 255, and its place in the window."""
+    (zoom_x, zoom_y), (h, w) = frame.zoom, frame.image_hw
+    rows, columns = soft.shape
+    x1, x2 = max(0, int((left - 0.5) * zoom_x)), min(w, int((left + columns + 0.5) * zoom_x) + 1)
+    y1, y2 = max(0, int((top - 0.5) * zoom_y)), min(h, int((top + rows + 0.5) * zoom_y) + 1)
+    if x1 >= x2 or y1 >= y2:
+        return np.zeros((0, 0), np.uint8), (x1, y1)
+    # Window edges repeat the last output pixel instead of fading out to nothing.
+    soft = np.pad(soft, 1)
+    if left == 0:
+        soft[:, 0] = soft[:, 1]
+    if left + columns >= frame.grid_hw[1]:
+        soft[:, -1] = soft[:, -2]
+    if top == 0:
+        soft[0] = soft[1]
+    if top + rows >= frame.grid_hw[0]:
+        soft[-1] = soft[-2]
+    to_grid = np.array(
+        [
+            [1 / zoom_x, 0, (x1 + 0.5) / zoom_x - 0.5 - left + 1],
+            [0, 1 / zoom_y, (y1 + 0.5) / zoom_y - 0.5 - top + 1],
+        ]
+    )
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine((soft * 255).astype(np.float32), to_grid, (x2 - x1, y2 - y1), flags=how)
+    return np.rint(crop).astype(np.uint8), (x1, y1)
+
+
+def _assembled(
+    crops: list[NDArray[np.uint8]],
+    places: list[tuple[int, int]],
+    scores: F32,
+    class_ids: NDArray[np.int32],
+    frame: Frame,
+) -> Instances:
+    """Cut each crop to its mask, put boxes around what is more likely than not, sort."""
+    tight, corners, boxes = [], [], []
+    for crop, (left, top) in zip(crops, places, strict=True):
+        x, y, w, h = cv2.boundingRect((crop >= FAINT * 255).astype(np.uint8))
+        if not w:
+            x, y, w, h = 0, 0, 1, 1
+        part = crop[y : y + h, x : x + w]
+        tight.append(part)
+        corners.append((left + x, top + y))
+        bx, by, bw, bh = cv2.boundingRect((part >= 128).astype(np.uint8))
+        if not bw:
+            bx, by, bw, bh = 0, 0, w, h
+        bx, by = bx + left + x, by + top + y
+        boxes.append((bx, by, bx + bw, by + bh))
+    box_column = np.array(boxes, np.float32).reshape(-1, 4)
+    masks = SoftMasks.from_crops(tight, corners)
+    whole = Instances(box_column, scores, class_ids.astype(np.int32), masks, frame.image_hw)
+    return whole.take(np.argsort(-scores, kind="stable"))
+
+
+def _decode_semantic(maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+    """Make one instance of each connected part of each label."""
+    crops, places, scores, class_ids = [], [], [], []
+    for class_id, layer in enumerate(maps["semantic"][:-1]):
+        parts, _ = ndimage.label(layer >= 0.5)
+        grown = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+        parts = np.where(parts == 0, grown, parts)  # the soft rim belongs to its part
+        for i, where in enumerate(ndimage.find_objects(parts)):
+            soft = np.where(parts[where] == i + 1, layer[where], 0)
+            score = float(soft[soft >= 0.5].mean())
+            crop, place = _enlarged(soft, where[1].start, where[0].start, frame)
+            if score >= floor_score and crop.size:
+                crops.append(crop)
+                places.append(place)
+                scores.append(score)
+                class_ids.append(class_id)
+    return _assembled(
+        crops, places, np.array(scores, np.float32), np.array(class_ids, np.int32), frame
+    )
+
+
+_DECODERS: dict[Mode, Callable[[dict[str, F32], Frame, float], Instances]] = {
+    Mode.FSOD: _decode_boxes,
+    Mode.FSIS: _decode_masks,
+    Mode.FSIS_SEGONLY: _decode_semantic,
+}

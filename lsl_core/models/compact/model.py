@@ -1,0 +1,98 @@
+"""The compact model, ready to predict."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lsl_core.errors import WeightsDamaged
+from lsl_core.models.compact import transform
+from lsl_core.models.compact.decode import F32, Frame, decode
+from lsl_core.models.compact.network import MULTIPLE, CompactNetwork
+from lsl_core.models.devices import choose_device
+from lsl_core.models.weights import load_state
+from lsl_core.types import Hw, Instances, ModelCard
+
+
+class CompactModel:
+    """A trained compact network and what is known about it.
+
+    Args:
+        card: its settings hold `width` and `least_range`.
+        network: with its weights.
+        device: where it runs.
+    """
+
+    transform_version = transform.TRANSFORM_VERSION
+
+    def __init__(self, card: ModelCard, network: CompactNetwork, device: torch.device) -> None:
+        self.card = card
+        self.device = str(device)
+        self._place = device
+        self._network = network.to(device).eval()
+
+    def predict(
+        self, windows: Sequence[NDArray[np.uint8]], *, floor_score: float
+    ) -> list[Instances]:
+        """Find objects in each window; see `Model.predict`."""
+        inputs = [self._prepared(window) for window in windows]
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, (image, _) in enumerate(inputs):
+            groups[image.shape].append(i)
+        found: dict[int, Instances] = {}
+        for members in groups.values():
+            maps = self._forward([inputs[i][0] for i in members])
+            for row, i in enumerate(members):
+                window_hw = (windows[i].shape[0], windows[i].shape[1])
+                frame = Frame.of(window_hw, inputs[i][1])
+                of_window = {name: value[row] for name, value in maps.items()}
+                found[i] = decode(self.card.mode, of_window, frame, floor_score)
+        return [found[i] for i in range(len(windows))]
+
+    def _prepared(self, window: NDArray[np.uint8]) -> tuple[F32, Hw]:
+        pixels = transform.scaled(window, self.card.scale)
+        image = transform.levelled(pixels, float(self.card.settings["least_range"]))
+        return transform.padded(image, MULTIPLE), (pixels.shape[0], pixels.shape[1])
+
+    def _forward(self, images: list[F32]) -> dict[str, F32]:
+        """Return the outputs of images of one size, (B, channels, h, w) each."""
+        batch = torch.from_numpy(np.stack(images)).to(self._place)
+        batch = batch.permute(0, 3, 1, 2)  # (B, 3, h, w)
+        with torch.inference_mode():
+            maps = self._network(batch)
+            for name in ("heat", "foreground"):
+                if name in maps:
+                    maps[name] = maps[name].sigmoid()
+            if "semantic" in maps:
+                maps["semantic"] = maps["semantic"].softmax(1)
+            return {name: value.contiguous().cpu().numpy() for name, value in maps.items()}
+
+
+def build(card: ModelCard, state: Mapping[str, torch.Tensor], device: torch.device) -> CompactModel:
+    """Make the model of a card and its weights.
+
+    Raises:
+        WeightsDamaged: when the weights do not fit the card.
+    """
+    try:
+        width = int(card.settings["width"])
+        network = CompactNetwork(card.mode, num_labels=len(card.labels), width=width)
+        network.load_state_dict(dict(state))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise WeightsDamaged(
+            f'The weights of the model "{card.name}" do not fit its description.',
+            hint="Train the model again, or copy its folder from a backup.",
+            detail=str(error),
+        ) from error
+    return CompactModel(card, network, device)
+
+
+def load_compact(folder: Path, card: ModelCard, device: str) -> CompactModel:
+    """Load a saved compact model; see `registry.load_model`."""
+    place = choose_device(device)
+    return build(card, load_state(folder, card), place)

@@ -1,0 +1,140 @@
+"""The compact network, in the order in which data meets it.
+
+A residual U-Net (encoder as in He et al. 2016, arXiv:1512.03385; skips as in Ronneberger et al.
+2015, arXiv:1505.04597) that answers at half the resolution of its input. What it answers depends
+on the mode:
+
+- `heat`: how likely the centre of an object of each label is here (Zhou et al. 2019, "Objects as
+  Points", arXiv:1904.07850);
+- `ltrb`: from here to the four sides of the object's box (Liu et al. 2019, "Training-Time-Friendly
+  Network", arXiv:1909.00700);
+- `foreground`: how likely any object is here;
+- `offset`: from here to the centre of the object that this pixel belongs to (Cheng et al. 2019,
+  "Panoptic-DeepLab", arXiv:1911.10194);
+- `semantic`: which label is here, the last channel being none.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lsl_core.types import Mode
+
+#: Input pixels a side per output pixel.
+STRIDE = 2
+#: Input sides must be a multiple of this.
+MULTIPLE = 16
+#: `ltrb` and `offset` come in units of this many output pixels, so that they are about 1.
+UNIT = 8.0
+#: Probability that `heat` and `foreground` start at, so that the first steps are calm.
+PRIOR = 0.05
+
+#: Heads of each mode, with their channels; K is the number of labels.
+HEADS: dict[Mode, tuple[tuple[str, str], ...]] = {
+    Mode.FSOD: (("heat", "K"), ("ltrb", "4")),
+    Mode.FSIS: (("heat", "K"), ("ltrb", "4"), ("foreground", "1"), ("offset", "2")),
+    Mode.FSIS_SEGONLY: (("semantic", "K+1"),),
+}
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels, momentum=0.05)
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions beside a short cut; may halve the resolution."""
+
+    def __init__(self, before: int, after: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.first_norm = _norm(after)
+        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.second_norm = _norm(after)
+        self.short: nn.Module = nn.Identity()
+        if stride > 1 or before != after:
+            pool = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+            self.short = nn.Sequential(pool, nn.Conv2d(before, after, 1, bias=False), _norm(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, after, h / stride, w / stride)."""
+        y = functional.relu(self.first_norm(self.first(x)))
+        y = self.second_norm(self.second(y))
+        return functional.relu(y + self.short(x))
+
+
+class Up(nn.Module):
+    """Double the resolution of the deep features and join those of the encoder."""
+
+    def __init__(self, deep: int, skip: int, after: int) -> None:
+        super().__init__()
+        self.lateral = nn.Conv2d(deep, skip, 1, bias=False)
+        self.join = nn.Conv2d(skip, after, 3, 1, 1, bias=False)
+        self.norm = _norm(after)
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        """Return (B, after, h, w) at the resolution of `skip`."""
+        raised = functional.interpolate(
+            self.lateral(deep), scale_factor=2, mode="bilinear", align_corners=False
+        )
+        joined: Tensor = functional.relu(self.norm(self.join(raised + skip)))
+        return joined
+
+
+class CompactNetwork(nn.Module):
+    """See the top of the file.
+
+    Args:
+        mode: chooses the heads.
+        num_labels: K.
+        width: channels at half resolution; deeper levels have 2, 3 and 5 times as many.
+    """
+
+    def __init__(self, mode: Mode, *, num_labels: int, width: int) -> None:
+        super().__init__()
+        w2, w4, w8, w16 = width, width * 2, width * 3, width * 5
+        self.stem = nn.Conv2d(3, w2, 5, 2, 2, bias=False)
+        self.stem_norm = _norm(w2)
+        self.level4 = Block(w2, w4, stride=2)
+        self.level8 = nn.Sequential(Block(w4, w8, stride=2), Block(w8, w8))
+        self.level16 = nn.Sequential(Block(w8, w16, stride=2), Block(w16, w16))
+        self.up8 = Up(w16, w8, w8)
+        self.up4 = Up(w8, w4, w4)
+        self.up2 = Up(w4, w2, w4)
+        sizes = {"K": num_labels, "K+1": num_labels + 1}
+        self.heads = nn.ModuleDict(
+            {name: nn.Conv2d(w4, sizes.get(size) or int(size), 1) for name, size in HEADS[mode]}
+        )
+        self._start()
+
+    def _start(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        for name, head in self.heads.items():
+            assert isinstance(head, nn.Conv2d)
+            assert head.bias is not None
+            nn.init.normal_(head.weight, std=0.02)
+            rare = name in ("heat", "foreground")
+            nn.init.constant_(head.bias, torch.logit(torch.tensor(PRIOR)).item() if rare else 0.0)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Answer for a batch.
+
+        Args:
+            x: (B, 3, h, w) float32 as `transform.prepare` gives it; h and w multiples of 16.
+
+        Returns:
+            Per head (B, channels, h / 2, w / 2): logits of `heat`, `foreground` and `semantic`;
+            `ltrb` not negative and `offset` (x, y), in units of `UNIT` output pixels.
+        """
+        x2 = functional.relu(self.stem_norm(self.stem(x)))
+        x4 = self.level4(x2)
+        x8 = self.level8(x4)
+        x16 = self.level16(x8)
+        shared = self.up2(self.up4(self.up8(x16, x8), x4), x2)
+        out = {name: head(shared) for name, head in self.heads.items()}
+        if "ltrb" in out:
+            out["ltrb"] = functional.softplus(out["ltrb"])
+        return out

@@ -1,0 +1,89 @@
+"""From the pixels of a window to the input of the network; the same in training and prediction."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.types import Hw
+
+F32 = NDArray[np.float32]
+
+#: Goes into every cache key; change it when anything here or in `decode` changes the answer.
+TRANSFORM_VERSION = "compact-1"
+
+#: Side of the blocks that are levelled apart, in pixels of the network's input. Dim regions
+#: beside bright ones keep their contrast, and two windows that share a strip agree on it.
+BLOCK_PX = 256
+#: Percentiles that become 0 and 1 (MODELS recipe: 1 and 99.8, which outlast a few hot pixels).
+LOW, HIGH = 1.0, 99.8
+#: No range is stretched beyond this many grey levels, so that empty ground stays calm.
+LEAST_RANGE = 8.0
+
+
+def scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Resize a window by the model's factor, each side to at least 8 pixels."""
+    h, w = scaled_hw((pixels.shape[0], pixels.shape[1]), scale)
+    if (h, w) == pixels.shape[:2]:
+        return pixels
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (w, h), interpolation=how), np.uint8)
+
+
+def scaled_hw(image_hw: Hw, scale: float) -> Hw:
+    """Return the size that `scaled` gives."""
+    return max(8, round(image_hw[0] * scale)), max(8, round(image_hw[1] * scale))
+
+
+def levelled(pixels: NDArray[np.uint8], least_range: float) -> F32:
+    """Stretch the grey levels of each region to about [-1, 1], colours kept.
+
+    Args:
+        pixels: (h, w, 3) uint8.
+        least_range: grey levels; a region with less contrast is not stretched further.
+
+    Returns:
+        (h, w, 3) float32.
+    """
+    low, span = _levels(pixels, least_range)
+    h, w = pixels.shape[:2]
+    if low.size == 1:
+        return (pixels.astype(np.float32) - low.item()) * (2 / span.item()) - 1
+    lows = cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
+    spans = cv2.resize(span, (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
+    return np.asarray((pixels.astype(np.float32) - lows) * (2 / spans) - 1, np.float32)
+
+
+def contrast(pixels: NDArray[np.uint8]) -> float:
+    """Return the smallest range of grey levels of any region: what training calls contrast."""
+    return float(_levels(pixels, LEAST_RANGE)[1].min())
+
+
+def _levels(pixels: NDArray[np.uint8], least_range: float) -> tuple[F32, F32]:
+    """Return the low level and the range of each block, (rows, columns) float32 each.
+
+    A block looks at a neighbourhood twice its side, so that levels change slowly.
+    """
+    h, w = pixels.shape[:2]
+    rows, columns = max(1, round(h / BLOCK_PX)), max(1, round(w / BLOCK_PX))
+    low, span = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+    reach_y, reach_x = h / rows / 2, w / columns / 2
+    for i in range(rows):
+        for j in range(columns):
+            top, bottom = (i * 2 - 1) * reach_y, (i * 2 + 3) * reach_y
+            left, right = (j * 2 - 1) * reach_x, (j * 2 + 3) * reach_x
+            part = pixels[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)]
+            step = max(1, round((part.shape[0] * part.shape[1] / 16_000) ** 0.5))
+            low[i, j], high = np.percentile(part[::step, ::step], (LOW, HIGH))
+            span[i, j] = max(high - low[i, j], least_range)
+    return low, span
+
+
+def padded(image: F32, multiple: int) -> F32:
+    """Fill up right and bottom with 0, mid-grey, to a multiple; training borders are 0 too."""
+    h, w = image.shape[:2]
+    below, beside = -h % multiple, -w % multiple
+    if not below and not beside:
+        return image
+    return np.pad(image, ((0, below), (0, beside), (0, 0)))

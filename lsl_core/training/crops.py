@@ -1,0 +1,163 @@
+"""Crops with strong augmentation: what a network sees of a few images, again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.training.tiles import LEAST_VISIBLE, Tile
+
+F32 = NDArray[np.float32]
+
+#: Sides of a training crop, pixels of the network's input (recipe of the first trials: 192).
+CROP_PX = 192
+#: Share of the crops that are centred near an object; the rest see any place.
+ON_OBJECT = 0.8
+#: Scale of a crop, drawn evenly on a logarithmic axis.
+SCALES = (0.65, 1.5)
+#: Sides of an object may change apart by this share, when masks are turned freely.
+STRETCH = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """One augmented view.
+
+    image: (s, s, 3) float32. inside: (s, s) bool, whether the image reaches here. ids: (s, s)
+    int32, 1 + row of the object, 0 for none; all 0 for boxes. class_ids: (N,). boxes, centres:
+    (N, 4) and (N, 2) of the visible parts, crop pixels. doubtful: (N,) bool, objects of which
+    too little is seen to learn from.
+    """
+
+    image: F32
+    inside: NDArray[np.bool_]
+    ids: NDArray[np.int32]
+    class_ids: NDArray[np.int32]
+    boxes: F32
+    centres: F32
+    doubtful: NDArray[np.bool_]
+
+
+def draw_crop(tiles: Sequence[Tile], rng: np.random.Generator, *, with_masks: bool) -> Crop:
+    """Draw one crop of a random tile."""
+    tile = tiles[int(rng.integers(len(tiles)))]
+    to_crop = _placement(tile, rng, with_masks=with_masks)  # (2, 3), tile pixels to crop pixels
+    size = (CROP_PX, CROP_PX)
+    image = cv2.warpAffine(tile.image, to_crop, size, flags=cv2.INTER_LINEAR)
+    ones = np.ones(tile.ids.shape, np.uint8)
+    inside = cv2.warpAffine(ones, to_crop, size, flags=cv2.INTER_NEAREST) > 0
+    image = _recoloured(np.asarray(image, np.float32), rng)
+    image[~inside] = 0
+    if with_masks:
+        return _masks_crop(tile, to_crop, image, inside)
+    return _boxes_crop(tile, to_crop, image, inside)
+
+
+def _placement(tile: Tile, rng: np.random.Generator, *, with_masks: bool) -> NDArray[np.float64]:
+    """Choose where the crop looks, turned, flipped and scaled."""
+    h, w = tile.ids.shape
+    centre: NDArray[np.floating[Any]] = rng.uniform((0, 0), (w, h))
+    if len(tile.centres) and rng.random() < ON_OBJECT:
+        centre = tile.centres[_rare_first(tile, rng)] + rng.normal(0, CROP_PX / 8, 2)
+    scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
+    turn = rng.uniform(0, 2 * math.pi) if with_masks else rng.integers(4) * math.pi / 2
+    stretch = rng.uniform(1 - STRETCH, 1 + STRETCH, 2) if with_masks else np.ones(2)
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    cos, sin = math.cos(turn), math.sin(turn)
+    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.diag(stretch * scale * [flip, 1.0])
+    middle = np.array([CROP_PX / 2, CROP_PX / 2])
+    # Pixel centres lie at halves: warpAffine counts them from 0.
+    shift = middle - 0.5 - matrix @ (centre - 0.5)
+    return np.concatenate([matrix, shift[:, None]], axis=1)
+
+
+def _rare_first(tile: Tile, rng: np.random.Generator) -> int:
+    """Choose an object; a label with few examples on the tile is as likely as one with many."""
+    counts = np.bincount(tile.class_ids)[tile.class_ids]
+    weights = 1 / np.sqrt(counts)
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _recoloured(image: F32, rng: np.random.Generator) -> F32:
+    """Change light, contrast, colour, sharpness and noise."""
+    gain = rng.uniform(0.7, 1.35) * rng.uniform(0.9, 1.1, 3)
+    offset = rng.uniform(-0.25, 0.25) + rng.uniform(-0.08, 0.08, 3)
+    image = (image + 1) * gain.astype(np.float32) - 1 + offset.astype(np.float32)
+    if rng.random() < 0.5:
+        unit = np.clip((image + 1) / 2, 0, 2)
+        image = np.power(unit, rng.uniform(0.7, 1.45), dtype=np.float32) * 2 - 1
+    if rng.random() < 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)
+    if rng.random() < 0.5:
+        noise = rng.standard_normal(image.shape, np.float32)
+        image = image + noise * np.float32(rng.uniform(0.01, 0.12))
+    return np.asarray(image, np.float32)
+
+
+def _masks_crop(
+    tile: Tile, to_crop: NDArray[np.float64], image: F32, inside: NDArray[np.bool_]
+) -> Crop:
+    """Find the visible part of every object of the turned tile."""
+    size = (CROP_PX, CROP_PX)
+    # float32 holds every index exactly up to 2**24, and is a type that OpenCV turns.
+    turned = cv2.warpAffine(tile.ids.astype(np.float32), to_crop, size, flags=cv2.INTER_NEAREST)
+    present, flat = np.unique(np.rint(turned).astype(np.int32), return_inverse=True)
+    ids = flat.reshape(CROP_PX, CROP_PX).astype(np.int32)
+    if not len(present) or present[0] != 0:  # not one pixel of background
+        present, ids = np.concatenate([[0], present]), ids + 1
+    objects = present[1:] - 1
+    y, x = np.mgrid[0:CROP_PX, 0:CROP_PX].astype(np.float32) + np.float32(0.5)
+    count = np.bincount(ids.ravel(), minlength=len(present))[1:]
+    total_x = np.bincount(ids.ravel(), x.ravel(), minlength=len(present))[1:]
+    total_y = np.bincount(ids.ravel(), y.ravel(), minlength=len(present))[1:]
+    zoom = abs(np.linalg.det(to_crop[:, :2]))
+    return Crop(
+        image,
+        inside,
+        ids,
+        tile.class_ids[objects],
+        _extents(ids, len(objects)),
+        np.stack([total_x / count, total_y / count], axis=1).astype(np.float32),
+        count < LEAST_VISIBLE * tile.areas[objects] * zoom,
+    )
+
+
+def _extents(ids: NDArray[np.int32], num_objects: int) -> F32:
+    """Return the box around each object, (N, 4)."""
+    rows, columns = np.nonzero(ids)
+    owner = ids[rows, columns] - 1
+    low = np.full((num_objects, 2), CROP_PX, np.int64)
+    high = np.zeros((num_objects, 2), np.int64)
+    for axis, place in enumerate((columns, rows)):
+        np.minimum.at(low[:, axis], owner, place)
+        np.maximum.at(high[:, axis], owner, place + 1)
+    return np.concatenate([low, high], axis=1).astype(np.float32)
+
+
+def _boxes_crop(
+    tile: Tile, to_crop: NDArray[np.float64], image: F32, inside: NDArray[np.bool_]
+) -> Crop:
+    """Turn the boxes, by right angles only, and clip them."""
+    corners = tile.boxes.reshape(-1, 2, 2) - 0.5
+    turned = corners @ to_crop[:, :2].T + to_crop[:, 2] + 0.5  # (N, 2, 2)
+    boxes = np.concatenate([turned.min(axis=1), turned.max(axis=1)], axis=1)
+    clipped = np.clip(boxes, 0, CROP_PX)
+    whole = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-6)
+    share = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / whole
+    kept = share > 0
+    clipped = clipped[kept].astype(np.float32)
+    return Crop(
+        image,
+        inside,
+        np.zeros((CROP_PX, CROP_PX), np.int32),
+        tile.class_ids[kept],
+        clipped,
+        (clipped[:, :2] + clipped[:, 2:]) / 2,
+        share[kept] < LEAST_VISIBLE,
+    )

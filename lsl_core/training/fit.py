@@ -1,0 +1,155 @@
+"""Training: check the support set, run the loop, measure on held-out images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from torch import Tensor
+
+from lsl_core.errors import UserInput
+from lsl_core.models.compact.model import build
+from lsl_core.models.devices import choose_device
+from lsl_core.progress import NULL, Progress
+from lsl_core.training.compact_loop import Trained, train_compact
+from lsl_core.training.samples import Sample, check_support, support_notes
+from lsl_core.training.score import best_thresholds, evaluate
+from lsl_core.training.settings import FitSettings
+from lsl_core.training.tiles import windows_of
+from lsl_core.types import Instances, Metrics, ModelCard
+from lsl_core.windows import cut
+
+#: Lowest score that counts when a model is measured.
+MEASURE_FLOOR = 0.02
+
+#: Which loop trains which family.
+_LOOPS: dict[str, Callable[[Sequence[Sample], FitSettings, tuple[str, ...], Progress], Trained]] = {
+    "compact": train_compact
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came out of a training; nothing of it is on disk yet.
+
+    state: weights, on the CPU. card: complete but for its id, name, parent, support and the hash.
+    """
+
+    state: dict[str, Tensor]
+    card: ModelCard
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What the model reached on the held-out images, None when there were none."""
+        return self.card.metrics
+
+    def named(self, *, model_id: str, name: str, support: str, parent: str | None) -> ModelCard:
+        """Return the card for `save_model`.
+
+        Args:
+            model_id: unique in the workspace.
+            name: what people call it.
+            support: name of the source that it learnt from.
+            parent: id of the version before.
+        """
+        return replace(self.card, id=model_id, name=name, support=support, parent=parent)
+
+
+def fit(
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+    *,
+    settings: FitSettings,
+    labels: tuple[str, ...],
+    progress: Progress = NULL,
+) -> Fitted:
+    """Train a model on labelled images and measure it on others.
+
+    Args:
+        samples: images to learn from.
+        held_out: images that are only measured on, and that choose the thresholds; see
+            `split_support`. None of them: there is no score, and the thresholds come from the
+            images that were learnt.
+        settings: mode, budget, seed.
+        labels: names in the order of class ids.
+        progress: hears the loss ("loss", "learning_rate") and the held-out figures, and can stop
+            the training between two steps; nothing is kept then.
+
+    Raises:
+        EmptySupport: when there is nothing to learn from.
+        LabelMismatch: when what was drawn does not fit the mode.
+        ModelError: when the training diverges.
+        RunCancelled: when somebody stopped it.
+    """
+    check_support(samples, mode=settings.mode, labels=labels)
+    known = {s.name for s in samples}
+    if any(s.name in known for s in held_out):
+        raise UserInput(
+            "The same image is to be learnt from and measured on.",
+            hint="Choose another source to measure on, or let LSL split this one.",
+        )
+    for note in support_notes(samples, labels):
+        progress.note(note)
+    began = time.monotonic()
+    trained = _LOOPS[settings.family](samples, settings, labels, progress)
+    card = _card(trained, settings, labels, len(samples))
+    truth, found = _measured(trained, card, held_out or samples, settings, progress)
+    thresholds = best_thresholds(truth, found, labels)
+    metrics = evaluate(truth, found, labels) if held_out else None
+    if metrics is not None:
+        for name in ("ap", "ap50", "ap75"):
+            progress.metric(name, getattr(metrics, name), at=trained.iterations)
+    seconds = round(time.monotonic() - began, 1)
+    card = replace(card, thresholds=thresholds, metrics=metrics, train_seconds=seconds)
+    return Fitted(trained.state, card)
+
+
+def _card(
+    trained: Trained, settings: FitSettings, labels: tuple[str, ...], num_images: int
+) -> ModelCard:
+    return ModelCard(
+        id="",
+        name="",
+        family=settings.family,
+        mode=settings.mode,
+        labels=labels,
+        parent=None,
+        support="",
+        support_images=num_images,
+        metrics=None,
+        thresholds={},
+        window=settings.window,
+        scale=trained.scale,
+        settings={
+            **trained.settings,
+            "overlap": settings.overlap,
+            "seed": settings.seed,
+            "iterations": trained.iterations,
+        },
+        weights_sha256="",
+        licence="trained on your images: yours",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _measured(
+    trained: Trained,
+    card: ModelCard,
+    samples: Sequence[Sample],
+    settings: FitSettings,
+    progress: Progress,
+) -> tuple[list[Instances], list[Instances]]:
+    """Predict the windows of labelled images; return what was drawn and what was found."""
+    model = build(card, trained.state, choose_device(settings.device))
+    progress.start("Measuring", total=len(samples), unit="images")
+    truth, found = [], []
+    for sample in samples:
+        progress.check()
+        pixels = sample.pixels()
+        for window, drawn in windows_of(sample, settings.slide):
+            truth.append(drawn)
+            found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
+        progress.advance()
+    return truth, found

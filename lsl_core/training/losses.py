@@ -1,0 +1,83 @@
+"""How far the network's answer is from the target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lsl_core.training.targets import Targets
+
+#: What each part counts; offsets and boxes are in units of some pixels, hence the weights.
+WEIGHTS = {"heat": 1.0, "ltrb": 1.0, "foreground": 1.0, "offset": 2.0, "semantic": 1.0}
+
+
+def total_loss(out: dict[str, Tensor], targets: Targets) -> Tensor:
+    """Return the weighted sum of the losses of all heads that answered."""
+    losses = {
+        "heat": lambda: heat_loss(out["heat"], targets),
+        "ltrb": lambda: box_loss(out["ltrb"], targets),
+        "foreground": lambda: foreground_loss(out["foreground"], targets),
+        "offset": lambda: offset_loss(out["offset"], targets),
+        "semantic": lambda: semantic_loss(out["semantic"], targets),
+    }
+    return torch.stack([WEIGHTS[name] * losses[name]() for name in out]).sum()
+
+
+def heat_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Focal loss that forgives near misses (Law & Deng 2018, CornerNet, arXiv:1808.01244)."""
+    probability = logits.sigmoid()
+    is_centre = (targets.heat >= 1).float()
+    right = (1 - probability) ** 2 * functional.logsigmoid(logits) * is_centre
+    wrong = probability**2 * functional.logsigmoid(-logits) * (1 - targets.heat) ** 4
+    both = (right + wrong * (1 - is_centre)) * targets.heat_weight
+    return -both.sum() / is_centre.sum().clamp(min=1)
+
+
+def box_loss(ltrb: Tensor, targets: Tensor | Targets) -> Tensor:
+    """1 − generalised IoU of boxes seen from one pixel (Rezatofighi 2019, arXiv:1902.09630)."""
+    assert isinstance(targets, Targets)
+    wanted, weight = targets.ltrb, targets.ltrb_weight
+    area = (ltrb[:, 0] + ltrb[:, 2]) * (ltrb[:, 1] + ltrb[:, 3])
+    wanted_area = (wanted[:, 0] + wanted[:, 2]) * (wanted[:, 1] + wanted[:, 3])
+    low, high = torch.minimum(ltrb, wanted), torch.maximum(ltrb, wanted)
+    shared = (low[:, 0] + low[:, 2]) * (low[:, 1] + low[:, 3])
+    hull = (high[:, 0] + high[:, 2]) * (high[:, 1] + high[:, 3])
+    union = area + wanted_area - shared
+    giou = shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+    return ((1 - giou)[:, None] * weight).sum() / weight.sum().clamp(min=1)
+
+
+def foreground_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Cross-entropy and Dice over the pixels of the image."""
+    weight = targets.inside
+    bce = functional.binary_cross_entropy_with_logits(logits, targets.foreground, reduction="none")
+    probability = logits.sigmoid() * weight
+    dice = _dice(probability, targets.foreground * weight)
+    return (bce * weight).sum() / weight.sum().clamp(min=1) * 2 + dice
+
+
+def offset_loss(offset: Tensor, targets: Targets) -> Tensor:
+    """Smooth L1 on object pixels."""
+    off = functional.smooth_l1_loss(offset, targets.offset, reduction="none", beta=0.1)
+    weight = targets.offset_weight
+    return (off * weight).sum() / weight.sum().clamp(min=1)
+
+
+def semantic_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Cross-entropy, rare labels counting more, and Dice a label."""
+    num = logits.shape[1]
+    weight = targets.inside[:, 0]
+    one_hot = functional.one_hot(targets.semantic, num).permute(0, 3, 1, 2) * weight[:, None]
+    share = one_hot.sum(dim=(0, 2, 3)) / weight.sum().clamp(min=1)
+    balance = (share.clamp(min=1e-3) ** -0.5)[targets.semantic] * weight
+    entropy = functional.cross_entropy(logits, targets.semantic, reduction="none")
+    dice = _dice(logits.softmax(1) * weight[:, None], one_hot)
+    return (entropy * balance).sum() / balance.sum().clamp(min=1) + dice
+
+
+def _dice(probability: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 − Dice over the batch, mean of the channels."""
+    sums = (0, 2, 3)
+    both = (probability * wanted).sum(sums)
+    return (1 - (2 * both + 1) / (probability.sum(sums) + wanted.sum(sums) + 1)).mean()

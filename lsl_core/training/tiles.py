@@ -1,0 +1,127 @@
+"""Labelled images made ready for a network: cut into windows, scaled, levelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.geometry.masks import clip
+from lsl_core.models.compact import transform
+from lsl_core.training.samples import Sample
+from lsl_core.types import CropMasks, Hw, Instances, SlideWindows, Window
+from lsl_core.windows import cut, plan
+
+F32 = NDArray[np.float32]
+
+#: An object of which a window shows less than this share is not evidence of how it looks.
+LEAST_VISIBLE = 0.35
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One window of a sample, at the scale of the network.
+
+    image: (h, w, 3) float32, levelled. ids: (h, w) int32, 1 + index of the object that owns the
+    pixel, 0 for none; all 0 where objects have boxes only. class_ids, areas, centres, boxes: (N,)
+    labels, areas in pixels, (N, 2) places and (N, 4) boxes of the objects.
+    """
+
+    image: F32
+    ids: NDArray[np.int32]
+    class_ids: NDArray[np.int32]
+    areas: F32
+    centres: F32
+    boxes: F32
+
+
+def windows_of(sample: Sample, slide: SlideWindows) -> list[tuple[Window, Instances]]:
+    """Cut what was drawn on an image along its windows."""
+    instances = sample.instances
+    return [(w, _inside(instances, w)) for w in plan(instances.image_hw, slide)]
+
+
+def _inside(instances: Instances, window: Window) -> Instances:
+    """Return the visible part of every object in a window, in its pixels."""
+    hw: Hw = (window.height, window.width)
+    if hw == instances.image_hw:
+        return instances
+    moved = instances.moved(-window.x, -window.y, hw)
+    limit = np.array([hw[1], hw[0]] * 2, np.float32)
+    boxes = np.clip(moved.boxes, 0, limit)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    whole = np.maximum((moved.boxes[:, 2:] - moved.boxes[:, :2]).prod(axis=1), 1e-6)
+    shown = np.where((sizes > 0).all(axis=1), sizes.prod(axis=1) / whole, 0)
+    kept = shown > 0
+    masks = moved.masks
+    if isinstance(masks, CropMasks):
+        before = np.maximum(masks.areas(), 1)
+        masks = clip(masks.take(kept), hw)
+        areas = masks.areas()
+        visible = areas / before[kept] >= LEAST_VISIBLE
+        positions = np.flatnonzero(kept)[visible & (areas > 0)]
+        masks = masks.take(np.flatnonzero(visible & (areas > 0)))
+    else:
+        positions = np.flatnonzero(shown >= LEAST_VISIBLE)
+    return Instances(
+        boxes[positions], moved.scores[positions], moved.class_ids[positions], masks, hw
+    )
+
+
+def object_sizes(samples: Sequence[Sample]) -> F32:
+    """Return the square root of the area of every object, pixels, (N,)."""
+    sizes = [np.zeros(0)]
+    for sample in samples:
+        boxes, masks = sample.instances.boxes, sample.instances.masks
+        if isinstance(masks, CropMasks):
+            sizes.append(np.sqrt(masks.areas()))
+        else:
+            sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
+            sizes.append(np.sqrt(sides.prod(axis=1)))
+    sizes_px: F32 = np.concatenate(sizes).astype(np.float32)
+    return sizes_px[sizes_px > 0]
+
+
+def make_tile(
+    pixels: NDArray[np.uint8], instances: Instances, *, scale: float, least_range: float
+) -> Tile:
+    """Scale and level one window with its objects."""
+    small = transform.scaled(pixels, scale)
+    h, w = small.shape[:2]
+    zoom = np.array([w / pixels.shape[1], h / pixels.shape[0]], np.float32)
+    boxes = (instances.boxes * np.tile(zoom, 2)).astype(np.float32)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    ids = np.zeros((h, w), np.int32)
+    if isinstance(instances.masks, CropMasks):
+        areas = instances.masks.areas() * zoom.prod()
+        rows, columns = ((np.arange(n) + 0.5) / z for n, z in ((h, zoom[1]), (w, zoom[0])))
+        ids = owners(instances)[rows.astype(int)[:, None], columns.astype(int)]
+    return Tile(
+        transform.levelled(small, least_range),
+        ids,
+        instances.class_ids,
+        areas.astype(np.float32),
+        ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32),
+        boxes,
+    )
+
+
+def owners(instances: Instances) -> NDArray[np.int32]:
+    """Return which object owns each pixel, 1 + its index; the smaller one where two overlap."""
+    assert isinstance(instances.masks, CropMasks)
+    owner = np.zeros(instances.image_hw, np.int32)
+    masks = clip(instances.masks, instances.image_hw)
+    for i in np.argsort(-masks.areas(), kind="stable").tolist():
+        x, y, w, h = masks.crops[i].tolist()
+        owner[y : y + h, x : x + w][masks.crop(i)] = i + 1
+    return owner
+
+
+def tile_of(
+    sample: Sample, window: Window, instances: Instances, *, scale: float, least_range: float
+) -> Tile:
+    """Decode a sample and make the tile of one of its windows."""
+    pixels = cut(sample.pixels(), window)
+    return make_tile(pixels, instances, scale=scale, least_range=least_range)
