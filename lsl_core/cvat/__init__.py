@@ -1,1 +1,144 @@
-"""CVAT."""
+"""Everything that LSL asks of a CVAT server; the only room that knows `cvat_sdk`.
+
+Signing in (a session is safe to read from several threads; every call has a timeout)::
+
+    connect(url, PasswordLogin(user, password) | TokenLogin(token) | SavedKey(user, key), *,
+            organisation=None, verify_tls=True, timeout_s=75, report=None) -> CvatSession
+    session.url, .user, .organisation, .server (ServerInfo), .saved_login, .key,
+    session.organisations()
+
+Reading::
+
+    list_tasks(session, *, search="", project_id=None, labels=True) -> list[TaskInfo]
+    get_task(session, task_id) -> TaskInfo
+    labels(session, task_id) -> list[CvatLabel]
+    task_frames(session, task_id) -> list[FrameInfo];  jobs(session, task_id) -> list[JobInfo]
+    frame_url(session, jobs, frame) -> str
+    pull_frames(session, task_id, folder, *, frames=None, progress) -> PulledFrames
+    frame_bytes(session, task_id, frame, *, quality="compressed") -> bytes
+    read_task(session, task_id) -> TaskState;  state.objects() -> Converted
+        Converted.frames[n]: FrameAnnotations(instances, has_mask, shape_ids, sources)
+        Converted.left_out: what did not become objects, and why
+    An object drawn as a rectangle has its whole box as mask and has_mask False.
+
+Writing (nothing but these four changes a server)::
+
+    plan_push(session, task_id, {frame: Instances}, labels, *, mapping=None, mode=PushMode.ADD,
+              conflicts=Conflicts.SKIP, polygons=False, run_id="", journal=None) -> PushPlan
+    apply_push(session, plan, journal, *, snapshot=Path, progress) -> PushResult
+    resume_push(session, journal, push_id, *, progress) -> PushResult
+    undo_push(session, journal, push_id, *, progress) -> UndoResult
+    create_task(session, name, [(label, shape type)], images, *, project_id=None,
+                segment_size=None, progress) -> TaskInfo
+    add_label(session, task_id, name, Drawing) -> CvatLabel
+    Journal(path): .pushes(url=, task_id=), .get(id), .scores(id)
+
+`plan.token` is the same for the same task state, objects and choices: a page shows a plan, the
+worker makes it anew, and pushes only when the tokens are equal. Masks of predictions are binary:
+`instances.binary(threshold)` first.
+"""
+
+from lsl_core.cvat.annotations import TaskState, job_annotations, read_task, task_annotations
+from lsl_core.cvat.create import create_task
+from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
+from lsl_core.cvat.drawing import Drawing
+from lsl_core.cvat.frames import (
+    FailedFrame,
+    PulledFrames,
+    frame_bytes,
+    pull_frames,
+    task_preview,
+)
+from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
+from lsl_core.cvat.labels import LabelMatch, add_label, match_labels
+from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
+from lsl_core.cvat.planning import plan_push
+from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
+from lsl_core.cvat.session import (
+    ConnectStep,
+    CvatSession,
+    Organisation,
+    ServerInfo,
+    connect,
+    server_address,
+)
+from lsl_core.cvat.shapes import Converted, FrameAnnotations, LeftOut, to_instances
+from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
+from lsl_core.cvat.tasks import (
+    CvatLabel,
+    FrameInfo,
+    JobInfo,
+    JobKind,
+    TaskInfo,
+    frame_url,
+    get_task,
+    jobs,
+    labels,
+    list_tasks,
+    require_images,
+    task_frames,
+)
+from lsl_core.cvat.undo import KeptShape, UndoResult, undo_push
+
+__all__ = [
+    "Conflicts",
+    "ConnectStep",
+    "Converted",
+    "Credentials",
+    "CvatLabel",
+    "CvatSession",
+    "Drawing",
+    "FailedFrame",
+    "FailedShapes",
+    "FrameAnnotations",
+    "FrameInfo",
+    "FrameRow",
+    "JobInfo",
+    "JobKind",
+    "Journal",
+    "KeptShape",
+    "LabelMatch",
+    "LabelRow",
+    "LeftOut",
+    "Organisation",
+    "PasswordLogin",
+    "PulledFrames",
+    "PushMode",
+    "PushPhase",
+    "PushPlan",
+    "PushRecord",
+    "PushResult",
+    "SavedKey",
+    "ServerInfo",
+    "SkippedFrame",
+    "TaskInfo",
+    "TaskState",
+    "TokenLogin",
+    "UndoResult",
+    "add_label",
+    "apply_push",
+    "connect",
+    "create_task",
+    "frame_bytes",
+    "frame_url",
+    "get_task",
+    "job_annotations",
+    "jobs",
+    "labels",
+    "list_tasks",
+    "match_labels",
+    "plan_push",
+    "pull_frames",
+    "read_snapshot",
+    "read_task",
+    "require_images",
+    "resume_push",
+    "server_address",
+    "task_annotations",
+    "task_frames",
+    "task_preview",
+    "to_instances",
+    "undo_push",
+    "verify_push",
+    "write_snapshot",
+]

@@ -10,10 +10,14 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def content_key(shape: Json) -> str:
+def content_key(shape: Json, *, group: bool = True) -> str:
     """Return a hash of a shape's content, the same before it is sent and after it is read.
 
     Leaves out the id, and the score, which older servers do not keep and nobody can edit.
+
+    Args:
+        shape: as it is sent or as it was read.
+        group: False leaves out the number of its group, which is arbitrary.
     """
     attributes = sorted((a["spec_id"], str(a["value"])) for a in shape.get("attributes") or ())
     content = [
@@ -24,7 +28,7 @@ def content_key(shape: Json) -> str:
         round(float(shape.get("rotation") or 0.0), 2),
         bool(shape.get("occluded")),
         int(shape.get("z_order") or 0),
-        int(shape.get("group") or 0),
+        int(shape.get("group") or 0) if group else 0,
         shape.get("source") or "manual",
         attributes,
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lsl_core.cvat.tasks import CvatLabel
 from lsl_core.geometry.masks import clip, pixel_boxes
-from lsl_core.geometry.polygons import to_polygons
+from lsl_core.geometry.polygons import Ring, to_polygons
 from lsl_core.geometry.runs import trim
 from lsl_core.types import CropMasks, Instances
 
@@ -85,11 +85,10 @@ def from_instances(
     labels: Mapping[int, CvatLabel],
     drawings: Mapping[int, Drawing],
     source: str = "auto",
-    with_score: bool = False,
     first_group: int = 1,
     has_mask: NDArray[np.bool_] | None = None,
-) -> list[Json]:
-    """Return the shapes that draw these objects on a frame, ready to be sent.
+) -> list[list[Json]]:
+    """Return the shapes that draw each object on a frame, ready to be sent.
 
     Args:
         instances: of `within_image`; binary masks or none.
@@ -97,17 +96,19 @@ def from_instances(
         labels: CVAT's label of each class id that occurs.
         drawings: how the objects of each class id are drawn.
         source: who drew them, as CVAT shows it.
-        with_score: send scores; older servers have no place for them.
-        first_group: number of the first group of polygons; one object in several parts is a group.
+        first_group: number of the first group; an object of several polygons is a group.
         has_mask: (N,) False for objects whose mask is only their box, as sources keep them; they
             are drawn as the rectangle that they were where the label takes one.
+
+    Returns:
+        One list per object; several shapes only for polygons.
     """
     boxes, points = _rectangles(instances, has_mask), _mask_points(instances)
-    shapes: list[Json] = []
+    objects: list[list[Json]] = []
     group = first_group
     for i, class_id in enumerate(instances.class_ids.tolist()):
-        drawing = drawings[class_id]
-        if has_mask is not None and not has_mask[i] and labels[class_id].type == "any":
+        label, drawing = labels[class_id], drawings[class_id]
+        if has_mask is not None and not has_mask[i] and label.type == "any":
             drawing = Drawing.RECTANGLE
         drawn: list[list[Any]]
         if drawing is Drawing.RECTANGLE:
@@ -116,15 +117,27 @@ def from_instances(
             drawn = [points[i]]
         else:
             drawn = _rings(instances, i)
-        parts = len(drawn)
-        for numbers in drawn:
-            shape = _shape(drawing, labels[class_id], frame, numbers, source)
-            shape["group"] = group if parts > 1 else 0
-            if with_score:
-                shape["score"] = round(float(instances.scores[i]), 4)
-            shapes.append(shape)
-        group += parts > 1
-    return shapes
+        shapes = [_shape(drawing, label, frame, numbers, source) for numbers in drawn]
+        for shape in shapes:
+            shape["score"] = round(float(instances.scores[i]), 4)
+            shape["group"] = group if len(shapes) > 1 else 0
+        group += len(shapes) > 1
+        objects.append(shapes)
+    return objects
+
+
+def hole_pixels(masks: CropMasks) -> tuple[int, int]:
+    """Return how many masks have holes and how many pixels those have: polygons lose them."""
+    areas = [
+        sum(_ring_area(hole) for part in parts for hole in part.holes)
+        for parts in to_polygons(masks)
+    ]
+    return sum(area > 0 for area in areas), round(sum(areas))
+
+
+def _ring_area(ring: Ring) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _shape(drawing: Drawing, label: CvatLabel, frame: int, points: list[Any], source: str) -> Json:

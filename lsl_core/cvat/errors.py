@@ -27,6 +27,8 @@ from lsl_core.errors import (
 
 #: A server's text longer than this is a page or a traceback, not a sentence.
 _LONGEST_TEXT = 300
+#: When CVAT asks to slow down without saying for how long.
+_DEFAULT_WAIT_S = 10.0
 
 
 @contextmanager
@@ -64,16 +66,32 @@ def cvat_errors(doing: str) -> Iterator[None]:
 def may_have_happened(error: LslError) -> bool:
     """Say whether the server may have done what was asked although an error came back.
 
-    True when an answer was lost or cut, or a server or proxy failed on the way (5xx); False when
-    the server refused, or was never reached.
+    True when an answer was lost, cut or unreadable, or a server or proxy failed on the way (5xx);
+    False when the server refused, or was never reached.
     """
     cause = error.__cause__
+    if isinstance(cause, ValueError):
+        return True
     if isinstance(cause, ApiException):
-        return cause.status is None or cause.status == 0 or cause.status >= 500
+        return bool(cause.status) and cause.status >= 500
     if isinstance(cause, net.MaxRetryError):
         cause = cause.reason
     never_sent = (net.NewConnectionError, net.ConnectTimeoutError, net.NameResolutionError)
     return isinstance(cause, net.HTTPError) and not isinstance(cause, never_sent)
+
+
+def is_server_error(error: LslError) -> bool:
+    """Say whether CVAT itself broke on the request (500), not something before it."""
+    return isinstance(error.__cause__, ApiException) and error.__cause__.status == 500
+
+
+def seconds_to_wait(error: LslError) -> float | None:
+    """Return how long CVAT asks to wait (429), None when it does not ask."""
+    cause = error.__cause__
+    if not isinstance(cause, ApiException) or cause.status != 429:
+        return None
+    text = str((cause.headers or {}).get("Retry-After", ""))
+    return float(text) if text.isdigit() else _DEFAULT_WAIT_S
 
 
 def last_line(text: str) -> str:

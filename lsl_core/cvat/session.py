@@ -14,6 +14,7 @@ import urllib3
 from cvat_sdk import Client, Config
 from cvat_sdk.core.exceptions import CvatSdkException
 
+from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
 from lsl_core.cvat.errors import may_have_happened
 from lsl_core.cvat.transport import NO_RETRIES, RETRIES, Transport
 from lsl_core.errors import (
@@ -37,32 +38,6 @@ SCORES_AFTER, SCORES_SINCE = (2, 39), (2, 80)
 TIMEOUT_S = 75.0
 #: How a browser session's cookies are told from a login key in a saved key.
 _COOKIES = "cookies:"
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordLogin:
-    """A user and a password; the password lives in memory only."""
-
-    user: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogin:
-    """A personal access token, made in CVAT under Settings (CVAT 2.48 and newer)."""
-
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SavedKey:
-    """The key that an earlier sign-in with a password got: `CvatSession.saved_login`."""
-
-    user: str
-    key: str = field(repr=False)
-
-
-Credentials = PasswordLogin | TokenLogin | SavedKey
 
 
 class ConnectStep(StrEnum):

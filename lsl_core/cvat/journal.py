@@ -1,0 +1,298 @@
+"""What was pushed: every batch is written down before it is sent and after it was answered.
+
+A push can be killed at any instant, also between the server's commit and our note of it. Then a
+batch is found as "sending", and the server is asked what became of it before anything is sent
+again (`push.py`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lsl_core.cvat.annotations import Action
+from lsl_core.cvat.content import content_key
+from lsl_core.errors import UserInput
+from lsl_core.workspace.database import Database
+
+Json = dict[str, Any]
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE cvat_pushes (
+        id TEXT PRIMARY KEY, url TEXT NOT NULL, task_id INT NOT NULL, task_created TEXT NOT NULL,
+        run_id TEXT NOT NULL, mode TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL,
+        phase TEXT NOT NULL, snapshot TEXT NOT NULL, summary TEXT NOT NULL
+    );
+    CREATE INDEX cvat_pushes_of_task ON cvat_pushes (url, task_id);
+    CREATE TABLE cvat_batches (
+        id INTEGER PRIMARY KEY, push_id TEXT NOT NULL REFERENCES cvat_pushes (id),
+        job_id INT NOT NULL, action TEXT NOT NULL, part TEXT NOT NULL, shapes BLOB NOT NULL,
+        state TEXT NOT NULL, sent REAL, reason TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX cvat_batches_of_push ON cvat_batches (push_id);
+    CREATE TABLE cvat_shapes (
+        push_id TEXT NOT NULL, batch_id INT NOT NULL, shape_id INT NOT NULL, content TEXT NOT NULL,
+        score REAL NOT NULL, PRIMARY KEY (push_id, shape_id)
+    ) WITHOUT ROWID
+    """,
+)
+
+
+class PushPhase(StrEnum):
+    """Where a push stands. OPEN: begun, not finished: resume or undo it."""
+
+    OPEN = "open"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+class Part(StrEnum):
+    """What a batch belongs to: the push itself, or taking it back."""
+
+    PUSH = "push"
+    UNDO = "undo"
+
+
+class BatchState(StrEnum):
+    """Where a batch stands. SENDING: sent, and nobody knows yet what became of it."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PushRecord:
+    """One push, as lists show it.
+
+    created: seconds since the epoch. snapshot: file with the annotations as they were before.
+    summary: figures for people, from the plan and the result.
+    """
+
+    id: str
+    url: str
+    task_id: int
+    task_created: str
+    run_id: str
+    mode: str
+    owner: str
+    created: float
+    phase: PushPhase
+    snapshot: str
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Shapes that are sent in one request, which CVAT does whole or not at all.
+
+    id: 0 until it is written down. sent: when, seconds since the epoch, or None.
+    """
+
+    id: int
+    job_id: int
+    action: Action
+    part: Part
+    shapes: tuple[Json, ...]
+    state: BatchState = BatchState.PLANNED
+    sent: float | None = None
+    reason: str = ""
+
+
+class Journal:
+    """The pushes of a workspace, in an SQLite file. Safe in several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Database(path, room="cvat", migrations=_MIGRATIONS)
+
+    def begin(self, record: PushRecord, batches: Sequence[Batch]) -> None:
+        """Write down a push with everything that it will send, in one transaction."""
+        with self._db.write() as db:
+            db.execute(
+                "INSERT INTO cvat_pushes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.id, record.url, record.task_id, record.task_created, record.run_id,
+                    record.mode, record.owner, record.created, record.phase, record.snapshot,
+                    json.dumps(record.summary),
+                ),
+            )  # fmt: skip
+            for batch in batches:
+                _insert(db, record.id, batch)
+
+    def begin_undo(self, push_id: str, batches: Sequence[Batch]) -> None:
+        """Write down what undoing a push will send; batches that were never sent are dropped."""
+        with self._db.write() as db:
+            db.execute(
+                "DELETE FROM cvat_batches WHERE push_id = ? AND part = ? AND state = ?",
+                (push_id, Part.PUSH, BatchState.PLANNED),
+            )
+            db.execute(
+                "UPDATE cvat_pushes SET phase = ? WHERE id = ?", (PushPhase.UNDOING, push_id)
+            )
+            for batch in batches:
+                _insert(db, push_id, batch)
+
+    def mark_sending(self, batch_id: int) -> None:
+        """Write down that a batch is about to be sent."""
+        self._mark(batch_id, BatchState.SENDING, sent=time.time())
+
+    def mark_planned(self, batch_id: int) -> None:
+        """Write down that a batch surely did not reach the server."""
+        self._mark(batch_id, BatchState.PLANNED)
+
+    def mark_failed(self, batch_id: int, reason: str) -> None:
+        """Write down that the server refused a batch for good."""
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE cvat_batches SET state = ?, reason = ? WHERE id = ?",
+                (BatchState.FAILED, reason, batch_id),
+            )
+
+    def mark_done(self, push_id: str, batch: Batch, ids: Sequence[int | None]) -> None:
+        """Write down that a batch is stored, with the ids that the server gave its shapes.
+
+        Args:
+            push_id: of which push.
+            batch: what was sent.
+            ids: one per shape of a create, None for one that a person took away meanwhile.
+        """
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE cvat_batches SET state = ? WHERE id = ?", (BatchState.DONE, batch.id)
+            )
+            if batch.action is Action.CREATE and batch.part is Part.PUSH:
+                db.executemany(
+                    "INSERT OR REPLACE INTO cvat_shapes VALUES (?, ?, ?, ?, ?)",
+                    [
+                        (push_id, batch.id, shape_id, content_key(s), s.get("score", 1.0))
+                        for s, shape_id in zip(batch.shapes, ids, strict=True)
+                        if shape_id is not None
+                    ],
+                )
+
+    def split(self, push_id: str, batch: Batch, parts: Sequence[Batch]) -> list[Batch]:
+        """Put smaller batches in the place of one that the server refused; return them."""
+        with self._db.write() as db:
+            db.execute("DELETE FROM cvat_batches WHERE id = ?", (batch.id,))
+            ids = [_insert(db, push_id, part) for part in parts]
+            rows = [_batch_row(db, batch_id) for batch_id in ids]
+        return [_batch(row) for row in rows]
+
+    def batches(self, push_id: str, part: Part) -> list[Batch]:
+        """Return the batches of a push, or of its undoing, in the order they were planned."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT * FROM cvat_batches WHERE push_id = ? AND part = ? ORDER BY id",
+                (push_id, part),
+            ).fetchall()
+        return [_batch(row) for row in rows]
+
+    def created_shapes(self, push_id: str) -> dict[int, str]:
+        """Return the ids of the shapes that a push made, with the hash of their content."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT shape_id, content FROM cvat_shapes WHERE push_id = ?", (push_id,)
+            ).fetchall()
+        return {row["shape_id"]: row["content"] for row in rows}
+
+    def scores(self, push_id: str) -> dict[int, float]:
+        """Return the score of each shape that a push made; also where CVAT keeps none."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT shape_id, score FROM cvat_shapes WHERE push_id = ?", (push_id,)
+            ).fetchall()
+        return {row["shape_id"]: row["score"] for row in rows}
+
+    def own_shapes(self, *, url: str, task_id: int, task_created: str) -> dict[int, str]:
+        """Return the ids of all shapes that pushes to a task ever made, with their content.
+
+        Those of undone pushes too: what is left of them was edited by a person. CVAT never gives
+        an id twice; `task_created` tells another server behind the same address.
+        """
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT shape_id, content FROM cvat_shapes JOIN cvat_pushes p ON p.id = push_id"
+                " WHERE url = ? AND task_id = ? AND task_created = ?",
+                (url, task_id, task_created),
+            ).fetchall()
+        return {row["shape_id"]: row["content"] for row in rows}
+
+    def finish(self, push_id: str, phase: PushPhase, summary: dict[str, Any]) -> None:
+        """Write down how a push, or its undoing, ended; adds to its summary."""
+        known = self.get(push_id).summary
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE cvat_pushes SET phase = ?, summary = ? WHERE id = ?",
+                (phase, json.dumps({**known, **summary}), push_id),
+            )
+
+    def get(self, push_id: str) -> PushRecord:
+        """Return one push.
+
+        Raises:
+            UserInput: when there is none of that id.
+        """
+        with self._db.read() as db:
+            row = db.execute("SELECT * FROM cvat_pushes WHERE id = ?", (push_id,)).fetchone()
+        if row is None:
+            raise UserInput(f'There is no push "{push_id}".', hint="Look at the Push page.")
+        return _record(row)
+
+    def pushes(self, *, url: str | None = None, task_id: int | None = None) -> list[PushRecord]:
+        """Return the pushes, the newest first; of one server and one task when they are given."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT * FROM cvat_pushes WHERE (?1 IS NULL OR url = ?1)"
+                " AND (?2 IS NULL OR task_id = ?2) ORDER BY created DESC",
+                (url, task_id),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def _mark(self, batch_id: int, state: BatchState, sent: float | None = None) -> None:
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE cvat_batches SET state = ?, sent = ? WHERE id = ?", (state, sent, batch_id)
+            )
+
+
+def _insert(db: Any, push_id: str, batch: Batch) -> int:  # noqa: ANN401 - a sqlite3 connection
+    packed = gzip.compress(json.dumps(batch.shapes).encode(), compresslevel=1)
+    cursor = db.execute(
+        "INSERT INTO cvat_batches (push_id, job_id, action, part, shapes, state)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (push_id, batch.job_id, batch.action, batch.part, packed, batch.state),
+    )
+    return int(cursor.lastrowid)
+
+
+def _batch_row(db: Any, batch_id: int) -> Any:  # noqa: ANN401 - sqlite3's connection and row
+    return db.execute("SELECT * FROM cvat_batches WHERE id = ?", (batch_id,)).fetchone()
+
+
+def _batch(row: Any) -> Batch:  # noqa: ANN401 - a sqlite3 row
+    return Batch(
+        row["id"],
+        row["job_id"],
+        Action(row["action"]),
+        Part(row["part"]),
+        tuple(json.loads(gzip.decompress(row["shapes"]))),
+        BatchState(row["state"]),
+        row["sent"],
+        row["reason"],
+    )
+
+
+def _record(row: Any) -> PushRecord:  # noqa: ANN401 - a sqlite3 row
+    values = dict(row)
+    values["phase"] = PushPhase(values["phase"])
+    values["summary"] = json.loads(values["summary"])
+    return PushRecord(**values)

@@ -1,0 +1,124 @@
+"""What a push would do, as values: shown to a person, and held to.
+
+Making a plan writes nothing (`planning.py`); `apply_push` does exactly what it says, or refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lsl_core.cvat.labels import LabelMatch
+from lsl_core.cvat.tasks import TaskInfo
+
+Json = dict[str, Any]
+
+
+class PushMode(StrEnum):
+    """What happens to shapes that are there. What people drew stays in every mode."""
+
+    ADD = "add"
+    REPLACE_OWN = "replace-own"
+    REPLACE_AUTOMATIC = "replace-automatic"
+
+
+class Conflicts(StrEnum):
+    """What happens to our object where a person drew something else about the same thing."""
+
+    SKIP = "skip"
+    ADD = "add"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """What a push does to one label of the task, counted in objects.
+
+    duplicates: not added, the same object is there. conflicts: ours that meet a person's object
+    with IoU of 0.5 or more without being the same.
+    """
+
+    label: str
+    now: int
+    add: int
+    duplicates: int
+    conflicts: int
+    remove: int
+
+    @property
+    def after(self) -> int:
+        """Objects of the label when the push is done."""
+        return self.now + self.add - self.remove
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """What a push does to one frame, counted in objects."""
+
+    frame: int
+    name: str
+    add: int
+    duplicates: int
+    conflicts: int
+    remove: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFrame:
+    """A frame whose objects are not pushed, and why."""
+
+    frame: int
+    objects: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PushPlan:
+    """What a push will do, frozen.
+
+    token: names this plan; the same task, objects and choices give the same one, anything else
+    another. state: hash of the task's annotations that it was made for. matches: where each label
+    of the model goes. create: shapes to add. remove: shapes to take away. jobs: which job each
+    frame of these belongs to. warnings: for people, each a sentence.
+    """
+
+    token: str
+    task: TaskInfo
+    url: str
+    mode: PushMode
+    run_id: str
+    state: str
+    num_shapes: int
+    matches: tuple[LabelMatch, ...]
+    labels: tuple[LabelRow, ...]
+    frames: tuple[FrameRow, ...]
+    skipped: tuple[SkippedFrame, ...]
+    warnings: tuple[str, ...]
+    create: tuple[Json, ...]
+    remove: tuple[Json, ...]
+    jobs: dict[int, int]
+
+    @property
+    def num_add(self) -> int:
+        """Objects that will be added."""
+        return sum(row.add for row in self.labels)
+
+    @property
+    def num_duplicates(self) -> int:
+        """Objects that are there already."""
+        return sum(row.duplicates for row in self.labels)
+
+    @property
+    def num_conflicts(self) -> int:
+        """Objects that meet a person's."""
+        return sum(row.conflicts for row in self.labels)
+
+    @property
+    def num_remove(self) -> int:
+        """Objects that will be taken away."""
+        return sum(row.remove for row in self.labels)
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.create and not self.remove

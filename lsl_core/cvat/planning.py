@@ -1,0 +1,355 @@
+"""Working out a push from the live task: what is new, what is there, what a person drew."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.cvat.annotations import TaskState, read_task
+from lsl_core.cvat.content import content_key, state_key
+from lsl_core.cvat.drawing import Drawing, from_instances, hole_pixels, within_image
+from lsl_core.cvat.journal import Journal
+from lsl_core.cvat.labels import LabelMatch, match_labels, require_settled
+from lsl_core.cvat.matching import match
+from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
+from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.shapes import FrameAnnotations
+from lsl_core.cvat.tasks import JobKind
+from lsl_core.errors import UserInput
+from lsl_core.types import CropMasks, Instances
+
+Json = dict[str, Any]
+Flags = NDArray[np.bool_]
+
+#: Above this many shapes on a frame CVAT's browser gets slow (its issues 39, 3875, 7790).
+_CROWDED_FRAME = 1000
+
+
+def plan_push(
+    session: CvatSession,
+    task_id: int,
+    predictions: Mapping[int, Instances],
+    labels: Sequence[str],
+    *,
+    mapping: Mapping[str, str | None] | None = None,
+    mode: PushMode = PushMode.ADD,
+    conflicts: Conflicts = Conflicts.SKIP,
+    polygons: bool = False,
+    run_id: str = "",
+    journal: Journal | None = None,
+) -> PushPlan:
+    """Work out what pushing these objects would do to the live task. Writes nothing.
+
+    Args:
+        session: who asks.
+        task_id: where the objects go.
+        predictions: objects by frame number, binary masks or boxes only; a frame without objects
+            still counts as one whose automatic shapes may be replaced.
+        labels: the model's labels in the order of class ids.
+        mapping: model label to label of the task, None leaves it out; by name where it is silent.
+        mode: what happens to shapes that are there.
+        conflicts: what happens to ours where a person drew something else.
+        polygons: draw polygons where a label leaves the choice.
+        run_id: of the prediction, for the journal.
+        journal: of earlier pushes; tells ours from other automatic shapes, and edited ones.
+
+    Raises:
+        CvatNotFound: no such task.
+        UserInput: a task without images; objects for an image of another size; a mode that
+            needs a journal without one.
+        LabelMismatch: a label with objects has no place in the task; names all of them.
+    """
+    if mode is PushMode.REPLACE_OWN and journal is None:
+        raise UserInput(
+            "Which shapes came from an earlier push is known to its workspace only.",
+            hint="Open the workspace that pushed them.",
+        )
+    state = read_task(session, task_id)
+    has_masks = any(p.masks is not None for p in predictions.values())
+    matches = match_labels(
+        labels, state.labels, has_masks=has_masks, mapping=mapping, polygons=polygons
+    )
+    present = {c for p in predictions.values() for c in np.unique(p.class_ids).tolist()}
+    require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
+    work = _Work(session, state, matches, mode, conflicts, journal)
+    for frame in sorted(predictions):
+        work.add_frame(frame, predictions[frame])
+    return work.plan(run_id)
+
+
+class _Work:
+    """A plan in the making."""
+
+    def __init__(
+        self,
+        session: CvatSession,
+        state: TaskState,
+        matches: tuple[LabelMatch, ...],
+        mode: PushMode,
+        conflicts: Conflicts,
+        journal: Journal | None,
+    ) -> None:
+        self._session, self._state, self._matches = session, state, matches
+        self._mode, self._conflicts = mode, conflicts
+        self._targets = {i: m.target for i, m in enumerate(matches) if m.target is not None}
+        self._drawings = {i: m.drawing for i, m in enumerate(matches) if m.drawing is not None}
+        self._objects = state.objects()
+        self._own: dict[int, str] = {}
+        if journal is not None:
+            self._own = journal.own_shapes(
+                url=session.url, task_id=state.task.id, task_created=state.task.created
+            )
+        self._live: dict[int, list[Json]] = defaultdict(list)
+        for shape in state.annotations["shapes"]:
+            self._live[shape["frame"]].append(shape)
+        groups = (int(s.get("group") or 0) for s in state.annotations["shapes"])
+        self._next_group = max(groups, default=0) + 1
+        self._jobs: dict[int, int] = {}
+        self._create: list[Json] = []
+        self._remove: list[Json] = []
+        self._rows: list[FrameRow] = []
+        self._skipped: list[SkippedFrame] = []
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._beside_auto = 0
+        self._edited = 0
+        self._holes = np.zeros(2, np.int64)
+
+    def add_frame(self, frame: int, found: Instances) -> None:
+        """Work out one frame."""
+        reason = self._refusal(frame, found)
+        if reason:
+            if len(found):
+                self._skipped.append(SkippedFrame(frame, len(found), reason))
+            return
+        target = np.array([i in self._targets for i in range(len(self._matches))], bool)
+        new = within_image(found.take(target[found.class_ids]))
+        doomed = self._replaceable(frame)
+        shapes = from_instances(
+            new,
+            frame=frame,
+            labels=self._targets,
+            drawings=self._drawings,
+            first_group=self._next_group,
+        )
+        kept = self._already_there(shapes, doomed)
+        live = self._without(frame, doomed)
+        as_box = np.array(
+            [self._drawings[c] is Drawing.RECTANGLE for c in new.class_ids.tolist()], bool
+        )
+        met = match(
+            new,
+            live,
+            labels=np.array([self._targets[c].id for c in new.class_ids.tolist()], np.int64),
+            live_labels=self._label_ids(live),
+            as_box=as_box,
+        )
+        duplicate = met.duplicate | kept
+        conflict = met.conflict & ~kept
+        add = ~duplicate
+        if self._conflicts is Conflicts.SKIP:
+            add &= ~conflict
+        self._beside_auto += int((met.beside_auto & add).sum())
+        self._take(frame, new, shapes, add, duplicate, conflict, doomed)
+
+    def plan(self, run_id: str) -> PushPlan:
+        """Put the plan together."""
+        state = state_key(self._state.annotations)
+        content = [content_key(s) for s in self._create]
+        removed = [int(s["id"]) for s in self._remove]
+        text = repr((self._session.url, self._state.task.id, self._mode.value, state))
+        text += repr((content, removed))
+        return PushPlan(
+            token=hashlib.sha256(text.encode()).hexdigest(),
+            task=self._state.task,
+            url=self._session.url,
+            mode=self._mode,
+            run_id=run_id,
+            state=state,
+            num_shapes=len(self._state.annotations["shapes"]),
+            matches=self._matches,
+            labels=self._label_rows(),
+            frames=tuple(self._rows),
+            skipped=tuple(self._skipped),
+            warnings=tuple(self._warnings()),
+            create=tuple(self._create),
+            remove=tuple(self._remove),
+            jobs=self._jobs,
+        )
+
+    def _refusal(self, frame: int, found: Instances) -> str:
+        """Return why nothing goes to a frame, or ""; notes the job that covers it."""
+        frames = self._state.frames
+        if not 0 <= frame < len(frames):
+            return "the task has no such frame"
+        if frames[frame].deleted:
+            return "the frame was deleted in CVAT"
+        if frame in self._state.validation:
+            return "it lies " + self._state.validation[frame]
+        if found.image_hw != frames[frame].image_hw:
+            height, width = frames[frame].image_hw
+            raise UserInput(
+                f"Frame {frame} of task {self._state.task.id} is {width}×{height} pixels, the "
+                f"prediction is for {found.image_hw[1]}×{found.image_hw[0]}.",
+                hint="The task's images changed: predict again.",
+            )
+        for job in self._state.jobs:
+            if job.kind is JobKind.ANNOTATION and job.covers(frame):
+                self._jobs[frame] = job.id
+                return ""
+        return "no job covers it"
+
+    def _replaceable(self, frame: int) -> list[Json]:
+        """Return the shapes of a frame that the mode takes away; a person's never."""
+        if self._mode is PushMode.ADD:
+            return []
+        doomed = []
+        for shape in self._live.get(frame, ()):
+            ours = self._own.get(int(shape["id"]))
+            if ours is not None and ours != content_key(shape):
+                self._edited += 1  # a person worked on it: it is theirs now
+            elif ours is not None or (
+                self._mode is PushMode.REPLACE_AUTOMATIC and shape.get("source") == "auto"
+            ):
+                doomed.append(shape)
+        return doomed
+
+    def _already_there(self, shapes: list[list[Json]], doomed: list[Json]) -> Flags:
+        """Return which objects lie there as they are, (N,) bool, and spare those from removal."""
+        there: dict[str, list[Json]] = defaultdict(list)
+        for shape in doomed:
+            there[content_key(shape, group=False)].append(shape)
+        kept = np.zeros(len(shapes), bool)
+        seen: set[tuple[str, ...]] = set()
+        spared: set[int] = set()
+        for i, parts in enumerate(shapes):
+            keys = tuple(sorted(content_key(part, group=False) for part in parts))
+            if keys in seen:
+                kept[i] = True  # the model gave the same object twice
+                continue
+            seen.add(keys)
+            needed = Counter(keys)
+            if all(len(there[key]) >= count for key, count in needed.items()):
+                kept[i] = True
+                spared.update(int(there[key].pop()["id"]) for key in keys)
+        doomed[:] = [shape for shape in doomed if int(shape["id"]) not in spared]
+        return kept
+
+    def _without(self, frame: int, doomed: Sequence[Json]) -> FrameAnnotations:
+        """Return the live objects of a frame that will stay."""
+        live = self._objects.frames[frame]
+        gone = {int(s["id"]) for s in doomed}
+        stays = np.array([not (ids and gone.issuperset(ids)) for ids in live.shape_ids], bool)
+        if stays.all():
+            return live
+        index = np.flatnonzero(stays).tolist()
+        return FrameAnnotations(
+            frame,
+            live.instances.take(stays),
+            live.has_mask[stays],
+            tuple(live.shape_ids[i] for i in index),
+            tuple(live.sources[i] for i in index),
+        )
+
+    def _label_ids(self, live: FrameAnnotations) -> NDArray[np.int64]:
+        ids = np.array([label.id for label in self._state.labels], np.int64)
+        return ids[live.instances.class_ids]
+
+    def _take(
+        self,
+        frame: int,
+        new: Instances,
+        shapes: list[list[Json]],
+        add: Flags,
+        duplicate: Flags,
+        conflict: Flags,
+        doomed: list[Json],
+    ) -> None:
+        """Note what one frame adds and loses."""
+        names = [self._targets[c].name for c in new.class_ids.tolist()]
+        for i, name in enumerate(names):
+            for what, column in (("add", add), ("duplicates", duplicate), ("conflicts", conflict)):
+                self._counts[name][what] += bool(column[i])
+        for i in np.flatnonzero(add).tolist():
+            self._create += shapes[i]
+            self._next_group = max(self._next_group, int(shapes[i][0]["group"]) + 1)
+        drawn = np.array(
+            [self._drawings[c] is Drawing.POLYGON for c in new.class_ids.tolist()], bool
+        )
+        if isinstance(new.masks, CropMasks) and (drawn & add).any():
+            self._holes += hole_pixels(new.masks.take(drawn & add))
+        self._remove += doomed
+        removed = self._count_removed(frame, doomed)
+        row = (int(add.sum()), int(duplicate.sum()), int(conflict.sum()), removed)
+        if any(row):
+            self._rows.append(FrameRow(frame, self._state.frames[frame].name, *row))
+
+    def _count_removed(self, frame: int, doomed: Sequence[Json]) -> int:
+        names = {label.id: label.name for label in self._state.labels}
+        objects: set[object] = set()
+        for shape in doomed:
+            group = int(shape.get("group") or 0) if shape["type"] == "polygon" else 0
+            key = (shape["label_id"], group) if group else int(shape["id"])
+            if key not in objects:
+                objects.add(key)
+                self._counts[names.get(shape["label_id"], "?")]["remove"] += 1
+        return len(objects)
+
+    def _label_rows(self) -> tuple[LabelRow, ...]:
+        now: Counter[str] = Counter()
+        for live in self._objects.frames.values():
+            for class_id, ids in zip(
+                live.instances.class_ids.tolist(), live.shape_ids, strict=True
+            ):
+                now[self._state.labels[class_id].name] += bool(ids)
+        rows = []
+        for label in self._state.labels:
+            count = self._counts[label.name]
+            if now[label.name] or any(count.values()):
+                rows.append(
+                    LabelRow(
+                        label.name,
+                        now[label.name],
+                        count["add"],
+                        count["duplicates"],
+                        count["conflicts"],
+                        count["remove"],
+                    )
+                )
+        return tuple(rows)
+
+    def _warnings(self) -> list[str]:
+        said = []
+        if self._session.server.warning:
+            said.append(self._session.server.warning)
+        if self._beside_auto:
+            said.append(
+                f"{self._beside_auto} of the objects lie on automatic shapes that are there. "
+                "Replace those instead, if they are from an earlier model."
+            )
+        if self._edited:
+            said.append(f"{self._edited} shapes of earlier pushes were edited by people and stay.")
+        if self._holes[0]:
+            said.append(
+                f"Polygons cannot hold holes: {self._holes[0]} objects lose {self._holes[1]} "
+                "pixels of them."
+            )
+        adds = Counter(int(s["frame"]) for s in self._create)
+        adds.subtract(int(s["frame"]) for s in self._remove)
+        crowded = [f for f in adds if adds[f] + len(self._live.get(f, ())) > _CROWDED_FRAME]
+        if crowded:
+            said.append(
+                f"{len(crowded)} frames will have more than {_CROWDED_FRAME} shapes, "
+                f"frame {crowded[0]} the first of them: CVAT's editor gets slow there."
+            )
+        touched = {self._jobs[int(s["frame"])] for s in (*self._create, *self._remove)}
+        done = sum(j.id in touched and j.state == "completed" for j in self._state.jobs)
+        if done:
+            said.append(f"{done} of the jobs that change are marked as completed in CVAT.")
+        if self._create and not self._session.server.keeps_score:
+            said.append("This version of CVAT keeps no scores; the workspace does.")
+        return said

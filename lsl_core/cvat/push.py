@@ -1,0 +1,236 @@
+"""Pushing a plan, and finishing one that was interrupted.
+
+Order of work: read the task and compare it with the plan, write a snapshot, write everything that
+will be sent into the journal, send, read back. Killed at any point, `resume_push` ends in the
+same state, and `undo_push` takes it back.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lsl_core.cvat.annotations import Action, task_annotations
+from lsl_core.cvat.content import by_id, content_key, state_key
+from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
+from lsl_core.cvat.plan import PushPlan
+from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
+from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
+from lsl_core.cvat.tasks import bare_task
+from lsl_core.errors import CvatError, TaskChanged, UserInput
+from lsl_core.progress import NULL, Progress
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedShapes:
+    """Shapes of a frame that the server refused, and why."""
+
+    frame: int
+    shapes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push did, read back from the server.
+
+    added: shapes that are there now. removed: shapes that were taken away. kept: automatic shapes
+    that stayed, since a person edited them. missing: shapes that were stored and are not there as
+    they were sent. failed: what the server refused. human_unchanged: whether every other shape is
+    what it was. task_url: where to look.
+    """
+
+    push_id: str
+    task_id: int
+    added: int
+    removed: int
+    kept: int
+    missing: int
+    failed: tuple[FailedShapes, ...]
+    human_unchanged: bool
+    task_url: str
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the server holds exactly what was planned."""
+        return not self.missing and not self.failed
+
+
+def apply_push(
+    session: CvatSession,
+    plan: PushPlan,
+    journal: Journal,
+    *,
+    snapshot: Path,
+    progress: Progress = NULL,
+    settle_s: float = SETTLE_S,
+) -> PushResult:
+    """Do what a plan says, once.
+
+    Args:
+        session: who pushes; the user who made the plan.
+        plan: of `plan_push`; made anew when the task was changed since.
+        journal: where it is written down, for resuming and undoing.
+        snapshot: file for the annotations as they are now, written first.
+        progress: counts shapes; may cancel between batches, which leaves the push open.
+        settle_s: how long to wait for a batch whose answer was lost.
+
+    Raises:
+        TaskChanged: when the task's annotations are not those of the plan.
+        CvatError: when the server went away; `resume_push` goes on.
+    """
+    if plan.url != session.url:
+        raise UserInput("The plan is for another server.", hint="Make it anew.")
+    live = task_annotations(session, plan.task.id)
+    if state_key(live) != plan.state:
+        now, then = len(live["shapes"]), plan.num_shapes
+        count = f" It had {then} shapes and has {now}." if now != then else ""
+        raise TaskChanged(
+            f'Task {plan.task.id} "{plan.task.name}" was changed in CVAT since this plan.{count}',
+            hint="Refresh the plan and look at it again. Nothing was written.",
+        )
+    write_snapshot(snapshot, session, plan.task, live)
+    record = PushRecord(
+        id=uuid.uuid4().hex[:12],
+        url=session.url,
+        task_id=plan.task.id,
+        task_created=plan.task.created,
+        run_id=plan.run_id,
+        mode=plan.mode.value,
+        owner=session.user,
+        created=time.time(),
+        phase=PushPhase.OPEN,
+        snapshot=str(snapshot),
+        summary={"task": plan.task.name, "add": plan.num_add, "remove": plan.num_remove},
+    )
+    batches = make_batches(plan.create, plan.jobs, Action.CREATE, Part.PUSH)
+    batches += make_batches(plan.remove, plan.jobs, Action.DELETE, Part.PUSH)
+    journal.begin(record, batches)
+    return _finish(session, journal, record, progress, settle_s)
+
+
+def resume_push(
+    session: CvatSession,
+    journal: Journal,
+    push_id: str,
+    *,
+    progress: Progress = NULL,
+    settle_s: float = SETTLE_S,
+) -> PushResult:
+    """Finish a push that was killed, cancelled or cut off; nothing is sent twice.
+
+    Raises:
+        UserInput: no such push, one of another server, or one that is finished or undone.
+        CvatError: as `apply_push`.
+    """
+    record = open_record(session, journal, push_id)
+    if record.phase is not PushPhase.OPEN:
+        raise UserInput(
+            f"Push {push_id} is not open: it is {record.phase}.", hint="Make a new plan."
+        )
+    return _finish(session, journal, record, progress, settle_s)
+
+
+def verify_push(session: CvatSession, journal: Journal, push_id: str) -> PushResult:
+    """Read the task and compare it with what the journal says. Writes nothing."""
+    record = open_record(session, journal, push_id)
+    return _read_back(session, journal, record, kept=0)
+
+
+def open_record(session: CvatSession, journal: Journal, push_id: str) -> PushRecord:
+    """Return a push of this server, and see that its task is still the same.
+
+    Raises:
+        UserInput: a push of another server.
+        CvatNotFound: its task was deleted.
+        TaskChanged: the server's data were replaced.
+    """
+    record = journal.get(push_id)
+    if record.url != session.url:
+        raise UserInput(
+            f"Push {push_id} went to {record.url}.", hint="Connect to that server first."
+        )
+    task = bare_task(session, record.task_id)
+    if task.created != record.task_created:
+        raise TaskChanged(
+            f"Task {record.task_id} is not the one that was pushed to: it was made later.",
+            hint="The server was set up anew; this push cannot be continued or undone.",
+        )
+    return record
+
+
+def known_ids(record: PushRecord) -> set[int]:
+    """Return the ids of the shapes that were there before a push."""
+    shapes = read_snapshot(Path(record.snapshot))["shapes"]
+    return {int(shape["id"]) for shape in shapes}
+
+
+def _finish(
+    session: CvatSession, journal: Journal, record: PushRecord, progress: Progress, settle_s: float
+) -> PushResult:
+    sender = Sender(session, journal, record.id, known_ids=known_ids(record), settle_s=settle_s)
+    batches = journal.batches(record.id, Part.PUSH)
+    progress.start("Pushing", total=sum(len(b.shapes) for b in batches), unit="shapes")
+    settled = (BatchState.DONE, BatchState.FAILED)
+    progress.advance(sum(len(b.shapes) for b in batches if b.state in settled))
+    sender.send_all(Part.PUSH, progress)
+    progress.start("Reading back", total=1, unit="task")
+    result = _read_back(session, journal, record, kept=len(sender.kept))
+    summary = asdict(result)
+    summary.pop("push_id")
+    journal.finish(record.id, PushPhase.DONE, {"result": summary})
+    progress.advance()
+    return result
+
+
+def _read_back(
+    session: CvatSession, journal: Journal, record: PushRecord, *, kept: int
+) -> PushResult:
+    live = {i: content_key(s) for i, s in by_id(_live(session, record)["shapes"]).items()}
+    created = journal.created_shapes(record.id)
+    batches = journal.batches(record.id, Part.PUSH)
+    removed = {
+        int(shape["id"])
+        for batch in batches
+        if batch.action is Action.DELETE
+        for shape in batch.shapes
+    }
+    before = by_id(read_snapshot(Path(record.snapshot))["shapes"])
+    failed = [
+        FailedShapes(int(batch.shapes[0]["frame"]), len(batch.shapes), batch.reason)
+        for batch in batches
+        if batch.state is BatchState.FAILED
+    ]
+    there = sum(live.get(i) == content for i, content in created.items())
+    planned = sum(len(b.shapes) for b in batches if b.action is Action.CREATE)
+    refused = sum(f.shapes for f in failed)
+    return PushResult(
+        push_id=record.id,
+        task_id=record.task_id,
+        added=there,
+        removed=sum(i not in live for i in removed),
+        kept=kept,
+        missing=planned - refused - there,
+        failed=tuple(failed),
+        human_unchanged=all(
+            live.get(i) == content_key(shape) for i, shape in before.items() if i not in removed
+        ),
+        task_url=f"{session.url}/tasks/{record.task_id}",
+    )
+
+
+def _live(session: CvatSession, record: PushRecord) -> Json:
+    try:
+        return task_annotations(session, record.task_id)
+    except CvatError as error:
+        raise type(error)(
+            f"The push is done, but it could not be read back. {error.message}",
+            hint="Resume the push: it reads back again and writes nothing twice.",
+            detail=error.detail,
+        ) from error
