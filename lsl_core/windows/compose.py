@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from lsl_core.windows.fragments import FAR, SOLID, Fragments, Pixels
 DEEP_PX = 256
 
 Rect = tuple[int, int, int, int]
-View = Sequence[int]
+View = Rect
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,36 +30,87 @@ class Composed:
     box: Rect
 
 
-def compose(fragments: Fragments, members: Sequence[int]) -> Composed | None:
-    """Return one object out of its fragments, or None when nothing is left.
+@dataclass(frozen=True, slots=True, eq=False)
+class Composer:
+    """The fragments of an image, ready to be composed.
 
-    Where one window sees the object, its pixels are taken. Where several do, soft pixels are
-    mixed, each the stronger the deeper it lies in its window, so that no seam shows; solid pixels
-    come from the window that sees them deepest. Equal views stay what they are.
+    views: x1, y1, x2, y2 of the windows. seen_in: window of each fragment. places: x1, y1, x2,
+    y2 of its pixels. is_soft: whether pixels are probabilities.
     """
-    assert fragments.pixels is not None
-    seen_in = fragments.seen_in[members].tolist()
-    views = {view: fragments.views[view].tolist() for view in seen_in}
-    parts: dict[int, list[tuple[Rect, Pixels]]] = {view: [] for view in views}
-    for i, view, place in zip(members, seen_in, fragments.places[members].tolist(), strict=True):
-        parts[view].append((place, fragments.pixels[i]))
-    is_soft = fragments.pixels is not fragments.solid
-    x0, y0 = fragments.places[members, :2].min(0).tolist()
-    x1, y1 = fragments.places[members, 2:].max(0).tolist()
-    whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    rows = list(pairwise(_cuts(y0, y1, [v[1::2] for v in views.values()], is_soft)))
-    for left, right in pairwise(_cuts(x0, x1, [v[0::2] for v in views.values()], is_soft)):
-        for top, bottom in rows:
-            cell = (left, top, right, bottom)
-            out = whole[top - y0 : bottom - y0, left - x0 : right - x0]
-            seeing = [view for view, rect in views.items() if _contains(rect, cell)]
-            if len(seeing) > 1 and is_soft:
-                weights = [_weight(views[view], cell, fragments.image_hw) for view in seeing]
-                _mix([_painted(parts[view], cell) for view in seeing], weights, out)
-            elif seeing:
-                deepest = max(seeing, key=lambda v: _depth(views[v], cell, fragments.image_hw))
-                _paint(parts[deepest], cell, out)
-    return _trimmed(whole, (x0, y0), is_soft)
+
+    views: list[View]
+    seen_in: list[int]
+    places: list[Rect]
+    pixels: Sequence[Pixels]
+    is_soft: bool
+    image_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, fragments: Fragments) -> Self:
+        """Return a composer of fragments that have pixels."""
+        assert fragments.pixels is not None
+        return cls(
+            [(x, y, x1, y1) for x, y, x1, y1 in fragments.views.tolist()],
+            fragments.seen_in.tolist(),
+            [(x, y, x1, y1) for x, y, x1, y1 in fragments.places.tolist()],
+            fragments.pixels,
+            fragments.pixels is not fragments.solid,
+            fragments.image_hw,
+        )
+
+    def compose(self, members: Sequence[int]) -> Composed | None:
+        """Return one object out of its fragments, or None when nothing is left.
+
+        Where one window sees the object, its pixels are taken. Where several do, soft pixels are
+        mixed, each the stronger the deeper it lies in its window, so that no seam shows; solid
+        pixels come from the window that sees them deepest. Equal views stay what they are.
+        """
+        parts: dict[int, list[tuple[Rect, Pixels]]] = {}
+        for i in members:
+            parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
+        views = {view: self.views[view] for view in parts}
+        places = [self.places[i] for i in members]
+        x0, y0 = min(p[0] for p in places), min(p[1] for p in places)
+        x1, y1 = max(p[2] for p in places), max(p[3] for p in places)
+        whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        columns, rows = self._cells(list(views.values()), (x0, y0, x1, y1))
+        for left, right in columns:
+            for top, bottom in rows:
+                cell = (left, top, right, bottom)
+                seeing = {v: rect for v, rect in views.items() if _contains(rect, cell)}
+                out = whole[top - y0 : bottom - y0, left - x0 : right - x0]
+                self._fill(out, cell, seeing, parts)
+        return _trimmed(whole, (x0, y0), self.is_soft)
+
+    def _cells(self, views: list[View], around: Rect) -> tuple[list[Span], list[Span]]:
+        """Return the columns and rows of cells in which the same windows see all pixels.
+
+        A column or row ends where a window does. Solid pixels also change hands in the midst
+        between two windows; along one line of windows they do so nowhere else.
+        """
+        spans = [{(v[0], v[2]) for v in views}, {(v[1], v[3]) for v in views}]
+        is_line = not self.is_soft and min(len(spans[0]), len(spans[1])) == 1
+        across, down = (around[0], around[2]), (around[1], around[3])
+        columns = pairwise(_cuts(across, spans[0], not is_line, not self.is_soft))
+        rows = pairwise(_cuts(down, spans[1], not is_line, not self.is_soft))
+        return list(columns), list(rows)
+
+    def _fill(
+        self,
+        out: Pixels,
+        cell: Rect,
+        seeing: dict[int, View],
+        parts: dict[int, list[tuple[Rect, Pixels]]],
+    ) -> None:
+        """Write one cell: all of it is seen by the same windows."""
+        if len(seeing) == 1:
+            _paint(parts[next(iter(seeing))], cell, out)
+        elif seeing and self.is_soft:
+            weights = [_weight(view, cell, self.image_hw) for view in seeing.values()]
+            _mix([_painted(parts[view], cell) for view in seeing], weights, out)
+        elif seeing:
+            depths = {_depth(rect, cell, self.image_hw): view for view, rect in seeing.items()}
+            _paint(parts[depths[max(depths)]], cell, out)
 
 
 def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | None:
@@ -73,13 +126,17 @@ def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | No
     return Composed(pixels, (x, y), (x + bx, y + by, x + bx + bw, y + by + bh))
 
 
-def _cuts(low: int, high: int, spans: list[View], is_soft: bool) -> list[int]:
-    """Return where the cells of one axis begin and end: borders of windows, or their midst."""
-    cuts = {low, high, *(border for span in spans for border in span)}
-    if not is_soft:
-        begins, ends = sorted(span[0] for span in spans), sorted(span[1] for span in spans)
-        cuts.update((begin + end) // 2 for begin, end in zip(begins[1:], ends, strict=False))
-    return sorted(cut for cut in cuts if low <= cut <= high)
+def _cuts(around: Span, spans: Iterable[Span], at_borders: bool, at_midst: bool) -> list[int]:
+    """Return where cells begin and end on one axis."""
+    low, high = around
+    cuts = {low, high}
+    if at_borders:
+        cuts.update(border for span in spans for border in span if low < border < high)
+    if at_midst:
+        begins, ends = sorted(begin for begin, _ in spans), sorted(end for _, end in spans)
+        midst = ((begin + end) // 2 for begin, end in zip(begins[1:], ends, strict=False))
+        cuts.update(at for at in midst if low < at < high)
+    return sorted(cuts)
 
 
 def _contains(view: View, cell: Rect) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.windows.compose import Composed, compose
+from lsl_core.windows.compose import Composed, Composer
 from lsl_core.windows.fragments import Floats, Fragments, Ints, depths
 from lsl_core.windows.match import agreement, groups, match
 
@@ -54,9 +54,9 @@ class _Groups:
 
 def join(fragments: Fragments) -> Joined:
     """Return each object once, whole where the windows together saw all of it."""
-    found = match(fragments, agreement(fragments))
-    depth = fragments.depths()
-    margin = depth.min(1)
+    areas = fragments.areas()
+    found = match(fragments, agreement(fragments, areas))
+    margin = fragments.depths().min(1)
     number = groups(len(fragments), found.links)
     grouped = _grouped(number, margin)
     tops = grouped.tops
@@ -64,7 +64,6 @@ def join(fragments: Fragments) -> Joined:
     dropped = (grouped.counts == 1) & (margin[tops] <= 0)
     lone = tops[dropped]
     dropped[dropped] = np.isin(lone, found.rims) | _is_sliver(fragments, lone)
-    areas = fragments.areas()
     class_ids, scores = _votes(fragments, areas, grouped)
     keep = np.flatnonzero(as_seen & ~dropped)
     parts = np.flatnonzero(~as_seen)
@@ -137,9 +136,9 @@ def _votes(
 def _composed(fragments: Fragments, grouped: _Groups, parts: Ints) -> tuple[list[Composed], Ints]:
     """Return the groups that no window shows whole, and their numbers, without empty ones."""
     begins, counts = grouped.first[parts].tolist(), grouped.counts[parts].tolist()
-    members = grouped.members.tolist()
+    members, composer = grouped.members.tolist(), Composer.of(fragments)
     made = [
-        compose(fragments, members[begin : begin + count])
+        composer.compose(members[begin : begin + count])
         for begin, count in zip(begins, counts, strict=True)
     ]
     there = np.array([one is not None for one in made], bool)

@@ -28,8 +28,10 @@ SAME_OTHER_LABEL = 0.50
 SAME_BOX = 0.30
 #: Share of a left-over fragment in the strip that lies on an object, for it to be a piece of it.
 PIECE = 0.70
-#: A piece this thin inside the strip may be an outline that was drawn a little too far out.
-THIN_PX = 8
+#: Fewer pixels inside the strip may be an outline that was drawn a little too far out.
+SMALL_PIECE_PX = 64
+#: Share of a left-over fragment inside the strip that the other window gave to something else.
+COVERED = 0.50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,14 +57,23 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """Which fragments belong together, (L, 2), and which are only the rim of another object."""
+    """Which fragments belong together.
+
+    links: (L, 2) pairs. rims: fragments whose place another window saw as well and gave to
+    something else.
+    """
 
     links: Ints
     rims: Ints
 
 
-def agreement(fragments: Fragments) -> Agreement:
-    """Compare every two fragments from different windows that share area."""
+def agreement(fragments: Fragments, areas: Floats) -> Agreement:
+    """Compare every two fragments from different windows that share area.
+
+    Args:
+        fragments: N of them.
+        areas: (N,) solid pixels of each, or area of its box.
+    """
     left, right = meeting_pairs(fragments.boxes)
     apart = fragments.seen_in[left] != fragments.seen_in[right]
     left, right = left[apart], right[apart]
@@ -75,17 +86,16 @@ def agreement(fragments: Fragments) -> Agreement:
         left, right, inter = left[inter > 0], right[inter > 0], inter[inter > 0]
     views, seen_in = fragments.views, fragments.seen_in
     strips = shared(views[seen_in[left]], views[seen_in[right]]).astype(np.int64)
-    totals = fragments.areas()
-    in_left = _inside(fragments, totals, left, strips)
-    in_right = _inside(fragments, totals, right, strips)
+    in_left = _inside(fragments, areas, left, strips)
+    in_right = _inside(fragments, areas, right, strips)
     return Agreement(left, right, inter, in_left, in_right, strips)
 
 
-def _inside(fragments: Fragments, totals: Floats, index: Ints, strips: Ints) -> Floats:
+def _inside(fragments: Fragments, areas: Floats, index: Ints, strips: Ints) -> Floats:
     boxes = fragments.boxes[index]
     if fragments.solid is None:
         return area(shared(boxes, strips))
-    result = totals[index]
+    result = areas[index]
     out = np.flatnonzero(((boxes[:, :2] < strips[:, :2]) | (boxes[:, 2:] > strips[:, 2:])).any(1))
     whole = fragments.boxes.astype(np.int64)
     result[out] = areas_inside(fragments.solid, whole, index[out], strips[out])
@@ -107,7 +117,9 @@ def match(fragments: Fragments, found: Agreement) -> Matches:
     left_key = found.left * num_views + fragments.seen_in[found.right]
     right_key = found.right * num_views + fragments.seen_in[found.left]
     accepted, taken = _one_to_one(order, left_key, right_key, iou >= SECOND_CHOICE)
-    pieces, rims = _left_over(fragments, found, (left_key, right_key), taken, same_label)
+    keys = (left_key, right_key)
+    pieces = _pieces(found, keys, taken, same_label)
+    rims = _rims(fragments, found, keys, taken)
     links = np.stack([found.left, found.right], axis=1)[np.concatenate([accepted, pieces])]
     return Matches(links, rims)
 
@@ -134,34 +146,43 @@ def _one_to_one(
     return np.array(accepted, np.int64), taken
 
 
-def _left_over(
-    fragments: Fragments,
-    found: Agreement,
-    keys: tuple[Ints, Ints],
-    taken: set[int],
-    same_label: NDArray[np.bool_],
-) -> tuple[Ints, Ints]:
-    """Return pairs in which a fragment is a piece of the other, and fragments that are rims.
+def _pieces(
+    found: Agreement, keys: tuple[Ints, Ints], taken: set[int], same_label: NDArray[np.bool_]
+) -> Ints:
+    """Return pairs in which one fragment, left over, is a piece of the other.
 
     A window may split an object that its neighbour sees as one, or show a bent one as several
     parts. A piece joins one object per strip, the one it lies on most.
     """
-    pieces, rims = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    pieces = [np.zeros(0, np.int64)]
+    for key, inside in ((keys[0], found.in_left), (keys[1], found.in_right)):
+        share = found.inter / inside
+        lies_on = same_label & (share >= PIECE) & (inside >= SMALL_PIECE_PX)
+        rows = np.flatnonzero(lies_on)
+        rows = rows[_is_free(key[rows], taken)]
+        best = rows[np.lexsort((-share[rows], key[rows]))]
+        pieces.append(best[np.unique(key[best], return_index=True)[1]])
+    return np.unique(np.concatenate(pieces))
+
+
+def _rims(fragments: Fragments, found: Agreement, keys: tuple[Ints, Ints], taken: set[int]) -> Ints:
+    """Return left-over fragments inside a strip that the other window gave to something else."""
+    rims = [np.zeros(0, np.int64)]
     for index, key, inside in (
         (found.left, keys[0], found.in_left),
         (found.right, keys[1], found.in_right),
     ):
-        share = found.inter / inside
-        lies_on = np.flatnonzero(same_label & (share >= PIECE))
-        free = np.fromiter((k not in taken for k in key[lies_on].tolist()), bool, len(lies_on))
-        lies_on = lies_on[free]
-        best = lies_on[np.lexsort((-share[lies_on], key[lies_on]))]
-        best = best[np.unique(key[best], return_index=True)[1]]
-        part = shared(fragments.boxes[index[best]], found.strips[best])
-        is_thin = (part[:, 2:] - part[:, :2]).min(1) < THIN_PX
-        pieces.append(best[~is_thin])
-        rims.append(index[best[is_thin]])
-    return np.unique(np.concatenate(pieces)), np.unique(np.concatenate(rims))
+        names, first, row = np.unique(key, return_index=True, return_inverse=True)
+        covered = np.bincount(row, found.inter) >= COVERED * inside[first]
+        boxes, strips = fragments.boxes[index[first]], found.strips[first]
+        lies_in = (boxes[:, :2] >= strips[:, :2]) & (boxes[:, 2:] <= strips[:, 2:])
+        is_rim = covered & lies_in.all(1) & _is_free(names, taken)
+        rims.append(index[first[is_rim]])
+    return np.unique(np.concatenate(rims))
+
+
+def _is_free(keys: Ints, taken: set[int]) -> NDArray[np.bool_]:
+    return np.fromiter((key not in taken for key in keys.tolist()), bool, len(keys))
 
 
 def groups(n: int, links: Ints) -> Ints:
