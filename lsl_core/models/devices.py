@@ -63,3 +63,12 @@ def _time(threads: int, work: Callable[[], object]) -> float:
     for _ in range(2):
         work()
     return time.perf_counter() - began
+
+
+def describe(device: torch.device) -> str:
+    """Return a device in words."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} ({device})"
+    if device.type == "mps":
+        return "Apple GPU (mps)"
+    return f"CPU, {os.cpu_count() or 1} cores; no GPU"

@@ -1,0 +1,189 @@
+"""`cvat-setup`, `cvat-inference`, `push`, `undo`, `cvat-export`."""
+
+from __future__ import annotations
+
+import click
+
+from lsl_core.cli.progress import TerminalProgress
+from lsl_core.cli.shared import (
+    check_conf,
+    session_of,
+    slide_of,
+    slide_options,
+    threshold_options,
+    token_of,
+    train_option,
+    workspace_of,
+)
+from lsl_core.errors import UserInput
+from lsl_core.progress import Progress
+from lsl_core.services import connections, exporting, previewing, pushing
+from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
+from lsl_core.services.pushing import PushMode, PushPlan
+from lsl_core.services.workspaces import Workspace
+
+
+@click.command("cvat-setup")
+@click.option("--url", required=True, help="For example https://cvat.example.org")
+@click.option("--cvat-username", help="Without --cvat-password you are asked for it.")
+@click.option("--cvat-password", help="Seen by others on this machine; better be asked.")
+@click.option("--cvat-orgname", help='Short name of an organisation; "" for your own workspace.')
+@click.option("--insecure", is_flag=True, help="Accept any certificate.")
+@click.pass_context
+def cvat_setup(
+    ctx: click.Context,
+    url: str,
+    cvat_username: str | None,
+    cvat_password: str | None,
+    cvat_orgname: str | None,
+    insecure: bool,
+) -> None:
+    """Sign in to CVAT and remember it for this workspace; the password is not kept.
+
+    With CVAT_ACCESS_TOKEN in the environment, that token is used and no user is needed.
+    """
+    workspace = workspace_of(ctx)
+    token = token_of(ctx)
+    login: TokenLogin | PasswordLogin
+    if cvat_username is None and token:
+        login = TokenLogin(token)
+    elif cvat_username is None:
+        raise UserInput(
+            "Who signs in?", hint="Give --cvat-username, or set CVAT_ACCESS_TOKEN to a token."
+        )
+    else:
+        login = PasswordLogin(
+            cvat_username, cvat_password or click.prompt("Password", hide_input=True, err=True)
+        )
+    with connections.sign_in(
+        login,
+        url=url,
+        organisation=cvat_orgname,
+        verify_tls=not insecure,
+        remember_in=workspace,
+        report=lambda step, text: click.echo(f"  {step}: {text}", err=True),
+    ) as session:
+        click.echo(f"Signed in to {session.url} as {session.user}.")
+        if session.server.warning:
+            click.echo(session.server.warning, err=True)
+
+
+@click.command("cvat-inference")
+@train_option
+@click.option("--cvat-task-id", type=int, required=True)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in PushMode]),
+    default=PushMode.ADD.value,
+    show_default=True,
+    help="What happens to shapes that are there; what people drew always stays.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be pushed, write nothing.")
+@threshold_options
+@slide_options
+@click.pass_context
+def cvat_inference(
+    ctx: click.Context,
+    train: str,
+    cvat_task_id: int,
+    mode: str,
+    dry_run: bool,
+    conf: float | None,
+    mask_threshold: float,
+    slidewindow: bool,
+    slidewindow_size: tuple[int, int],
+    overlap: int,
+) -> None:
+    """Label a CVAT task with a model and push the result into it."""
+    workspace = workspace_of(ctx)
+    check_conf(conf)
+    slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
+    with session_of(ctx, workspace) as session, TerminalProgress() as progress:
+        info = previewing.predict_task(
+            session, workspace, cvat_task_id, model=train, slide=slide, progress=progress
+        )
+        thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
+        previewing.choose(workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold)
+        _push(session, workspace, info.id, PushMode(mode), dry_run=dry_run, progress=progress)
+
+
+@click.command()
+@click.option("--preview", "preview_id", required=True, metavar="ID", help="As the page shows it.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in PushMode]),
+    default=PushMode.ADD.value,
+    show_default=True,
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be pushed, write nothing.")
+@click.pass_context
+def push(ctx: click.Context, preview_id: str, mode: str, dry_run: bool) -> None:
+    """Push a preview to its CVAT task, at the thresholds chosen for it."""
+    workspace = workspace_of(ctx)
+    with session_of(ctx, workspace) as session, TerminalProgress() as progress:
+        _push(session, workspace, preview_id, PushMode(mode), dry_run=dry_run, progress=progress)
+
+
+def _push(
+    session: CvatSession,
+    workspace: Workspace,
+    preview_id: str,
+    mode: PushMode,
+    *,
+    dry_run: bool,
+    progress: Progress,
+) -> None:
+    plan = pushing.plan(session, workspace, preview_id, mode=mode, progress=progress)
+    click.echo(_table(plan))
+    for warning in plan.warnings:
+        click.echo(warning, err=True)
+    if dry_run or plan.does_nothing:
+        click.echo("Nothing was written." if dry_run else "There is nothing to add.")
+        return
+    result = pushing.apply(session, workspace, plan, progress=progress)
+    click.echo(f"Pushed {plan.num_add} objects to task {plan.task.id}: {plan.task.url}")
+    click.echo(f"Take it back with: lsl undo {result.push_id}")
+
+
+def _table(plan: PushPlan) -> str:
+    rows = [f"{'label':<24} {'now':>7} {'add':>7} {'there':>7} {'conflict':>8} {'remove':>7}"]
+    rows += [
+        f"{row.label:<24} {row.now:>7} {row.add:>7} {row.duplicates:>7} {row.conflicts:>8} "
+        f"{row.remove:>7}"
+        for row in plan.labels
+    ]
+    return "\n".join(rows)
+
+
+@click.command()
+@click.argument("push_id", required=False)
+@click.pass_context
+def undo(ctx: click.Context, push_id: str | None) -> None:
+    """Take back a push; shapes that people edited since stay. Without PUSH_ID: list pushes."""
+    workspace = workspace_of(ctx)
+    if push_id is None:
+        for record in pushing.list_pushes(workspace):
+            click.echo(f"{record.id}  task {record.task_id}  {record.phase}  {record.owner}")
+        return
+    with session_of(ctx, workspace) as session, TerminalProgress() as progress:
+        result = pushing.undo(session, workspace, push_id, progress=progress)
+    click.echo(f"Removed {result.removed} shapes.")
+    if result.kept:
+        click.echo(f"{len(result.kept)} stay, since people edited them.")
+
+
+@click.command("cvat-export")
+@train_option
+@click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
+@click.option("--cvat-name", required=True, help="Name of the new CVAT task.")
+@click.pass_context
+def cvat_export(ctx: click.Context, train: str, name: str, cvat_name: str) -> None:
+    """Make a CVAT task of a labelled source: images and what was found on them."""
+    workspace = workspace_of(ctx)
+    info = exporting.newest_preview(workspace, model=train, source=name)
+    with session_of(ctx, workspace) as session, TerminalProgress() as progress:
+        made = exporting.export_task(session, workspace, info.id, name=cvat_name, progress=progress)
+    click.echo(f'Made task {made.task.id} "{cvat_name}": {made.task.url}')
+
+
+COMMANDS = (cvat_setup, cvat_inference, push, undo, cvat_export)

@@ -1,0 +1,183 @@
+"""`auto-label`, `preview`, `export`, `runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lsl_core.cli.progress import TerminalProgress
+from lsl_core.cli.shared import (
+    check_conf,
+    slide_of,
+    slide_options,
+    threshold_options,
+    train_option,
+    workspace_of,
+)
+from lsl_core.errors import UserInput
+from lsl_core.services import activity, exporting, modelling, previewing
+from lsl_core.services.workspaces import Workspace
+from lsl_core.types import Mode, ModelCard
+
+
+@click.command("auto-label")
+@click.option("--train", required=True, metavar="SOURCE", help="Source to learn from.")
+@click.option("--valid", metavar="SOURCE", help="Source to measure on. Default: a part of --train.")
+@click.option("--test", multiple=True, metavar="SOURCE", help="Source to label; may be repeated.")
+@click.option("--iter", "iterations", type=click.IntRange(min=1), help="Training steps.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"Training time. Default: {modelling.DEFAULT_MINUTES:g}, or as --iter takes.",
+)
+@click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
+@click.option("--reuse", is_flag=True, help="Do not train again when there is a model.")
+@threshold_options
+@slide_options
+@click.pass_context
+def auto_label(
+    ctx: click.Context,
+    train: str,
+    valid: str | None,
+    test: tuple[str, ...],
+    iterations: int | None,
+    minutes: float | None,
+    task: str | None,
+    reuse: bool,
+    conf: float | None,
+    mask_threshold: float,
+    slidewindow: bool,
+    slidewindow_size: tuple[int, int],
+    overlap: int,
+) -> None:
+    """Train a model on a labelled source, then label other sources with it."""
+    workspace = workspace_of(ctx)
+    check_conf(conf)
+    slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
+    if minutes is None and iterations is None:
+        minutes = modelling.DEFAULT_MINUTES
+    with TerminalProgress() as progress:
+        card = modelling.get_model(workspace, train) if reuse else modelling.train(
+            workspace,
+            source=train,
+            valid=valid,
+            mode=Mode(task) if task else None,
+            minutes=minutes,
+            iterations=iterations,
+            progress=progress,
+        )  # fmt: skip
+        click.echo(_report(card))
+        for name in test:
+            info = previewing.predict_source(
+                workspace, name, model=card.id, slide=slide, progress=progress
+            )
+            thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
+            previewing.choose(
+                workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold
+            )
+            click.echo(_labelled(workspace, info.id, name))
+
+
+def _report(card: ModelCard) -> str:
+    score = "not measured"
+    if card.metrics is not None:
+        m = card.metrics
+        score = f"AP50 {m.ap50:.3f}, AP {m.ap:.3f} on {m.num_objects} objects ({m.kind})"
+    return f'Model "{card.id}": {score}; {card.train_seconds:.0f} s.'
+
+
+def _labelled(workspace: Workspace, preview_id: str, name: str) -> str:
+    info = previewing.get_preview(workspace, preview_id)
+    found = previewing.frames(workspace, preview_id)
+    counts = previewing.counts(info, found)
+    words = ", ".join(f"{label} {shown}" for label, (shown, _) in counts.items())
+    failed = sum(bool(frame.error) for frame in found)
+    return f'"{name}": {len(found)} images, {words}' + (f", {failed} failed." if failed else ".")
+
+
+@click.command()
+@train_option
+@click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
+@click.option("--output", type=click.Path(path_type=Path), help="Default: preview/NAME.")
+@click.option("--num", type=click.IntRange(min=1), help="How many images. Default: all.")
+@threshold_options
+@click.pass_context
+def preview(
+    ctx: click.Context,
+    train: str,
+    name: str,
+    output: Path | None,
+    num: int | None,
+    conf: float | None,
+    mask_threshold: float,
+) -> None:
+    """Write the images of a labelled source with what was found drawn on them."""
+    workspace = workspace_of(ctx)
+    info = exporting.newest_preview(workspace, model=train, source=name)
+    with TerminalProgress() as progress:
+        done = exporting.write_overlays(
+            workspace,
+            info.id,
+            output or workspace.root / "preview" / name,
+            num=num,
+            conf=check_conf(conf),
+            mask_threshold=mask_threshold,
+            progress=progress,
+        )
+    click.echo(f"Drew {done.num_objects} objects on {done.num_images} images in {done.folder}")
+
+
+@click.command()
+@train_option
+@click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Empty folder.")
+@threshold_options
+@click.pass_context
+def export(
+    ctx: click.Context,
+    train: str,
+    name: str,
+    output: Path,
+    conf: float | None,
+    mask_threshold: float,
+) -> None:
+    """Write what was found on a source as COCO, with its images."""
+    workspace = workspace_of(ctx)
+    info = exporting.newest_preview(workspace, model=train, source=name)
+    with TerminalProgress() as progress:
+        done = exporting.export_coco(
+            workspace,
+            info.id,
+            output,
+            conf=check_conf(conf),
+            mask_threshold=mask_threshold,
+            progress=progress,
+        )
+    click.echo(f"Wrote {done.num_objects} objects on {done.num_images} images to {done.folder}")
+
+
+@click.command()
+@click.option("--log", "run_id", metavar="ID", help="Show the log of one run.")
+@click.option("--cancel", metavar="ID", help="Stop a run; what it finished is kept.")
+@click.pass_context
+def runs(ctx: click.Context, run_id: str | None, cancel: str | None) -> None:
+    """List the background runs of the workspace."""
+    workspace = workspace_of(ctx)
+    if run_id and cancel:
+        raise UserInput("Choose one of --log and --cancel.")
+    if cancel:
+        activity.cancel_run(workspace, activity.get_run(workspace, cancel).id)
+        click.echo(f"Asked run {cancel} to stop.")
+    elif run_id:
+        for _, line in activity.run_log(workspace, activity.get_run(workspace, run_id).id):
+            click.echo(line)
+    else:
+        for run in activity.list_runs(workspace):
+            click.echo(
+                f"{run.id}  {run.phase:<9} {run.kind:<8} {run.subject}  "
+                f"{run.done}/{run.total} {run.unit} {run.message}"
+            )
+
+
+COMMANDS = (auto_label, preview, export, runs)

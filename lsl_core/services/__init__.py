@@ -1,0 +1,14 @@
+"""One function per thing that a person can ask for; the command line and the pages call these.
+
+workspaces   make and find a project folder
+connections  sign in to CVAT, and do it again without asking
+catalogue    tasks on the server, and what this workspace did with them
+sourcing     labelled images: import, list, rename, remove
+modelling    train a model, list, remove
+previewing   predict once, look at any threshold, decide
+pushing      plan, push, undo
+exporting    files and new tasks
+activity     the same as background runs
+demo         the whole job on the embedded sandbox
+doctor       what this machine can and lacks
+"""

@@ -1,0 +1,162 @@
+"""Runs: long work that goes on without the page or terminal that asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from lsl_core.cvat import CvatSession
+from lsl_core.runs import Order, Queue, RunStore
+from lsl_core.services.connections import connection_of
+from lsl_core.types import Mode, RunState, SlideWindows
+from lsl_core.workspace import Workspace
+
+__all__ = [
+    "cancel_run",
+    "get_run",
+    "list_runs",
+    "run_again",
+    "run_log",
+    "run_metrics",
+    "seconds_left",
+    "submit_import",
+    "submit_prediction",
+    "submit_training",
+]
+
+
+def submit_import(workspace: Workspace, session: CvatSession, *, task_id: int, name: str) -> str:
+    """Import a CVAT task as a source, in the worker; return the run's id."""
+    arguments = {"connection": _connection(session), "task_id": task_id, "name": name}
+    return _submit(
+        workspace,
+        "lsl_core.services.sourcing:run_import_task",
+        arguments,
+        kind="import",
+        subject=f"task {task_id} as {name}",
+        owner=session.user,
+    )
+
+
+def submit_training(
+    workspace: Workspace,
+    *,
+    source: str,
+    name: str,
+    mode: Mode,
+    owner: str,
+    valid: str | None = None,
+    minutes: float | None = None,
+    iterations: int | None = None,
+) -> str:
+    """Train a model on a source, in the worker; return the run's id."""
+    arguments = {
+        "source": source,
+        "name": name,
+        "mode": mode.value,
+        "valid": valid,
+        "minutes": minutes,
+        "iterations": iterations,
+    }
+    return _submit(
+        workspace,
+        "lsl_core.services.modelling:run_train",
+        arguments,
+        kind="train",
+        subject=f"{name} on {source}",
+        owner=owner,
+    )
+
+
+def submit_prediction(
+    workspace: Workspace,
+    session: CvatSession,
+    *,
+    task_id: int,
+    model: str,
+    slide: SlideWindows | None,
+) -> str:
+    """Predict a CVAT task, in the worker; return the run's id."""
+    arguments = {
+        "connection": _connection(session),
+        "task_id": task_id,
+        "model": model,
+        "slide": asdict(slide) if slide else None,
+    }
+    return _submit(
+        workspace,
+        "lsl_core.services.previewing:run_predict_task",
+        arguments,
+        kind="predict",
+        subject=f"task {task_id} with {model}",
+        owner=session.user,
+    )
+
+
+def list_runs(workspace: Workspace, *, limit: int = 200, active: bool = False) -> list[RunState]:
+    """Return runs, newest first; those whose worker died are marked as stopped first."""
+    queue = Queue(workspace)
+    queue.mark_lost()
+    return queue.store.recent(limit=limit, active=active)
+
+
+def get_run(workspace: Workspace, run_id: str) -> RunState:
+    """Return how a run stands.
+
+    Raises:
+        UserInput: when there is no such run.
+    """
+    Queue(workspace).mark_lost()
+    return RunStore(workspace.database).get(run_id)
+
+
+def cancel_run(workspace: Workspace, run_id: str) -> None:
+    """Ask a run to stop; what it finished is kept."""
+    RunStore(workspace.database).cancel(run_id)
+
+
+def run_again(workspace: Workspace, run_id: str) -> str:
+    """Submit the same work once more; what is finished already is not done again."""
+    store = RunStore(workspace.database)
+    old = store.get(run_id)
+    order = store.order(run_id)
+    return _submit(
+        workspace,
+        order.function,
+        order.arguments,
+        kind=old.kind,
+        subject=old.subject,
+        owner=old.owner,
+    )
+
+
+def run_log(workspace: Workspace, run_id: str) -> list[tuple[float, str]]:
+    """Return the newest lines of a run's log as (seconds since the epoch, line)."""
+    return RunStore(workspace.database).log(run_id)
+
+
+def run_metrics(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """Return the figures of a run: name -> [(iteration, value), …]."""
+    return RunStore(workspace.database).metrics(run_id)
+
+
+def seconds_left(workspace: Workspace, run_id: str) -> float | None:
+    """Estimate the time to the end of a run's current step, in seconds; None when unknown."""
+    return RunStore(workspace.database).seconds_left(run_id)
+
+
+def _connection(session: CvatSession) -> dict[str, Any]:
+    return connection_of(session).model_dump()
+
+
+def _submit(
+    workspace: Workspace,
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    kind: str,
+    subject: str,
+    owner: str,
+) -> str:
+    order = Order(function, arguments)
+    return Queue(workspace).submit(order, kind=kind, subject=subject, owner=owner)

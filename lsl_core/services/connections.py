@@ -1,0 +1,119 @@
+"""Connecting to CVAT, and doing it again without asking."""
+
+from __future__ import annotations
+
+from lsl_core.cvat import (
+    Credentials,
+    CvatSession,
+    PasswordLogin,
+    SavedKey,
+    TokenLogin,
+    connect,
+)
+from lsl_core.cvat.session import ConnectStep, StepReport, server_address
+from lsl_core.errors import CvatAuth, UserInput
+from lsl_core.workspace import CvatSettings, Workspace
+from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path
+
+__all__ = [
+    "ConnectStep",
+    "CvatSession",
+    "CvatSettings",
+    "PasswordLogin",
+    "StepReport",
+    "TokenLogin",
+    "connection_of",
+    "open_session",
+    "sign_in",
+    "sign_out",
+]
+
+
+def sign_in(
+    credentials: Credentials,
+    *,
+    url: str,
+    organisation: str | None = None,
+    verify_tls: bool = True,
+    remember_in: Workspace | None = None,
+    report: StepReport | None = None,
+) -> CvatSession:
+    """Connect, and keep the key (never the password) so that background runs can sign in.
+
+    Args:
+        credentials: user and password, or a personal access token.
+        url: as people type it.
+        organisation: short name, "" for the personal workspace, None for all that is visible.
+        verify_tls: False accepts any certificate.
+        remember_in: the workspace whose default connection this becomes, or None.
+        report: told every step when it is done.
+
+    Raises:
+        CvatError: whatever went wrong; see `cvat.connect`.
+    """
+    session = connect(
+        url, credentials, organisation=organisation, verify_tls=verify_tls, report=report
+    )
+    kind = "token" if isinstance(session.saved_login, TokenLogin) else "key"
+    _secrets().put(Secret(kind, session.key), url=session.url, user=session.user)
+    if remember_in is not None:
+        settings = remember_in.settings()
+        settings.cvat = connection_of(session, verify_tls=verify_tls)
+        remember_in.save(settings)
+    return session
+
+
+def connection_of(session: CvatSession, *, verify_tls: bool = True) -> CvatSettings:
+    """Return what a run needs to connect as this session does; holds no secret."""
+    return CvatSettings(
+        url=session.url,
+        user=session.user,
+        organisation=session.organisation,
+        verify_tls=verify_tls,
+    )
+
+
+def open_session(connection: CvatSettings, *, token: str | None = None) -> CvatSession:
+    """Connect with what an earlier sign-in kept, or with a token given now.
+
+    Args:
+        connection: server, user, organisation.
+        token: a personal access token from the environment; wins over what is kept.
+
+    Raises:
+        UserInput: when no server was set up.
+        CvatAuth: when nothing is kept, or the server no longer accepts it.
+    """
+    if not connection.url:
+        raise UserInput(
+            "No CVAT server is set up in this workspace.",
+            hint="Run lsl cvat-setup, or sign in on the Connect page.",
+        )
+    return connect(
+        connection.url,
+        TokenLogin(token) if token else _kept(connection),
+        organisation=connection.organisation,
+        verify_tls=connection.verify_tls,
+    )
+
+
+def _kept(connection: CvatSettings) -> Credentials:
+    secret = _secrets().get(url=server_address(connection.url), user=connection.user)
+    if secret is None:
+        raise CvatAuth(
+            f'No sign-in of "{connection.user}" at {connection.url} is kept on this machine.',
+            hint="Run lsl cvat-setup, or sign in on the Connect page.",
+        )
+    if secret.kind == "token":
+        return TokenLogin(secret.value)
+    return SavedKey(connection.user, secret.value)
+
+
+def sign_out(session: CvatSession) -> None:
+    """Close the session and forget its key."""
+    _secrets().remove(url=session.url, user=session.user)
+    session.close()
+
+
+def _secrets() -> SecretStore:
+    return SecretStore(default_secrets_path())

@@ -1,0 +1,200 @@
+"""Results as files, as pictures, and as new CVAT tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lsl_core import cvat
+from lsl_core.cvat import CvatSession, TaskInfo
+from lsl_core.cvat.drawing import Drawing
+from lsl_core.errors import UserInput
+from lsl_core.geometry.overlay import render_overlay
+from lsl_core.progress import NULL, Progress
+from lsl_core.services import modelling, previewing, pushing
+from lsl_core.services.previewing import PreviewFrame, PreviewInfo
+from lsl_core.services.pushing import PushResult
+from lsl_core.sources import coco
+from lsl_core.types import MODES, Geometry, Instances
+from lsl_core.workspace import Workspace
+from lsl_core.workspace.files import link_or_copy, safe_relative, write_json
+from lsl_core.workspace.images import read_rgb, write_rgb
+
+__all__ = ["Exported", "NewTask", "export_coco", "export_task", "newest_preview", "write_overlays"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Files that were written, and how many objects are in them."""
+
+    folder: Path
+    num_images: int
+    num_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A new task, and the push that filled it."""
+
+    task: TaskInfo
+    push: PushResult
+
+
+def newest_preview(workspace: Workspace, *, model: str, source: str) -> PreviewInfo:
+    """Return the newest complete prediction of a source by a model, of any version.
+
+    Raises:
+        UserInput: when there is none.
+    """
+    ids = {card.id for card in modelling.list_models(workspace) if model in (card.id, card.name)}
+    for info in previewing.list_previews(workspace):
+        if info.source == source and info.model_id in ids and info.is_complete:
+            return info
+    raise UserInput(
+        f'"{source}" was not labelled by "{model}" yet.',
+        hint=f"Do it first: lsl auto-label --train {model} --test {source}",
+    )
+
+
+def export_coco(
+    workspace: Workspace,
+    preview_id: str,
+    folder: Path,
+    *,
+    conf: float | None = None,
+    mask_threshold: float | None = None,
+    progress: Progress = NULL,
+) -> Exported:
+    """Write what a preview shows as COCO: `annotations.json` and the images.
+
+    Args:
+        workspace: where the preview is.
+        preview_id: which.
+        folder: made when missing; must be empty.
+        conf: one score threshold for all labels, in place of the chosen ones.
+        mask_threshold: in place of the chosen one.
+        progress: told images.
+
+    Raises:
+        UserInput: when the folder holds something, or nothing was predicted.
+    """
+    _check_empty(folder)
+    info = previewing.get_preview(workspace, preview_id)
+    rows = []
+    found = _usable(workspace, info)
+    progress.start("Exporting", total=len(found), unit="images")
+    for frame in found:
+        progress.check()
+        shown = _shown(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
+        rows.append((frame.ref, shown, np.ones(len(shown), bool)))
+        link_or_copy(workspace.data / frame.path, folder / "images" / safe_relative(frame.ref.name))
+        progress.advance()
+    write_json(folder / "annotations.json", coco.document(rows, info.labels, with_scores=True))
+    return Exported(folder, len(rows), sum(len(shown) for _, shown, _ in rows))
+
+
+def write_overlays(
+    workspace: Workspace,
+    preview_id: str,
+    folder: Path,
+    *,
+    num: int | None = None,
+    conf: float | None = None,
+    mask_threshold: float | None = None,
+    progress: Progress = NULL,
+) -> Exported:
+    """Write the images of a preview with their objects drawn on them, as JPEG.
+
+    Args:
+        workspace: where the preview is.
+        preview_id: which.
+        folder: made when missing.
+        num: how many images at most; all when None.
+        conf: one score threshold for all labels, in place of the chosen ones.
+        mask_threshold: in place of the chosen one.
+        progress: told images.
+    """
+    info = previewing.get_preview(workspace, preview_id)
+    found = _usable(workspace, info)[:num]
+    objects = 0
+    progress.start("Drawing", total=len(found), unit="images")
+    for frame in found:
+        progress.check()
+        shown = _shown(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
+        pixels = read_rgb(workspace.data / frame.path)
+        name = safe_relative(frame.ref.name).with_suffix(".jpg")
+        write_rgb(folder / name, render_overlay(pixels, shown, info.labels))
+        objects += len(shown)
+        progress.advance()
+    return Exported(folder, len(found), objects)
+
+
+def export_task(
+    session: CvatSession,
+    workspace: Workspace,
+    preview_id: str,
+    *,
+    name: str,
+    progress: Progress = NULL,
+) -> NewTask:
+    """Make a CVAT task of a preview's images and push what the preview shows into it.
+
+    The task goes to the session's organisation, or to the personal workspace. When the push
+    fails, the task stays: the push can be resumed.
+
+    Raises:
+        CvatError: when the task cannot be made; nothing is left of it then.
+    """
+    info = previewing.get_preview(workspace, preview_id)
+    card = modelling.get_model(workspace, info.model_id)
+    drawing = Drawing.MASK if MODES[card.mode].gives is Geometry.MASKS else Drawing.RECTANGLE
+    found = _usable(workspace, info)
+    task = cvat.create_task(
+        session,
+        name,
+        [(label, drawing) for label in info.labels],
+        [workspace.data / frame.path for frame in found],
+        names=[frame.ref.name for frame in found],
+        progress=progress,
+    )
+    predictions = {
+        number: _shown(workspace, info, frame, conf=None, mask_threshold=None)
+        for number, frame in enumerate(found)
+    }
+    plan = cvat.plan_push(
+        session,
+        task.id,
+        predictions,
+        info.labels,
+        run_id=preview_id,
+        journal=cvat.Journal(workspace.journal),
+    )
+    return NewTask(task, pushing.apply(session, workspace, plan, progress=progress))
+
+
+def _usable(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:
+    found = [frame for frame in previewing.frames(workspace, info.id) if not frame.error]
+    if not found:
+        raise UserInput(
+            f'"{info.title}" has no image that could be looked at.', hint="Predict it again."
+        )
+    return found
+
+
+def _shown(
+    workspace: Workspace,
+    info: PreviewInfo,
+    frame: PreviewFrame,
+    *,
+    conf: float | None,
+    mask_threshold: float | None,
+) -> Instances:
+    view = previewing.view_of(info, frame, conf=conf, mask_threshold=mask_threshold)
+    return view.of(previewing.frame_instances(workspace, info, frame))
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserInput(f"{folder} is not an empty folder.", hint="Choose another --output.")

@@ -1,0 +1,135 @@
+"""Sources: importing labelled images, listing, renaming, removing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsl_core import cvat, sources
+from lsl_core.cvat import CvatSession
+from lsl_core.errors import UserInput
+from lsl_core.progress import NULL, Progress
+from lsl_core.services import connections
+from lsl_core.sources import Imported, LabelledImage, Source, SourceInfo
+from lsl_core.types import ImageRef
+from lsl_core.workspace import CvatSettings, Workspace
+
+__all__ = [
+    "Imported",
+    "Source",
+    "SourceInfo",
+    "import_coco",
+    "import_task",
+    "import_unlabelled",
+    "list_sources",
+    "load_source",
+    "remove_source",
+    "rename_source",
+    "run_import_task",
+]
+
+
+def import_task(
+    session: CvatSession,
+    workspace: Workspace,
+    task_id: int,
+    *,
+    name: str,
+    progress: Progress = NULL,
+) -> Imported:
+    """Make a source from the images and the annotations of a CVAT task.
+
+    All ordinary jobs count. A frame without a shape is taken as "nothing here" only when its job
+    is completed; otherwise nobody has labelled it yet, and it would teach the model wrong.
+
+    Raises:
+        CvatError: when the task cannot be read.
+        UserInput: when the task has no images or no labelled one, or the name is taken.
+    """
+    sources.check_new_name(workspace.sources, name)
+    state = cvat.read_task(session, task_id)
+    converted = state.objects()
+    wanted = [f for f, found in converted.frames.items() if len(found) or _is_done(state, f)]
+    if not wanted:
+        raise UserInput(
+            f'Task {task_id} "{state.task.name}" has no labelled image.',
+            hint="Draw at least two images in CVAT, then import it again.",
+        )
+    pulled = cvat.pull_frames(session, task_id, workspace.frames, frames=wanted, progress=progress)
+    images = [
+        _labelled(ref, path, converted.frames[ref.frame])
+        for ref, path in zip(pulled.refs, pulled.paths, strict=True)
+    ]
+    info = sources.save_source(
+        workspace.sources,
+        name,
+        images,
+        labels=tuple(label.name for label in state.labels),
+        is_labelled=True,
+        origin={"kind": "cvat", "url": session.url, "task_id": task_id, "task": state.task.name},
+    )
+    left_out = [(f"frame {f.frame}", f.reason) for f in pulled.failed]
+    left_out += [(f"{left.count} shapes", left.reason) for left in converted.left_out]
+    return Imported(info, tuple(left_out))
+
+
+def _is_done(state: cvat.TaskState, frame: int) -> bool:
+    covering = [job for job in state.jobs if job.covers(frame)]
+    return bool(covering) and all(job.state == "completed" for job in covering)
+
+
+def _labelled(ref: ImageRef, path: Path, found: cvat.FrameAnnotations) -> LabelledImage:
+    # people drew these; a score that CVAT kept from an earlier push says nothing about truth
+    scores = np.ones(len(found), np.float32)
+    instances = replace(found.instances, scores=scores)
+    if ref.image_hw != instances.image_hw:
+        raise ValueError(f"{ref.name}: {ref.image_hw} is not {instances.image_hw}")
+    return LabelledImage(ref, path, instances, found.has_mask)
+
+
+def run_import_task(
+    workspace: Workspace, *, connection: dict[str, Any], task_id: int, name: str, progress: Progress
+) -> dict[str, Any]:
+    """Import in the worker; see `import_task`."""
+    with connections.open_session(CvatSettings.model_validate(connection)) as session:
+        imported = import_task(session, workspace, task_id, name=name, progress=progress)
+    return {"source": imported.info.name, "left_out": list(imported.left_out)}
+
+
+def import_coco(
+    workspace: Workspace, *, name: str, images: Path, annotation: Path, progress: Progress = NULL
+) -> Imported:
+    """Make a source from a COCO file and its images; see `sources.import_coco`."""
+    return sources.import_coco(
+        workspace.sources, name, images=images, annotation=annotation, progress=progress
+    )
+
+
+def import_unlabelled(
+    workspace: Workspace, *, name: str, images: Path, progress: Progress = NULL
+) -> Imported:
+    """Make a source from a folder of images; see `sources.import_unlabelled`."""
+    return sources.import_unlabelled(workspace.sources, name, images=images, progress=progress)
+
+
+def list_sources(workspace: Workspace) -> list[SourceInfo]:
+    """Return the sources of a workspace, newest first."""
+    return sources.list_sources(workspace.sources)
+
+
+def load_source(workspace: Workspace, name: str) -> Source:
+    """Read a source with all its objects."""
+    return sources.load_source(workspace.sources, name)
+
+
+def rename_source(workspace: Workspace, name: str, new_name: str) -> None:
+    """Give a source another name."""
+    sources.rename_source(workspace.sources, name, new_name)
+
+
+def remove_source(workspace: Workspace, name: str) -> Path:
+    """Move a source to the trash and return where it lies now."""
+    return sources.remove_source(workspace.sources, name, trash=workspace.trash)
