@@ -167,23 +167,30 @@ def undo(ctx: click.Context, push_id: str | None) -> None:
         return
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
         result = pushing.undo(session, workspace, push_id, progress=progress)
-    click.echo(f"Removed {result.removed} shapes.")
+    click.echo(f"Removed {result.deleted} shapes.")
     if result.kept:
         click.echo(f"{len(result.kept)} stay, since people edited them.")
 
 
 @click.command("cvat-export")
-@train_option
+@click.option("--train", metavar="NAME", help="The model; without it, what people drew goes.")
 @click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
 @click.option("--cvat-name", required=True, help="Name of the new CVAT task.")
 @click.pass_context
-def cvat_export(ctx: click.Context, train: str, name: str, cvat_name: str) -> None:
-    """Make a CVAT task of a labelled source: images and what was found on them."""
+def cvat_export(ctx: click.Context, train: str | None, name: str, cvat_name: str) -> None:
+    """Make a CVAT task of a source: images, and what a model or people drew on them."""
     workspace = workspace_of(ctx)
-    info = exporting.newest_preview(workspace, model=train, source=name)
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
-        made = exporting.export_task(session, workspace, info.id, name=cvat_name, progress=progress)
-    click.echo(f'Made task {made.task.id} "{cvat_name}": {made.task.url}')
+        if train is None:
+            task = exporting.export_source(
+                session, workspace, name, cvat_name=cvat_name, progress=progress
+            )
+        else:
+            info = exporting.newest_preview(workspace, model=train, source=name)
+            task = exporting.export_task(
+                session, workspace, info.id, name=cvat_name, progress=progress
+            ).task
+    click.echo(f'Made task {task.id} "{cvat_name}": {task.url}')
 
 
 COMMANDS = (cvat_setup, cvat_inference, push, undo, cvat_export)

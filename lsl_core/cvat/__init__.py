@@ -11,8 +11,9 @@ Reading::
 
     list_tasks(session, *, search="", project_id=None, labels=True) -> list[TaskInfo]
     get_task(session, task_id) -> TaskInfo
-    labels(session, task_id) -> list[CvatLabel]
-    task_frames(session, task_id) -> list[FrameInfo];  jobs(session, task_id) -> list[JobInfo]
+    task_labels(session, task_id) -> list[CvatLabel]
+    task_frames(session, task_id) -> list[FrameInfo]
+    task_jobs(session, task_id) -> list[JobInfo]
     frame_url(session, jobs, frame) -> str
     pull_frames(session, task_id, folder, *, frames=None, progress) -> PulledFrames
     frame_bytes(session, task_id, frame, *, quality="compressed") -> bytes
@@ -21,7 +22,7 @@ Reading::
         Converted.left_out: what did not become objects, and why
     An object drawn as a rectangle has its whole box as mask and has_mask False.
 
-Writing (nothing but these four changes a server)::
+Writing (nothing but these changes a server)::
 
     plan_push(session, task_id, {frame: Instances}, labels, *, mapping=None, mode=PushMode.ADD,
               conflicts=Conflicts.SKIP, polygons=False, run_id="", journal=None) -> PushPlan
@@ -30,6 +31,8 @@ Writing (nothing but these four changes a server)::
     undo_push(session, journal, push_id, *, progress) -> UndoResult
     create_task(session, name, [(label, shape type)], images, *, project_id=None,
                 segment_size=None, progress) -> TaskInfo
+    draw_in_new_task(session, task, {frame: (Instances, has_mask)}, labels, *, progress) -> int
+    delete_task(session, task_id)
     add_label(session, task_id, name, Drawing) -> CvatLabel
     Journal(path): .pushes(url=, task_id=), .get(id), .scores(id)
 
@@ -50,10 +53,11 @@ from lsl_core.cvat.frames import (
     task_preview,
 )
 from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
-from lsl_core.cvat.labels import LabelMatch, add_label, match_labels
+from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
 from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
 from lsl_core.cvat.planning import plan_push
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
+from lsl_core.cvat.seeding import delete_task, draw_in_new_task
 from lsl_core.cvat.session import (
     ConnectStep,
     CvatSession,
@@ -72,11 +76,11 @@ from lsl_core.cvat.tasks import (
     TaskInfo,
     frame_url,
     get_task,
-    jobs,
-    labels,
     list_tasks,
     require_images,
     task_frames,
+    task_jobs,
+    task_labels,
 )
 from lsl_core.cvat.undo import KeptShape, UndoResult, undo_push
 
@@ -119,12 +123,12 @@ __all__ = [
     "apply_push",
     "connect",
     "create_task",
+    "delete_task",
+    "draw_in_new_task",
     "frame_bytes",
     "frame_url",
     "get_task",
     "job_annotations",
-    "jobs",
-    "labels",
     "list_tasks",
     "match_labels",
     "plan_push",
@@ -136,6 +140,8 @@ __all__ = [
     "server_address",
     "task_annotations",
     "task_frames",
+    "task_jobs",
+    "task_labels",
     "task_preview",
     "to_instances",
     "undo_push",

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
 from lsl_core import cvat
-from lsl_core.cvat import CvatLabel, CvatSession, FrameInfo, JobInfo, TaskInfo
+from lsl_core.cvat import CvatLabel, CvatSession, FrameInfo, JobInfo, PushPhase, TaskInfo
 from lsl_core.inference.previews import PreviewStore
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import decode_rgb, encode_rgb
@@ -51,8 +52,8 @@ def task_details(session: CvatSession, task_id: int) -> TaskDetails:
     task = cvat.get_task(session, task_id)
     return TaskDetails(
         task,
-        tuple(cvat.labels(session, task_id)),
-        tuple(cvat.jobs(session, task_id)),
+        tuple(cvat.task_labels(session, task_id)),
+        tuple(cvat.task_jobs(session, task_id)),
         tuple(cvat.task_frames(session, task_id)) if task.frames else (),
     )
 
@@ -64,13 +65,13 @@ def thumbnail(session: CvatSession, task_id: int, frame: int, *, max_px: int = 3
     height, width = pixels.shape[:2]
     scale = min(1.0, max_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     return encode_rgb(small, suffix=".jpg", quality=80)
 
 
 def frame_link(session: CvatSession, task_id: int, frame: int) -> str:
     """Return where CVAT shows a frame."""
-    return cvat.frame_url(session, cvat.jobs(session, task_id), frame)
+    return cvat.frame_url(session, cvat.task_jobs(session, task_id), frame)
 
 
 def task_states(workspace: Workspace, session: CvatSession) -> dict[int, str]:
@@ -80,8 +81,9 @@ def task_states(workspace: Workspace, session: CvatSession) -> dict[int, str]:
         if info.url == session.url and info.task_id is not None:
             states[info.task_id] = f"previewed {_ago(info.created)}"
     for push in reversed(cvat.Journal(workspace.journal).pushes(url=session.url)):
-        if push.is_done:
-            states[push.task_id] = f"pushed {push.num_shapes} shapes {_ago(push.created)}"
+        if push.phase is PushPhase.DONE:
+            added = push.summary["result"]["added"]
+            states[push.task_id] = f"pushed {added} shapes {_ago(push.created)}"
     return states
 
 

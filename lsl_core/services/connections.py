@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from lsl_core.cvat import (
+    ConnectStep,
     Credentials,
     CvatSession,
     PasswordLogin,
     SavedKey,
     TokenLogin,
     connect,
+    server_address,
 )
-from lsl_core.cvat.session import ConnectStep, StepReport, server_address
+from lsl_core.cvat.session import StepReport
 from lsl_core.errors import CvatAuth, UserInput
 from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path
@@ -54,8 +56,9 @@ def sign_in(
     session = connect(
         url, credentials, organisation=organisation, verify_tls=verify_tls, report=report
     )
-    kind = "token" if isinstance(session.saved_login, TokenLogin) else "key"
-    _secrets().put(Secret(kind, session.key), url=session.url, user=session.user)
+    is_token = isinstance(session.saved_login, TokenLogin)
+    secret = Secret("token" if is_token else "key", session.key)
+    _secrets().put(secret, url=session.url, user=session.user)
     if remember_in is not None:
         settings = remember_in.settings()
         settings.cvat = connection_of(session, verify_tls=verify_tls)

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lsl_core import cvat
-from lsl_core.cvat import CvatSession, TaskInfo
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import Drawing, from_instances, within_image
+from lsl_core.cvat import CvatSession, Drawing, TaskInfo
 from lsl_core.errors import CvatRequestFailed, ModelError
 from lsl_core.progress import NULL, Progress
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
@@ -162,18 +162,11 @@ def _work(
 def _make_labelled(session: CvatSession, progress: Progress) -> TaskInfo:
     frames = labelled_frames(_KIND)
     task = _make_task(session, _LABELLED, frames, progress)
-    labels = {label.name: label for label in cvat.labels(session, task.id)}
-    targets = {i: labels[name] for i, name in enumerate(SCENE_LABELS[_KIND])}
-    (job,) = cvat.jobs(session, task.id)
+    drawn = {}
     for number, frame in enumerate(frames):
-        shapes = from_instances(
-            within_image(frame.draw().instances),
-            frame=number,
-            labels=targets,
-            drawings=dict.fromkeys(targets, Drawing.MASK),
-            source="manual",
-        )
-        change_job(session, job.id, Action.CREATE, shapes)
+        instances = frame.draw().instances
+        drawn[number] = (instances, np.ones(len(instances), bool))
+    cvat.draw_in_new_task(session, task, drawn, SCENE_LABELS[_KIND], progress=progress)
     return task
 
 

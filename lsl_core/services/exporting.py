@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from lsl_core import cvat
-from lsl_core.cvat import CvatSession, TaskInfo
-from lsl_core.cvat.drawing import Drawing
+from lsl_core.cvat import CvatSession, Drawing, TaskInfo
 from lsl_core.errors import UserInput
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import modelling, previewing, pushing
+from lsl_core.services import modelling, previewing, pushing, sourcing
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
 from lsl_core.services.pushing import PushResult
 from lsl_core.sources import coco
@@ -22,7 +21,15 @@ from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import link_or_copy, safe_relative, write_json
 from lsl_core.workspace.images import read_rgb, write_rgb
 
-__all__ = ["Exported", "NewTask", "export_coco", "export_task", "newest_preview", "write_overlays"]
+__all__ = [
+    "Exported",
+    "NewTask",
+    "export_coco",
+    "export_source",
+    "export_task",
+    "newest_preview",
+    "write_overlays",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,38 @@ def export_task(
         journal=cvat.Journal(workspace.journal),
     )
     return NewTask(task, pushing.apply(session, workspace, plan, progress=progress))
+
+
+def export_source(
+    session: CvatSession,
+    workspace: Workspace,
+    name: str,
+    *,
+    cvat_name: str,
+    progress: Progress = NULL,
+) -> TaskInfo:
+    """Make a CVAT task of a labelled source: its images, and what people drew on them.
+
+    Raises:
+        UserInput: when the source does not exist.
+        CvatError: when the task cannot be made; nothing is left of it then.
+    """
+    source = sourcing.load_source(workspace, name)
+    task = cvat.create_task(
+        session,
+        cvat_name,
+        [(label, "any") for label in source.labels.names],
+        [image.path for image in source.images],
+        names=[image.ref.name for image in source.images],
+        progress=progress,
+    )
+    drawn = {n: (image.instances, image.has_mask) for n, image in enumerate(source.images)}
+    try:
+        cvat.draw_in_new_task(session, task, drawn, source.labels.names, progress=progress)
+    except BaseException:
+        cvat.delete_task(session, task.id)
+        raise
+    return task
 
 
 def _usable(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:

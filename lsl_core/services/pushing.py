@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from lsl_core import cvat
@@ -97,7 +98,7 @@ def apply(
         session,
         push_plan,
         Journal(workspace.journal),
-        snapshots=workspace.snapshots,
+        snapshot=workspace.snapshots / f"task-{push_plan.task.id}-{time.time_ns()}.json.gz",
         progress=progress,
     )
 

@@ -1,0 +1,73 @@
+"""What people drew elsewhere goes into a task that was just made, which nobody works in yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.drawing import Drawing, from_instances, within_image
+from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
+from lsl_core.progress import NULL, Progress
+from lsl_core.types import Instances
+
+#: Shapes in one request: CVAT's proxy gives up after 60 s, and 1,000 masks take a few.
+_BATCH = 500
+
+
+def draw_in_new_task(
+    session: CvatSession,
+    task: TaskInfo,
+    drawn: Mapping[int, tuple[Instances, NDArray[np.bool_]]],
+    labels: Sequence[str],
+    *,
+    progress: Progress = NULL,
+) -> int:
+    """Draw objects as if a person had; return how many shapes there are now.
+
+    Args:
+        session: who draws.
+        task: without annotations, its labels take any shape or masks.
+        drawn: by frame number: objects with binary masks, and which masks were drawn; the others
+            become rectangles where the label takes them.
+        labels: names in the order of class ids.
+        progress: counts frames.
+    """
+    known = {label.name: label for label in task_labels(session, task.id)}
+    targets = {i: known[name] for i, name in enumerate(labels)}
+    drawings = dict.fromkeys(targets, Drawing.MASK)
+    jobs = task_jobs(session, task.id)
+    waiting: dict[int, list[dict[str, object]]] = {}
+    count = 0
+    progress.start("Drawing", total=len(drawn), unit="frames")
+    for frame, (instances, has_mask) in drawn.items():
+        progress.check()
+        inside = within_image(instances)
+        if len(inside) != len(instances):
+            raise ValueError(f"objects outside the image on frame {frame}")
+        objects = from_instances(
+            inside,
+            frame=frame,
+            labels=targets,
+            drawings=drawings,
+            source="manual",
+            has_mask=has_mask,
+        )
+        job = job_of(jobs, frame).id
+        batch = waiting.setdefault(job, [])
+        batch += [shape for shapes in objects for shape in shapes]
+        if len(batch) >= _BATCH:
+            count += len(change_job(session, job, Action.CREATE, waiting.pop(job)))
+        progress.advance()
+    for job, batch in waiting.items():
+        if batch:
+            count += len(change_job(session, job, Action.CREATE, batch))
+    return count
+
+
+def delete_task(session: CvatSession, task_id: int) -> None:
+    """Delete a task with everything in it; for one of ours that could not be finished."""
+    session.transport.send("DELETE", f"/api/tasks/{task_id}", doing=f"deleting task {task_id}")
