@@ -30,7 +30,7 @@ def viewer(
     message: bytes,
     *,
     key: str,
-    height: int = 680,
+    height: int = 600,
     start: ViewerState | None = None,
     scope: str = "",
     on_change: Callable[[ViewerState], None] | None = None,

@@ -71,7 +71,6 @@ def pack(
     head = {
         "image": image_id,
         "name": name,
-        "version": hashlib.blake2b(body, digest_size=8).hexdigest(),
         "height": instances.image_hw[0],
         "width": instances.image_hw[1],
         "floor": math.floor(round(floor_score * STEPS, 6)),
@@ -79,7 +78,9 @@ def pack(
         "objects": [len(instances), len(found_runs)],
         "existing": None if existing is None else [len(there), len(old_runs)],
     }
-    return framed(head) + body
+    # names the whole view: two frames of a task may hold the same pixels
+    version = hashlib.blake2b(framed(head) + body, digest_size=8).hexdigest()
+    return framed({**head, "version": version}) + body
 
 
 def framed(value: dict[str, Any]) -> bytes:

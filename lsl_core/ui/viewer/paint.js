@@ -55,24 +55,22 @@ function paintShapes(ctx, shown, labels, view, dpr, outlineOnly) {
     return path;
   };
   const sizes = shown.map((shape) => shape.size * view.k).sort((a, b) => a - b);
-  const fine = (sizes[sizes.length >> 1] ?? 99) < 26; // a crowd of small objects: lighter lines
+  const weight = clamp((sizes[sizes.length >> 1] ?? 99) / 30, 0.45, 1); // small objects: finer lines
   const groups = Object.entries(Object.groupBy(shown, (shape) => shape.label))
     .map(([label, of]) => ({label: labels[label], path: union(of), masks: of[0].hasMask}));
   ctx.setTransform(zoom, 0, 0, zoom, view.x * dpr, view.y * dpr);
   if (!outlineOnly) for (const group of groups) fill(ctx, group, zoom, dpr);
   ctx.lineJoin = "round";
-  const lines = fine ? [["#fff", 2.6, 0.55], ["#000", 1.9, 0.6]] : [["#fff", 4, 0.8], ["#000", 3, 0.85]];
-  for (const [colour, width, alpha] of lines) {
-    for (const group of groups) stroke(ctx, group.path, colour, width / view.k, alpha);
+  const pixel = weight / view.k;
+  for (const [colour, width, alpha] of [["#fff", 4, 0.8 * weight], ["#000", 3, 0.85]]) {
+    for (const group of groups) stroke(ctx, group.path, colour, width * pixel, alpha);
   }
-  for (const group of groups) {
-    stroke(ctx, group.path, group.label.colour, (fine ? 1.3 : 2) / view.k, 1);
-  }
+  for (const group of groups) stroke(ctx, group.path, group.label.colour, 2 * pixel);
 }
 
 function fill(ctx, {label, path, masks}, zoom, dpr) {
   ctx.fillStyle = label.colour;
-  ctx.globalAlpha = masks ? (label.pattern === "solid" ? 0.42 : 0.24) : 0.1;
+  ctx.globalAlpha = masks ? (label.pattern === "solid" ? 0.34 : 0.22) : 0.1;
   ctx.fill(path);
   if (masks && label.pattern !== "solid") {
     const pattern = ctx.createPattern(patternTile(label, Math.round(TILE * dpr)), "repeat");
@@ -152,15 +150,16 @@ function paintDashed(ctx, shapes, view, dpr, colour, width) {
 /** Draw the selected object above all others. */
 function paintSelected(ctx, shape, label, view, dpr) {
   const zoom = view.k * dpr, path = shape.path(shape.detail(zoom));
+  const pixel = clamp(shape.size * view.k / 70, 0.6, 1) / view.k;
   ctx.setTransform(zoom, 0, 0, zoom, view.x * dpr, view.y * dpr);
   ctx.lineJoin = "round";
-  for (const [colour, width] of [["#000", 8.5], ["#fff", 6.5], [label.colour, 2.5]]) {
-    stroke(ctx, path, colour, width / view.k);
+  for (const [colour, width] of [["#000", 8], ["#fff", 6], [label.colour, 2]]) {
+    stroke(ctx, path, colour, width * pixel);
   }
 }
 
 /** Draw number, name and score where there is room; the larger the object, the more words. */
-function paintLabels(ctx, shapes, labels, view, dpr, mark, font) {
+function paintLabels(ctx, shapes, labels, view, dpr, mark, selected, font) {
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
   ctx.font = `600 11px ${font}`;
   ctx.textBaseline = "middle";
@@ -168,13 +167,14 @@ function paintLabels(ctx, shapes, labels, view, dpr, mark, font) {
   for (const shape of shapes) {
     const [x, y, w, h] = shape.crop, side = shape.size * view.k, label = labels[shape.label];
     const sign = mark(shape);
-    if (side < 30 && !sign) continue;
+    if (side < 30 && !sign && shape !== selected) continue;
     let text = `${sign}${label.number}`;
-    if (w * view.k > 92) text += ` ${label.name}`;
-    if (w * view.k > 130) text += ` ${scoreText(shape)}`;
+    if (w * view.k > 92 || shape === selected) text += ` ${label.name}`;
+    if (w * view.k > 130 || shape === selected) text += ` ${scoreText(shape)}`;
     const width = ctx.measureText(text).width + 13;
     const left = (x + w / 2) * view.k + view.x - width / 2;
-    const top = Math.max(y * view.k + view.y - 8, Math.min(3, (y + h) * view.k + view.y - 18));
+    const over = side < 48 ? 18 : 8; // beside what it would cover, on the edge of what is large
+    const top = Math.max(y * view.k + view.y - over, Math.min(3, (y + h) * view.k + view.y - 18));
     const cells = [];
     for (let c = Math.floor(left / 8); c <= (left + width) / 8; c++) {
       for (let r = Math.floor(top / 8); r <= (top + 16) / 8; r++) cells.push(c * 10000 + r);

@@ -2,6 +2,7 @@
 
 const EXACT_FROM = 1.5; // screen pixels per mask pixel from which the true pixel edges are drawn
 const MAX_LEVEL = 6;
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /** Read a length-prefixed JSON part; return [value, offset behind it]. */
 function readPart(bytes, at) {
@@ -86,7 +87,7 @@ class Shape {
   detail(zoom) {
     if (!this.hasMask) return 0;
     const step = zoom * this.crop[2] / this.grid[0];
-    return step >= EXACT_FROM ? 0 : 1 + Math.min(MAX_LEVEL, Math.max(0, Math.floor(-Math.log2(step))));
+    return step >= EXACT_FROM ? 0 : 1 + clamp(Math.floor(-Math.log2(step)), 0, MAX_LEVEL);
   }
 
   /** The outline, holes included; even-odd and nonzero filling give the same. */

@@ -3,7 +3,6 @@
 /** Choices by key and scope, kept while the browser tab lives: Streamlit draws us anew at will. */
 const sessions = new Map();
 const viewers = new WeakMap();
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const asText = (percent) => (percent / 100).toFixed(2);
 
 class Viewer {
@@ -137,8 +136,8 @@ class Viewer {
     if (!show.labels) return;
     const marks = {keep: "✓ ", reject: "× "}, first = selected ? [selected] : [];
     const named = [...first, ...rejected, ...shown].slice(0, MANY);
-    const mark = (o) => marks[here.decisions[o.id]] ?? (o === selected ? "▸ " : "");
-    paintLabels(ctx, named, labels, view, dpr, mark, getComputedStyle(this.stage).fontFamily);
+    const mark = (o) => marks[here.decisions[o.id]] ?? "";
+    paintLabels(ctx, named, labels, view, dpr, mark, selected, getComputedStyle(this.stage).fontFamily);
   }
 
   // ---- words and figures beside the picture
@@ -224,8 +223,8 @@ class Viewer {
       keep: [!object, decision === "keep"], reject: [!object, decision === "reject"],
       undo: [!here.past.length], redo: [!here.future.length],
       next: [!this.shown.length], previous: [!this.shown.length],
-      same: [!Object.keys(kept.own).length], lower: [kept.threshold <= +this.range.min],
-      raise: [kept.threshold >= 100], restore: [!this.stash],
+      lower: [kept.threshold <= +this.range.min],
+      raise: [kept.threshold >= 100],
       ...Object.fromEntries(Object.entries(this.show).map(([name, on]) => [name, [false, on]])),
     };
     for (const [name, [off, pressed]] of Object.entries(state)) {
@@ -234,6 +233,7 @@ class Viewer {
       if (pressed !== undefined) button.setAttribute("aria-pressed", pressed);
     }
     this.root.querySelector('[data-do="restore"]').hidden = !this.stash;
+    this.root.querySelector('[data-do="same"]').hidden = !Object.keys(kept.own).length;
   }
 
   paintBars(dpr) {
@@ -353,8 +353,18 @@ class Viewer {
   }
 
   setView(view) {
-    this.here.view = view;
+    this.here.view = this.bounded(view, 80);
     this.draw(true);
+  }
+
+  /** Keep at least a strip of `rest` pixels of the image, or all of it, in sight on each side. */
+  bounded(view, rest) {
+    const {clientWidth: w, clientHeight: h} = this.stage, {width, height} = this.scene.head;
+    const inside = (at, length, room) => {
+      const strip = Math.min(rest, length, room);
+      return clamp(at, strip - length, room - strip);
+    };
+    return {...view, x: inside(view.x, width * view.k, w), y: inside(view.y, height * view.k, h)};
   }
 
   /** Glide to a view, unless the reader prefers no motion. */
@@ -376,6 +386,7 @@ class Viewer {
     const [x, y, w, h] = object.crop, {k} = this.view, {clientWidth, clientHeight} = this.stage;
     const left = x * k + this.view.x, top = y * k + this.view.y;
     if (left >= 0 && top >= 0 && left + w * k <= clientWidth && top + h * k <= clientHeight) return;
-    this.glide({k, x: clientWidth / 2 - (x + w / 2) * k, y: clientHeight / 2 - (y + h / 2) * k});
+    const to = {k, x: clientWidth / 2 - (x + w / 2) * k, y: clientHeight / 2 - (y + h / 2) * k};
+    this.glide(this.bounded(to, Math.min(clientWidth, clientHeight) * 0.9));
   }
 }

@@ -1,0 +1,113 @@
+"""Charts: curves of a training run, scores of a preview, models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from lsl_core.types import ModelCard
+from lsl_core.types.palette import label_style
+
+#: Charts do not need plotly's row of buttons.
+CONFIG = {"displayModeBar": False}
+_BINS = 20
+
+
+def training_curve(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
+    """Draw the loss (left axis) and the held-out figures (right axis, 0 to 1)."""
+    figure = make_subplots(specs=[[{"secondary_y": True}]])
+    for number, (name, points) in enumerate(metrics.items()):
+        is_loss = "loss" in name
+        at, values = [p[0] for p in points], [p[1] for p in points]
+        style = label_style(number)
+        figure.add_scatter(
+            x=at,
+            y=values,
+            name=_readable(name),
+            mode="lines" if is_loss else "lines+markers",
+            line={"color": style.css, "width": 2, "dash": "solid" if is_loss else "dot"},
+            secondary_y=not is_loss,
+        )
+    figure.update_yaxes(title_text="Loss", rangemode="tozero", secondary_y=False)
+    figure.update_yaxes(title_text="Held-out AP", range=[0, 1], secondary_y=True, showgrid=False)
+    figure.update_xaxes(title_text="Iteration")
+    return _plain(figure, height=300)
+
+
+def score_histogram(
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32],
+    labels: Sequence[str],
+    *,
+    thresholds: Mapping[str, float],
+    height: int = 190,
+) -> go.Figure:
+    """Draw how many objects of each label have which score; a line at each threshold."""
+    figure = go.Figure()
+    edges = np.linspace(0, 1, _BINS + 1)
+    for class_id, label in enumerate(labels):
+        count, _ = np.histogram(scores[class_ids == class_id], edges)
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=count,
+            name=label,
+            marker={"color": label_style(class_id).css},
+            hovertemplate=f"{label}: %{{y}} near %{{x:.2f}}<extra></extra>",
+        )
+    for threshold in sorted({round(value, 4) for value in thresholds.values()}):
+        figure.add_vline(x=threshold, line={"width": 1.5, "dash": "dash", "color": "#808890"})
+    figure.update_layout(barmode="stack", bargap=0.08, showlegend=len(labels) > 1)
+    figure.update_xaxes(title_text="Score", range=[0, 1])
+    figure.update_yaxes(title_text="Objects")
+    return _plain(figure, height=height)
+
+
+def models_by_label(cards: Sequence[ModelCard]) -> go.Figure:
+    """Draw the held-out AP of each label, one group of bars per model, oldest first."""
+    figure = go.Figure()
+    for number, card in enumerate(cards):
+        per_label = card.metrics.per_label if card.metrics else {}
+        figure.add_bar(
+            x=list(per_label),
+            y=list(per_label.values()),
+            name=card.name,
+            marker={"color": label_style(number).css},
+            hovertemplate=f"{card.name}, %{{x}}: %{{y:.2f}}<extra></extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.3)
+    figure.update_yaxes(title_text="Held-out AP", range=[0, 1])
+    return _plain(figure, height=240)
+
+
+def objects_by_label(counts: Mapping[str, int]) -> go.Figure:
+    """Draw how many objects each label has, in the labels' own colours."""
+    figure = go.Figure()
+    figure.add_bar(
+        x=list(counts.values()),
+        y=list(counts),
+        orientation="h",
+        marker={"color": [label_style(i).css for i in range(len(counts))]},
+        text=[f"{value:,}" for value in counts.values()],
+        textposition="auto",
+        hovertemplate="%{y}: %{x}<extra></extra>",
+    )
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(visible=False)
+    return _plain(figure, height=50 + 34 * len(counts))
+
+
+def _plain(figure: go.Figure, *, height: int) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+    )
+    return figure
+
+
+def _readable(name: str) -> str:
+    return {"loss": "Loss", "ap50": "AP50", "ap75": "AP75", "ap": "AP"}.get(name, name)

@@ -1,0 +1,73 @@
+"""Parts that every page is made of: its head, its empty state, small facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+#: Streamlit leaves much room at the top of a page; a labelling tool needs it for the image.
+_STYLE = """
+<style>
+.stMainBlockContainer { padding-top: 3.4rem; padding-bottom: 2rem; }
+.stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
+.stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.05rem; padding: 0; }
+.st-key-sandbox-banner { padding: .15rem .75rem; border-radius: .35rem;
+  background: rgba(230, 159, 0, .16); border-left: 4px solid #E69F00; }
+.st-key-sandbox-banner p { font-size: .875rem; margin: 0; }
+.st-key-page-action { align-items: flex-end; }
+.st-key-preview-strip img { aspect-ratio: 4 / 3; object-fit: cover; }
+.st-key-gallery img, .st-key-task-frames img { aspect-ratio: 4 / 3; object-fit: cover; }
+section[data-testid="stSidebar"] .stProgress p { font-size: .8rem; }
+</style>
+"""
+
+
+def style() -> None:
+    """Apply the few rules of our own that Streamlit's theme has no setting for."""
+    st.html(_STYLE)
+
+
+def header(title: str, purpose: str) -> DeltaGenerator:
+    """Draw the head of a page and return the place of its primary action, at the right."""
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    with left:
+        st.title(title, anchor=False)
+        st.caption(purpose)
+    return right.container(key="page-action", horizontal=True, horizontal_alignment="right")
+
+
+def empty(what: str, why: str, *, page: str = "", label: str = "", icon: str = "") -> None:
+    """Say what a page will show, why it shows nothing, and link to what mends it."""
+    with st.container(border=True, horizontal_alignment="center", gap="small"):
+        st.space("small")
+        st.markdown(f"### {icon or ':material/inbox:'} {what}", text_alignment="center")
+        st.markdown(why, text_alignment="center")
+        if page:
+            st.page_link(page, label=label, icon=":material/arrow_forward:")
+        st.space("small")
+
+
+def needs_cvat(what: str) -> None:
+    """Draw the empty state of a page that shows what is in CVAT."""
+    empty(
+        what,
+        "You are not signed in to CVAT.",
+        page="pages/connect.py",
+        label="Connect to CVAT",
+        icon=":material/link_off:",
+    )
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Draw a short list of names and values."""
+    lines = [f"| {name} | {value or '–'} |" for name, value in rows]
+    st.markdown("\n".join(["| | |", "|:--|:--|", *lines]))
+
+
+def escaped(text: str) -> str:
+    """Return text that people chose, safe inside Markdown."""
+    for sign in "\\`*_{}[]()#+!|<>~$:":
+        text = text.replace(sign, "\\" + sign)
+    return text
