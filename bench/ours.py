@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.windows.doubles import double_pairs, losers, mask_ious
 from lsl_core.windows.fragments import Fragments, meets_another_view
 from lsl_core.windows.join import join
 
@@ -31,17 +32,20 @@ class Merged:
 def merge(width: int, height: int, windows: NDArray[np.int32], fragments: Any) -> Merged:  # noqa: ANN401 - any struct of columns
     """Join what windows found into what the image holds."""
     views, seen_in = windows.astype(np.int64), fragments.window.astype(np.int64)
-    near = meets_another_view(fragments.box, seen_in, views)
-    alone, close = np.flatnonzero(~near), np.flatnonzero(near)
-    if not len(close):
-        return Merged(fragments.box, fragments.score, fragments.label, list(fragments.masks))
+    boxes = fragments.box.astype(np.float64)
+    pairs = double_pairs(boxes, seen_in, fragments.label, views, (height, width))
+    ious = mask_ious(fragments.masks, fragments.box, pairs)
+    stays = np.ones(len(boxes), bool)
+    stays[losers(pairs, ious, fragments.score)] = False
+    near = meets_another_view(boxes, seen_in, views)
+    alone, close = np.flatnonzero(~near & stays), np.flatnonzero(near & stays)
     crops = [fragments.masks[i] for i in close.tolist()]
     box = fragments.box[close]
     joined = join(
         Fragments(
             views,
             seen_in[close],
-            box.astype(np.float64),
+            boxes[close],
             fragments.score[close],
             fragments.label[close],
             crops,

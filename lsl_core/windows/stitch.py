@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.types import CropMasks, Hw, Instances, SoftMasks, Window
+from lsl_core.windows.doubles import without_doubles
 from lsl_core.windows.fragments import Ints, fragments_of, meets_another_view, places_of
 from lsl_core.windows.join import Joined, join
 from lsl_core.windows.whole import add_whole_image
@@ -22,9 +23,10 @@ def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instan
 
     An object that windows cut comes back as one, with its holes, over any number of windows. Two
     windows are compared inside the strip they share only, pixel by pixel, or by boxes where
-    there are no masks. Objects that touch stay apart; different labels are only one object when
-    both windows see the very same pixels, and then vote. Exact window results give the exact
-    result. A window of the whole image, beside others, adds what no window shows whole.
+    there are no masks. Objects that touch stay apart; what one window found twice is one.
+    Different labels are only one object when both windows see the very same pixels, and then
+    vote. Exact window results give the exact result. A window of the whole image, beside others,
+    adds what no window shows whole.
 
     The cost is linear in the number of objects, the memory in the area of their crops.
 
@@ -51,7 +53,7 @@ def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instan
     views = np.array([(w.x, w.y, w.x + w.width, w.y + w.height) for w, _ in slid], np.int64)
     found = _concat([part.moved(w.x, w.y, image_hw) for w, part in slid], image_hw)
     seen_in = np.repeat(np.arange(len(slid)), [len(part) for _, part in slid])
-    joined, is_whole = _join(found, seen_in, views)
+    joined, is_whole = _join(*without_doubles(found, seen_in, views), views)
     if whole:
         joined = add_whole_image(joined, is_whole, _concat(whole, image_hw), views)
     return _sorted(joined)

@@ -1,16 +1,18 @@
 import random
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsl_core.types import SlideWindows
+from lsl_core.types import CropMasks, Instances, SlideWindows, SoftMasks, Window
 from lsl_core.windows import plan, stitch
 
 from .scenes import drawn, exact_parts, instances_of, random_scene
 
 seeds = st.integers(0, 10**9)
+SLIDE = SlideWindows(100, 100, 20)
 
 
 @settings(max_examples=150)
@@ -30,3 +32,219 @@ def test_exact_window_results_give_exactly_the_truth(seed, overlap, soft, whole_
     assert (np.diff(stitched.scores) <= 0).all()
     assert sorted(stitched.boxes.tolist()) == sorted(truth.boxes.tolist())
     assert sorted(stitched.scores.tolist()) == pytest.approx(sorted(truth.scores.tolist()))
+
+
+@settings(max_examples=100)
+@given(seeds, st.sampled_from([8, 13, 20]))
+def test_exact_boxes_of_separate_objects_give_exactly_the_truth(seed, overlap):
+    rng = random.Random(seed)
+    image_hw = (rng.randint(60, 190), rng.randint(60, 190))
+    slide = SlideWindows(rng.randint(40, 70), rng.randint(40, 70), overlap)
+    ids, n = np.zeros(image_hw, np.int32), 0
+    for _ in range(12):
+        x, y = rng.randrange(image_hw[1]), rng.randrange(image_hw[0])
+        w, h = rng.randint(1, 90), rng.randint(1, 90)
+        if not ids[y : y + h, x : x + w].any():
+            n += 1
+            ids[y : y + h, x : x + w] = n
+    labels = np.array([rng.randrange(2) for _ in range(n + 1)])
+    scores = np.array([rng.uniform(0.1, 1) for _ in range(n + 1)])
+    stitched = stitch(
+        exact_parts(ids, plan(image_hw, slide), labels, scores, soft=None), image_hw=image_hw
+    )
+    truth = instances_of(ids, labels, scores, soft=None)
+    assert stitched.masks is None
+    assert sorted(stitched.boxes.tolist()) == sorted(truth.boxes.tolist())
+
+
+def scene(*shapes, hw=(100, 180)):
+    """Number shapes (x, y, w, h) 1 … N on an image."""
+    ids = np.zeros(hw, np.int32)
+    for i, (x, y, w, h) in enumerate(shapes, 1):
+        ids[y : y + h, x : x + w] = i
+    return ids
+
+
+def seen(ids, *, slide=SLIDE, soft=True, labels=None, scores=None):
+    n = int(ids.max()) + 1
+    labels = np.zeros(n, int) if labels is None else np.array([0, *labels])
+    scores = np.full(n, 0.5) if scores is None else np.array([0, *scores])
+    return exact_parts(ids, plan(ids.shape, slide), labels, scores, soft=soft)
+
+
+def relabelled(found, class_id, score):
+    return Instances(
+        found.boxes,
+        np.full(len(found), score, np.float32),
+        np.full(len(found), class_id, np.int32),
+        found.masks,
+        found.image_hw,
+    )
+
+
+def test_a_ring_over_four_windows_is_one_mask_with_its_hole():
+    ids = np.zeros((180, 180), np.int32)
+    cv2.circle(ids, (90, 90), 70, 1, 9)
+    stitched = stitch(seen(ids), image_hw=ids.shape)
+    assert len(stitched) == 1
+    assert drawn(stitched) == [(0, np.packbits(ids == 1).tobytes())]
+
+
+def test_touching_objects_of_one_label_stay_apart():
+    ids = scene((60, 10, 70, 20), (60, 30, 70, 20), (85, 50, 10, 30), (95, 50, 40, 30))
+    stitched = stitch(seen(ids), image_hw=ids.shape)
+    assert sorted(stitched.boxes.tolist()) == [
+        [60, 10, 130, 30],
+        [60, 30, 130, 50],
+        [85, 50, 95, 80],
+        [95, 50, 135, 80],
+    ]
+
+
+def test_an_800_by_600_image_is_seen_whole_by_a_larger_window():
+    ids = scene((0, 0, 5, 5), (795, 595, 5, 5), (300, 200, 200, 200), hw=(600, 800))
+    stitched = stitch(seen(ids, slide=SlideWindows()), image_hw=ids.shape)
+    assert drawn(stitched) == drawn(instances_of(ids, np.zeros(4), np.zeros(4), soft=True))
+
+
+@pytest.mark.parametrize("soft", [True, False, None])
+def test_windows_that_disagree_on_the_label_of_one_object_vote(soft):
+    (a, left), (b, right) = seen(scene((60, 10, 40, 20)), soft=soft)
+    parts = [(a, relabelled(left, 1, 0.9)), (b, relabelled(right, 2, 0.3))]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.class_ids.tolist() == [1]
+    assert stitched.boxes.tolist() == [[60, 10, 100, 30]]
+    parts = [(a, relabelled(left, 1, 0.2)), (b, relabelled(right, 2, 0.9))]
+    assert stitch(parts, image_hw=(100, 180)).class_ids.tolist() == [2]
+
+
+@pytest.mark.parametrize("soft", [True, False, None])
+def test_objects_of_different_labels_on_one_place_stay_two(soft):
+    one, two = scene((60, 10, 70, 40)), scene((70, 15, 60, 30))
+    parts = []
+    for first, second in zip(seen(one, soft=soft), seen(two, soft=soft), strict=True):
+        both = Instances.concat([relabelled(first[1], 0, 0.8), relabelled(second[1], 1, 0.7)])
+        parts.append((first[0], both))
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.class_ids.tolist() == [0, 1]
+    assert stitched.boxes.tolist() == [[60, 10, 130, 50], [70, 15, 130, 45]]
+
+
+@pytest.mark.parametrize("soft", [True, False, None])
+def test_what_one_window_found_twice_is_one(soft):
+    (a, left), (b, right) = seen(scene((10, 10, 40, 20), (60, 50, 90, 20)), soft=soft)
+    doubled = Instances.concat([relabelled(left, 0, 0.9), relabelled(left, 0, 0.6)])
+    stitched = stitch([(a, doubled), (b, right)], image_hw=(100, 180))
+    assert sorted(stitched.boxes.tolist()) == [[10, 10, 50, 30], [60, 50, 150, 70]]
+    assert stitched.scores[0] == np.float32(0.9)
+
+
+def test_parts_of_a_bent_object_that_one_window_sees_apart_become_one():
+    ids = np.zeros((100, 180), np.int32)
+    ids[10:80, 70:90] = 1  # the back of a U, left of the right window
+    ids[10:30, 70:150] = ids[60:80, 70:150] = 1
+    left, (b, right) = seen(ids)
+    whole = right.masks.crop(0)
+    apart = SoftMasks.from_crops(
+        [whole[:20], whole[20:50], whole[50:]], [(0, 10), (0, 30), (0, 60)]
+    )
+    boxes = np.array([[0, 10, 70, 30], [0, 30, 10, 60], [0, 60, 70, 80]], np.float32)
+    pieces = Instances(boxes, np.ones(3, np.float32), np.zeros(3, np.int32), apart, (100, 100))
+    stitched = stitch([left, (b, pieces)], image_hw=ids.shape)
+    assert drawn(stitched) == [(0, np.packbits(ids == 1).tobytes())]
+
+
+def test_a_sliver_of_a_neighbour_at_a_cut_is_no_object():
+    (a, left), (b, right) = seen(scene((40, 10, 43, 30)))
+    assert right.boxes.tolist() == [[0, 10, 3, 40]]
+    moved = Instances(
+        right.boxes + np.float32([0, 40, 0, 40]),
+        right.scores,
+        right.class_ids,
+        right.masks.moved(0, 40),
+        right.image_hw,
+    )
+    stitched = stitch([(a, left), (b, moved)], image_hw=(100, 180))
+    assert stitched.boxes.tolist() == [[40, 10, 83, 40]]
+
+
+def test_an_object_that_one_window_missed_is_kept():
+    (a, left), (b, _) = seen(scene((60, 10, 60, 30)))
+    stitched = stitch([(a, left), (b, Instances.empty((100, 100)))], image_hw=(100, 180))
+    assert stitched.boxes.tolist() == [[60, 10, 100, 40]]
+
+
+def test_soft_masks_change_without_a_step_from_one_window_to_the_next():
+    (a, left), (b, right) = seen(scene((20, 10, 140, 30)))
+    low = SoftMasks.from_crops([np.full((30, 80), 160, np.uint8)], [(20, 10)])
+    high = SoftMasks.from_crops([np.full((30, 80), 240, np.uint8)], [(0, 10)])
+    parts = [
+        (a, Instances(left.boxes, left.scores, left.class_ids, low, (100, 100))),
+        (b, Instances(right.boxes, right.scores, right.class_ids, high, (100, 100))),
+    ]
+    stitched = stitch(parts, image_hw=(100, 180))
+    row = stitched.masks.crop(0)[15].astype(int)
+    assert row[0] == 160
+    assert row[-1] == 240
+    assert np.diff(row).min() >= 0
+    assert np.diff(row).max() <= 6
+    assert stitched.binary(0.9).masks.areas()[0] < stitched.binary(0.6).masks.areas()[0]
+
+
+def test_outlines_a_few_pixels_off_change_no_count():
+    rng = np.random.default_rng(1)
+    kernel = np.ones((3, 3), np.uint8)
+    ids = scene(
+        *[(x, y, 34, 34) for x in range(3, 420, 40) for y in range(3, 420, 40)], hw=(450, 450)
+    )
+    parts = []
+    for window, found in seen(ids, soft=True, slide=SlideWindows(160, 160, 40)):
+        pixels, places = [], []
+        for i in range(len(found)):
+            x, y = found.masks.crops[i, :2].tolist()
+            change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+            changed = change(
+                cv2.copyMakeBorder(found.masks.crop(i), 2, 2, 2, 2, 0), kernel, iterations=2
+            )
+            changed = changed[max(0, 2 - y) :, max(0, 2 - x) :]
+            x, y = max(0, x - 2), max(0, y - 2)
+            changed = changed[: window.height - y, : window.width - x]
+            if changed.any():
+                pixels.append(changed)
+                places.append((x, y))
+        masks = SoftMasks.from_crops(pixels, places)
+        xywh = masks.crops
+        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).astype(np.float32)
+        scores = rng.uniform(0.4, 0.9, len(masks)).astype(np.float32)
+        parts.append(
+            (
+                window,
+                Instances(boxes, scores, np.zeros(len(masks), np.int32), masks, found.image_hw),
+            )
+        )
+    stitched = stitch(parts, image_hw=ids.shape)
+    assert len(stitched) == ids.max()
+    assert stitched.binary().masks.areas().min() >= 28 * 28
+    assert stitched.binary().masks.areas().max() <= 40 * 40
+
+
+def test_windows_without_objects_give_no_objects_of_the_same_kind():
+    nothing = Instances.empty((100, 100), masks=SoftMasks.empty())
+    parts = [(window, nothing) for window in plan((100, 180), SLIDE)]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert len(stitched) == 0
+    assert isinstance(stitched.masks, SoftMasks)
+    assert stitch([], image_hw=(100, 180)).masks is None
+
+
+def test_one_window_returns_what_it_found_highest_score_first():
+    ids = scene((1, 1, 5, 5), (50, 50, 5, 5), hw=(90, 90))
+    parts = seen(ids, soft=False, scores=[0.2, 0.8])
+    stitched = stitch(parts, image_hw=(90, 90))
+    assert isinstance(stitched.masks, CropMasks)
+    assert stitched.boxes.tolist() == [[50, 50, 55, 55], [1, 1, 6, 6]]
+
+
+def test_a_window_outside_the_image_is_our_bug():
+    with pytest.raises(ValueError, match="leaves"):
+        stitch([(Window(90, 0, 100, 100), Instances.empty((100, 100)))], image_hw=(100, 180))
