@@ -80,6 +80,12 @@ def may_have_happened(error: LslError) -> bool:
     return isinstance(cause, net.HTTPError) and not isinstance(cause, never_sent)
 
 
+def is_trouble(error: LslError) -> bool:
+    """Say whether the server has trouble (5xx) or asks to slow down (429): no verdict on us."""
+    cause = error.__cause__
+    return isinstance(cause, ApiException) and ((cause.status or 0) >= 500 or cause.status == 429)
+
+
 def is_server_error(error: LslError) -> bool:
     """Say whether CVAT itself broke on the request (500), not something before it."""
     return isinstance(error.__cause__, ApiException) and error.__cause__.status == 500
@@ -172,6 +178,12 @@ def _from_status(error: ApiException, doing: str) -> CvatError:
 
 
 def _tls(reason: str, doing: str) -> CvatUnreachable:
+    if "WRONG_VERSION_NUMBER" in reason or "record layer" in reason.lower():
+        return CvatUnreachable(
+            f"The server does not speak https there (while {doing}).",
+            hint="Try the address with http:// in front, or another port.",
+            detail=reason,
+        )
     return CvatUnreachable(
         f"The certificate of the server is not trusted (while {doing}).",
         hint="Check the address; for a server with its own certificate, switch the check off.",

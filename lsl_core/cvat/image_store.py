@@ -39,6 +39,7 @@ class ImageStore:
         server = re.sub(r"[^\w.\-]+", "_", url.partition("://")[2])
         self._list = folder / "tasks" / f"{server}-{task_id}.jsonl"
         self._stamp = {"format": FORMAT_VERSION, "stamp": stamp}
+        self._is_torn = False
         self._known = self._read()
 
     def get(self, frame: int) -> StoredImage | None:
@@ -64,10 +65,12 @@ class ImageStore:
         return StoredImage(digest, path)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        if not self._list.is_file() or not self._known:
+        if not self._known:
+            self._is_torn = False
             write_atomic(self._list, json.dumps(self._stamp).encode() + b"\n")
         with self._list.open("ab") as file:
-            file.write(json.dumps(entry).encode() + b"\n")
+            file.write((b"\n" if self._is_torn else b"") + json.dumps(entry).encode() + b"\n")
+        self._is_torn = False
 
     def _read(self) -> dict[int, dict[str, Any]]:
         try:
@@ -76,8 +79,9 @@ class ImageStore:
                 return {}
         except (OSError, ValueError):
             return {}
-        known = {}
-        for line in lines[1:-1]:  # what follows the last line end was cut by a kill
+        known: dict[int, dict[str, Any]] = {}
+        self._is_torn = lines[-1] != b""  # what follows the last line end was cut by a kill
+        for line in lines[1:-1]:
             try:
                 entry = json.loads(line)
                 known[int(entry["frame"])] = entry

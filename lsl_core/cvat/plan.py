@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lsl_core.cvat.labels import LabelMatch
+from lsl_core.cvat.label_matching import LabelMatch
 from lsl_core.cvat.tasks import TaskInfo
 
 Json = dict[str, Any]

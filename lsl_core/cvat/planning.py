@@ -14,7 +14,7 @@ from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.content import content_key, state_key
 from lsl_core.cvat.drawing import Drawing, from_instances, hole_pixels, within_image
 from lsl_core.cvat.journal import Journal
-from lsl_core.cvat.labels import LabelMatch, match_labels, require_settled
+from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled
 from lsl_core.cvat.matching import match
 from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
 from lsl_core.cvat.session import CvatSession

@@ -15,7 +15,7 @@ from cvat_sdk import Client, Config
 from cvat_sdk.core.exceptions import CvatSdkException
 
 from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
-from lsl_core.cvat.errors import may_have_happened
+from lsl_core.cvat.errors import is_trouble
 from lsl_core.cvat.transport import NO_RETRIES, RETRIES, Transport
 from lsl_core.errors import (
     CvatAuth,
@@ -233,7 +233,7 @@ def _about(transport: Transport, address: str) -> dict[str, Any]:
     except CvatUnreachable:
         raise
     except CvatError as error:
-        if "429" in error.detail or may_have_happened(error):
+        if is_trouble(error):
             raise
         raise not_cvat from error
     if not isinstance(about, dict) or "version" not in about:
@@ -275,7 +275,7 @@ def _login(client: Client, transport: Transport, login: PasswordLogin) -> str:
             body={"username": login.user, "password": login.password},
         )
     except CvatRequestFailed as error:
-        if may_have_happened(error) or "429" in error.detail:
+        if is_trouble(error):
             raise
         raise CvatAuth(
             f'CVAT does not accept the password of "{login.user}".',

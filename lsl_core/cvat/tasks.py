@@ -179,7 +179,7 @@ def require_images(task: TaskInfo) -> TaskInfo:
     return task
 
 
-def labels(session: CvatSession, task_id: int) -> list[CvatLabel]:
+def task_labels(session: CvatSession, task_id: int) -> list[CvatLabel]:
     """Return the labels of a task, of its project when it has one, in CVAT's order."""
     return labels_of(session, bare_task(session, task_id))
 
@@ -195,7 +195,7 @@ def task_frames(session: CvatSession, task_id: int) -> list[FrameInfo]:
     return frames_of(task, data_meta(session, task))
 
 
-def jobs(session: CvatSession, task_id: int) -> list[JobInfo]:
+def task_jobs(session: CvatSession, task_id: int) -> list[JobInfo]:
     """Return all jobs of a task by first frame, ground truth and consensus replicas among them."""
     return jobs_of(session, bare_task(session, task_id))
 

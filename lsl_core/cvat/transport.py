@@ -29,7 +29,7 @@ MAX_CONNECTIONS = 8
 _PAGE_SIZE = 500
 #: Repeats of what is safe to repeat: GET, HEAD, PUT, DELETE; never POST and PATCH.
 RETRIES = urllib3.Retry(
-    total=3, connect=1, status_forcelist=(502, 503, 504), backoff_factor=0.5, raise_on_status=False
+    total=3, connect=1, status_forcelist=(502, 503, 504), backoff_factor=0.3, raise_on_status=False
 )
 #: For the first contact: a person is waiting for a verdict.
 NO_RETRIES = urllib3.Retry(total=0, connect=0, redirect=3, raise_on_status=False)

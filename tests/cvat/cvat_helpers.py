@@ -1,0 +1,122 @@
+"""Small images, tasks and masks for the tests of the CVAT room, and a proxy that breaks things."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lsl_core.cvat import CvatSession, TaskInfo, create_task
+from lsl_core.types import CropMasks, Instances
+
+HW = (60, 80)
+LABELS = [("cell", "mask"), ("box", "rectangle"), ("outline", "polygon"), ("thing", "any")]
+
+
+def write_images(folder: Path, count: int, *, suffix: str = ".png", seed: int = 0) -> list[Path]:
+    """Write `count` different images of HW; named so that their order is not that of the names."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{chr(ord('z') - i)}{i}{suffix}" for i in range(count)]
+    for path in paths:
+        assert cv2.imwrite(str(path), rng.integers(0, 255, (*HW, 3), np.uint8))
+    return paths
+
+
+def make_task(session: CvatSession, folder: Path, *, frames: int = 4, segment: int = 2) -> TaskInfo:
+    return create_task(
+        session, "cells", LABELS, write_images(folder / "images", frames), segment_size=segment
+    )
+
+
+def discs(places: Sequence[tuple[int, int, int]], *, class_id: int = 0) -> Instances:
+    """Return round masks (x, y, radius) on an image of HW, scores falling from 0.9."""
+    rows, columns = np.mgrid[: HW[0], : HW[1]]
+    crops, xy = [], []
+    for x, y, radius in places:
+        full = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+        crops.append(full)
+        xy.append((0, 0))
+    masks = CropMasks.from_crops(crops, xy)
+    boxes = np.array([(x - r, y - r, x + r + 1, y + r + 1) for x, y, r in places], np.float32)
+    scores = np.linspace(0.9, 0.5, len(places), dtype=np.float32)
+    ids = np.full(len(places), class_id, np.int32)
+    return Instances(boxes.reshape(-1, 4), scores, ids, masks, HW)
+
+
+Fault = Callable[[str, str, Callable[[], "Answer"]], "Answer | None"]
+
+
+class Answer:
+    """What the server said: status, headers, body."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+class FaultProxy:
+    """A proxy in front of a server. `fault` sees (method, path, forward) for every request.
+
+    It returns the answer to pass on, or None to cut the connection. Calling `forward` is what
+    sends the request to the server, so a fault decides whether it happens.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._upstream = url.partition("://")[2]
+        self.fault: Fault = lambda method, path, forward: forward()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _serve(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+
+                def forward() -> Answer:
+                    link = http.client.HTTPConnection(proxy._upstream, timeout=30)
+                    link.request(self.command, self.path, body, headers)
+                    got = link.getresponse()
+                    kept = [
+                        (k, v)
+                        for k, v in got.getheaders()
+                        if k.lower() not in ("transfer-encoding", "connection", "content-length")
+                    ]
+                    answer = Answer(got.status, kept, got.read())
+                    link.close()
+                    return answer
+
+                answer = proxy.fault(self.command, self.path, forward)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                self.send_response_only(answer.status)
+                for key, value in answer.headers:
+                    self.send_header(key, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = _serve
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> FaultProxy:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
