@@ -63,7 +63,7 @@ def without_doubles(found: Instances, seen_in: Ints, views: Ints) -> tuple[Insta
         ious = iou(boxes[pairs[:, 0]], boxes[pairs[:, 1]])
     else:
         some, local = np.unique(pairs, return_inverse=True)
-        close = fragments_of(found.take(some), seen_in[some], views)
+        close = fragments_of(found, some, seen_in, views)
         assert close.solid is not None
         local = local.reshape(-1, 2)
         meets = iou(close.boxes[local[:, 0]], close.boxes[local[:, 1]]) > 0

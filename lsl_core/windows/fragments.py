@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lsl_core.geometry.boxes import area, meeting_pairs
 from lsl_core.geometry.masks import areas, corners
-from lsl_core.types import CropMasks, Hw, Instances, SoftMasks
+from lsl_core.types import Hw, Instances, SoftMasks
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -98,47 +98,50 @@ def places_of(found: Instances) -> Floats:
     return corners(found.masks.crops).astype(np.float64)
 
 
-def fragments_of(found: Instances, seen_in: Ints, views: Ints) -> Fragments:
-    """Return the objects of `found` as fragments; masks are decoded, soft values are views."""
-    columns = (views, seen_in)
+def fragments_of(found: Instances, index: Ints, seen_in: Ints, views: Ints) -> Fragments:
+    """Return the objects of `found` at `index` as fragments.
+
+    Binary masks are decoded; soft pixels are views of those of `found`.
+
+    Args:
+        found: N objects.
+        index: (M,) which of them.
+        seen_in: (N,) the window of each object.
+        views: (K, 4) x1, y1, x2, y2 of the windows.
+    """
+    solid: list[Pixels] | None = None
+    pixels: list[Pixels] | None = None
+    places = np.zeros((len(index), 4), np.int64)
     if found.masks is None:
-        boxes, solid, pixels = found.boxes.astype(np.float64), None, None
-        places = np.zeros((len(found), 4), np.int64)
+        boxes = found.boxes[index].astype(np.float64)
     elif isinstance(found.masks, SoftMasks):
-        pixels = [found.masks.crop(i) for i in range(len(found))]
-        places = corners(found.masks.crops)
-        tight, solid = _solid(pixels, found.masks)
-        boxes = places[:, [0, 1, 0, 1]] + tight
+        pixels = [found.masks.crop(i) for i in index.tolist()]
+        places = corners(found.masks.crops[index])
+        boxes, solid = _tight([_solid(crop) for crop in pixels], places)
     else:
-        boxes, solid = _binary(found.masks)
+        decoded = [found.masks.crop(i).view(np.uint8) for i in index.tolist()]
+        boxes, solid = _tight(decoded, corners(found.masks.crops[index]))
         pixels, places = solid, boxes.astype(np.int64)
+    scores, class_ids = found.scores[index], found.class_ids[index]
     return Fragments(
-        *columns, boxes, found.scores, found.class_ids, solid, pixels, places, found.image_hw
+        views, seen_in[index], boxes, scores, class_ids, solid, pixels, places, found.image_hw
     )
 
 
-def _binary(masks: CropMasks) -> tuple[Floats, list[Pixels]]:
-    pixels = [masks.crop(i).view(np.uint8) for i in range(len(masks))]
-    tight = _tight(pixels)
-    cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(pixels, tight.tolist(), strict=True)]
-    return (masks.crops[:, [0, 1, 0, 1]] + tight).astype(np.float64), cut
+def _solid(crop: Pixels) -> Pixels:
+    """Return what stands for the object: its certain pixels, or its surest ones if none is."""
+    solid = (crop >= SOLID).view(np.uint8)
+    if cv2.countNonZero(solid):
+        return solid
+    return (crop >= max(1, int(crop.max()) // 2)).view(np.uint8)
 
 
-def _solid(pixels: Sequence[Pixels], masks: SoftMasks) -> tuple[Floats, list[Pixels]]:
-    flat = (masks.values >= SOLID).view(np.uint8)
-    starts = masks.starts.tolist()
-    solid = [flat[starts[i] : starts[i + 1]].reshape(crop.shape) for i, crop in enumerate(pixels)]
-    tight = _tight(solid)
-    for i in np.flatnonzero(tight[:, 2] == 0).tolist():
-        # nothing certain in it: its surest half stands for it
-        solid[i] = (pixels[i] >= max(1, int(pixels[i].max()) // 2)).view(np.uint8)
-        tight[i] = _tight([solid[i]])[0]
-    rows = tight.tolist()
-    cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(solid, rows, strict=True)]
-    return tight.astype(np.float64), cut
+def _tight(crops: Sequence[Pixels], places: Ints) -> tuple[Floats, list[Pixels]]:
+    """Return the box around the set pixels of each crop, and what fills it.
 
-
-def _tight(pixels: Sequence[Pixels]) -> Ints:
-    """Return x1, y1, x2, y2 around the set pixels of each crop; the first pixel if none is set."""
-    rects = np.array([cv2.boundingRect(crop) for crop in pixels], np.int64).reshape(-1, 4)
-    return corners(rects.astype(np.int32))
+    A crop without a set pixel has an empty box at its place.
+    """
+    rects = np.array([cv2.boundingRect(crop) for crop in crops], np.int32).reshape(-1, 4)
+    inside = corners(rects)
+    cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(crops, inside.tolist(), strict=True)]
+    return (places[:, [0, 1, 0, 1]] + inside).astype(np.float64), cut

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.types import CropMasks, Hw, Instances, SoftMasks, Window
+from lsl_core.windows.compose import Composed
 from lsl_core.windows.doubles import without_doubles
 from lsl_core.windows.fragments import Ints, fragments_of, meets_another_view, places_of
-from lsl_core.windows.join import Joined, join
+from lsl_core.windows.join import join
 from lsl_core.windows.whole import add_whole_image
 
 #: Part of the identity of a stored prediction: goes up when the same parts give another result.
@@ -78,28 +78,34 @@ def _join(found: Instances, seen_in: Ints, views: Ints) -> tuple[Instances, NDAr
     near = meets_another_view(places_of(found), seen_in, views)
     if not near.any():
         return found, np.ones(len(found), bool)
-    close = found.take(near)
-    joined = join(fragments_of(close, seen_in[near], views))
-    kept = replace(
-        close.take(joined.kept),
-        scores=joined.scores[: len(joined.kept)],
-        class_ids=joined.class_ids[: len(joined.kept)],
-    )
-    parts = [found.take(~near), kept, _composed(joined, found)]
-    is_whole = np.concatenate([np.ones(np.count_nonzero(~near), bool), joined.is_whole])
-    return _concat(parts, found.image_hw), is_whole
-
-
-def _composed(joined: Joined, found: Instances) -> Instances:
-    masks: CropMasks | SoftMasks | None = None
-    if found.masks is not None:
-        pixels, places = [c.pixels for c in joined.composed], [c.xy for c in joined.composed]
-        masks = type(found.masks).from_crops(pixels, places)
-    begin = len(joined.kept)
-    return Instances(
-        joined.boxes.astype(np.float32),
-        joined.scores[begin:],
-        joined.class_ids[begin:],
-        masks,
+    alone, close = np.flatnonzero(~near), np.flatnonzero(near)
+    joined = join(fragments_of(found, close, seen_in, views))
+    as_seen = np.concatenate([alone, close[joined.kept]])
+    scores = np.concatenate([found.scores[alone], joined.scores])
+    # highest score first here, so that pixels are copied once
+    order = np.argsort(-scores, kind="stable")
+    stitched = Instances(
+        np.concatenate([found.boxes[as_seen], joined.boxes.astype(np.float32)])[order],
+        scores[order],
+        np.concatenate([found.class_ids[alone], joined.class_ids])[order],
+        _masks(found.masks, as_seen, joined.composed, order),
         found.image_hw,
     )
+    return stitched, np.concatenate([np.ones(len(alone), bool), joined.is_whole])[order]
+
+
+def _masks(
+    masks: CropMasks | SoftMasks | None, as_seen: Ints, composed: list[Composed], order: Ints
+) -> CropMasks | SoftMasks | None:
+    """Return masks as some window saw them, then the composed ones, in this order."""
+    if masks is None:
+        return None
+    pixels, places = [one.pixels for one in composed], [one.xy for one in composed]
+    if isinstance(masks, SoftMasks):
+        crops = [masks.crop(i) for i in as_seen.tolist()] + pixels
+        places = [(x, y) for x, y, _, _ in masks.crops[as_seen].tolist()] + places
+        rows = order.tolist()
+        return SoftMasks.from_crops([crops[i] for i in rows], [places[i] for i in rows])
+    begin = len(masks)
+    index = np.concatenate([as_seen, begin + np.arange(len(composed))])
+    return CropMasks.concat([masks, CropMasks.from_crops(pixels, places)]).take(index[order])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lsl_core.geometry.boxes import area, meeting_pairs, shared
 from lsl_core.geometry.masks import shared_areas
 from lsl_core.types import Hw, Instances, SlideWindows, SoftMasks, Window
-from lsl_core.windows.fragments import Floats, Fragments, Ints, depths, fragments_of
+from lsl_core.windows.fragments import Floats, Ints, depths, fragments_of
 
 #: IoU at which an object of the whole-image pass is one that the windows found.
 SAME = 0.5
@@ -111,7 +111,8 @@ def _shown_whole(whole: Instances, views: Ints) -> NDArray[np.bool_]:
 
 def _overlaps(both: Instances, n: int, views: Ints) -> tuple[Ints, Ints, Floats, Floats]:
     """Return pairs (of the whole-image pass, of the windows), shared area, and all areas."""
-    fragments: Fragments = fragments_of(both, np.zeros(len(both), np.int64), views)
+    nowhere = np.zeros(len(both), np.int64)
+    fragments = fragments_of(both, np.arange(len(both)), nowhere, views)
     left, right = meeting_pairs(fragments.boxes)
     crossing = (left < n) & (right >= n)
     small, large = left[crossing], right[crossing]
