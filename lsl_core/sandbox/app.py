@@ -22,6 +22,7 @@ from lsl_core.sandbox import (
     issues,
     jobs,
     labels,
+    pages,
     people,
     projects,
     tasks,
@@ -41,9 +42,6 @@ _NOT_FOUND = (
     "  <h1>Not Found</h1><p>The requested resource was not found on this server.</p>\n"
     "</body>\n</html>\n"
 )
-
-#: Handlers that an anonymous caller may reach.
-_OPEN: frozenset[Handler] = frozenset({info.about, gate.login})
 
 Methods = Mapping[str, Handler]
 
@@ -172,6 +170,26 @@ API: dict[str, Methods] = {
 }
 
 
+#: For people with a browser: nothing but GET, no session.
+PAGES: dict[str, Handler] = {
+    "/": pages.index,
+    "/tasks": pages.index,
+    "/projects": pages.index,
+    "/projects/{id}": pages.show_project,
+    "/tasks/{id}": pages.show_task,
+    "/tasks/{id}/jobs/{job}": pages.show_job,
+    "/view/tasks/{id}/frames/{frame}.jpg": pages.frame_image,
+    "/view/tasks/{id}/previews/{frame}.jpg": pages.preview_image,
+    "/logo.svg": pages.logo,
+}
+
+#: Handlers that an anonymous caller may reach.
+_OPEN: frozenset[Handler] = frozenset({info.about, gate.login, *PAGES.values()})
+
+#: A web page elsewhere that resolves its name to this computer sends its own name.
+_HOSTS = ("127.0.0.1", "localhost")
+
+
 class Door:
     """An ASGI endpoint: reads the call, finds out who calls, runs its handler in a thread."""
 
@@ -238,13 +256,21 @@ async def _nowhere(request: Request, exc: Exception) -> Response:
     return Response(_NOT_FOUND, 404, media_type=HTML_TYPE)
 
 
-class _BareApiPaths:
-    """Takes the slash off API addresses: CVAT answers with and without."""
+class _Front:
+    """Lets in who calls this computer by its own name; takes the slash off API addresses.
+
+    CVAT answers with and without the slash.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = Request(scope).url.hostname
+            if host not in _HOSTS:
+                await Response("The sandbox answers on loopback only", 421)(scope, receive, send)
+                return
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/api/") and path.endswith("/"):
             scope = {**scope, "path": path.rstrip("/")}
@@ -254,6 +280,7 @@ class _BareApiPaths:
 def build(context: Context) -> ASGIApp:
     """Build the application of one sandbox."""
     # Starlette takes an ASGI object for an endpoint that sees every method.
-    routes = [Route(path, Door(context, methods)) for path, methods in API.items()]
+    every = {**API, **{path: {"GET": page} for path, page in PAGES.items()}}
+    routes = [Route(path, Door(context, methods)) for path, methods in every.items()]
     app = Starlette(routes=routes, exception_handlers={404: _nowhere})
-    return _BareApiPaths(app)
+    return _Front(app)

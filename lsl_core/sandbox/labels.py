@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 import json
 import sqlite3
@@ -23,10 +24,10 @@ _INPUTS = ("checkbox", "radio", "number", "text", "select")
 
 
 def colour_for(name: str) -> str:
-    """Pick a label's colour by its name, when none was given: never too dark to see."""
+    """Pick a label's colour by its name, when none was given: bright, and always the same."""
     digest = hashlib.sha256(name.encode()).digest()
-    red, green, blue = (64 + part % 176 for part in digest[:3])
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    channels = colorsys.hsv_to_rgb(digest[0] / 256, 0.75, 0.95)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def _label_errors(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON

@@ -12,7 +12,7 @@ from lsl_core.sandbox import Sandbox
 # pytest's importlib mode puts no test folder on the path; these tests share sandbox_helpers.py.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sandbox_helpers import Http, quick, signed_in
+from sandbox_helpers import Http, draw_images, make_task, quick, signed_in
 
 
 @pytest.fixture
@@ -30,3 +30,9 @@ def client(sandbox: Sandbox, tmp_path) -> Iterator[Client]:
 @pytest.fixture
 def http(sandbox: Sandbox) -> Http:
     return Http(sandbox.url, sandbox.make_token("demo", kind="login"))
+
+
+@pytest.fixture
+def task(http: Http, tmp_path) -> dict:
+    """A task of 6 frames in two jobs, uploaded by one plain multipart call."""
+    return make_task(http, draw_images(tmp_path / "images", 6), segment_size=3)
