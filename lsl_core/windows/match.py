@@ -30,7 +30,7 @@ SAME_BOX = 0.30
 PIECE = 0.70
 #: Fewer pixels inside the strip may be an outline that was drawn a little too far out.
 SMALL_PIECE_PX = 64
-#: Share of a left-over fragment inside the strip that the other window gave to something else.
+#: Share of a left-over fragment inside the strip that makes it part of something else there.
 COVERED = 0.50
 
 
@@ -166,7 +166,10 @@ def _pieces(
 
 
 def _rims(fragments: Fragments, found: Agreement, keys: tuple[Ints, Ints], taken: set[int]) -> Ints:
-    """Return left-over fragments inside a strip that the other window gave to something else."""
+    """Return left-over fragments inside a strip that the other window gave to something else.
+
+    `join` drops those that their own window cuts: the other one saw the place deeper.
+    """
     rims = [np.zeros(0, np.int64)]
     for index, key, inside in (
         (found.left, keys[0], found.in_left),
@@ -174,6 +177,7 @@ def _rims(fragments: Fragments, found: Agreement, keys: tuple[Ints, Ints], taken
     ):
         names, first, row = np.unique(key, return_index=True, return_inverse=True)
         covered = np.bincount(row, found.inter) >= COVERED * inside[first]
+        covered |= np.bincount(row, found.iou >= SAME) > 0  # the same object, by another label
         boxes, strips = fragments.boxes[index[first]], found.strips[first]
         lies_in = (boxes[:, :2] >= strips[:, :2]) & (boxes[:, 2:] <= strips[:, 2:])
         is_rim = covered & lies_in.all(1) & _is_free(names, taken)

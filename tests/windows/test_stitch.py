@@ -248,3 +248,14 @@ def test_one_window_returns_what_it_found_highest_score_first():
 def test_a_window_outside_the_image_is_our_bug():
     with pytest.raises(ValueError, match="leaves"):
         stitch([(Window(90, 0, 100, 100), Instances.empty((100, 100)))], image_hw=(100, 180))
+
+
+@pytest.mark.parametrize("soft", [True, False, None])
+def test_a_cut_part_under_another_label_gives_way_to_the_window_that_sees_more(soft):
+    (a, left), (b, right) = seen(scene((92, 10, 60, 40)), soft=soft)
+    (_, larger), _ = seen(scene((82, 6, 60, 48)), soft=soft)
+    assert left.boxes.tolist() == [[92, 10, 100, 50]]
+    parts = [(a, relabelled(larger, 1, 0.9)), (b, relabelled(right, 2, 0.6))]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.class_ids.tolist() == [2]
+    assert stitched.boxes.tolist() == [[92, 10, 152, 50]]
