@@ -55,7 +55,7 @@ function paintShapes(ctx, shown, labels, view, dpr, outlineOnly) {
     return path;
   };
   const sizes = shown.map((shape) => shape.size * view.k).sort((a, b) => a - b);
-  const weight = clamp((sizes[sizes.length >> 1] ?? 99) / 30, 0.45, 1); // small objects: finer lines
+  const weight = clamp((sizes[sizes.length >> 1] ?? 99) / 26, 0.55, 1); // small objects: finer lines
   const groups = Object.entries(Object.groupBy(shown, (shape) => shape.label))
     .map(([label, of]) => ({label: labels[label], path: union(of), masks: of[0].hasMask}));
   ctx.setTransform(zoom, 0, 0, zoom, view.x * dpr, view.y * dpr);
@@ -205,7 +205,8 @@ function paintBars(canvas, bars, floor, threshold, colours, dpr) {
   const bar = (i, from, to, colour) => {
     ctx.fillStyle = colour;
     const y1 = (h - 1) * (1 - from / top), y2 = (h - 1) * (1 - to / top);
-    ctx.fillRect(pad + 2 * i * step + 0.5, y2, Math.max(1, 2 * step - 1), y1 - y2);
+    const width = Math.min(2, 100 - floor - 2 * i) * step - 1; // the last may cover one percent
+    ctx.fillRect(pad + 2 * i * step + 0.5, y2, Math.max(1, width), y1 - y2);
   };
   bars.forEach(([shown, hidden], i) => {
     if (shown) bar(i, 0, shown, colours.shown);
