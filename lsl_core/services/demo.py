@@ -140,8 +140,8 @@ def _work(
         if SOURCE not in {info.name for info in sourcing.list_sources(workspace)}:
             sourcing.import_task(session, workspace, labelled.id, name=SOURCE, progress=progress)
     with report.stage("train"):
-        cards = modelling.list_models(workspace)
-        card = cards[0] if cards else _train(workspace, minutes, progress)
+        good = [card for card in modelling.list_models(workspace) if _ap50(card) >= _BAR_AP50]
+        card = good[0] if good else _train(workspace, minutes, progress)
     with report.stage("predict"):
         windows = previewing.proposed_windows(
             workspace, session, model=card.id, task_id=unlabelled.id
@@ -187,13 +187,16 @@ def _make_task(
 
 def _train(workspace: Workspace, minutes: float, progress: Progress) -> ModelCard:
     card = modelling.train(workspace, source=SOURCE, minutes=minutes, progress=progress)
-    if card.metrics is None or card.metrics.ap50 < _BAR_AP50:
-        reached = card.metrics.ap50 if card.metrics else 0.0
+    if _ap50(card) < _BAR_AP50:
         raise ModelError(
-            f"The demo's model reached AP50 {reached:.2f}, below {_BAR_AP50:.2f}.",
+            f"The demo's model reached AP50 {_ap50(card):.2f}, below {_BAR_AP50:.2f}.",
             hint="Other programs may have taken the cores. Run it again.",
         )
     return card
+
+
+def _ap50(card: ModelCard) -> float:
+    return card.metrics.ap50 if card.metrics else 0.0
 
 
 def _figures(

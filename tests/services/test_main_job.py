@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsl_core import cvat
+from lsl_core.errors import (
+    CvatAuth,
+    CvatNotFound,
+    CvatUnreachable,
+    EmptySupport,
+    LabelMismatch,
+    LslError,
+    TaskChanged,
+    UserInput,
+)
+from lsl_core.models import registry
+from lsl_core.services import (
+    catalogue,
+    connections,
+    exporting,
+    modelling,
+    previewing,
+    pushing,
+    sourcing,
+)
+from lsl_core.services.connections import PasswordLogin
+from lsl_core.types import Decision, Mode, SlideWindows
+from lsl_core.workspace import CvatSettings
+from lsl_core.workspace.secrets import default_secrets_path
+
+
+def test_a_task_comes_in_as_people_drew_it(world) -> None:
+    made = sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    assert made.left_out == ()
+    source = sourcing.load_source(world.workspace, "cells")
+    for image, truth in zip(source.images, world.truth, strict=True):
+        assert image.has_mask.all()
+        assert image.instances.class_ids.tolist() == truth.class_ids.tolist()
+        assert image.instances.masks.areas().tolist() == truth.masks.areas().tolist()
+
+
+def test_unlabelled_frames_teach_nothing_unless_their_job_is_completed(world) -> None:
+    task = cvat.read_task(world.session, world.unlabelled)
+    with pytest.raises(UserInput, match="no labelled image"):
+        sourcing.import_task(world.session, world.workspace, world.unlabelled, name="x")
+    world.session.transport.json(
+        "PATCH", f"/api/jobs/{task.jobs[0].id}", doing="t", body={"state": "completed"}
+    )
+    made = sourcing.import_task(world.session, world.workspace, world.unlabelled, name="x")
+    assert (made.info.num_images, made.info.num_objects) == (2, 0)
+
+
+def test_predict_look_push_and_take_back(world, model: str) -> None:
+    info = previewing.predict_task(
+        world.session, world.workspace, world.unlabelled, model=model,
+        slide=SlideWindows(256, 200, 64),
+    )  # fmt: skip
+    found = previewing.frames(world.workspace, info.id)
+    assert [frame.error for frame in found] == ["", ""]
+    thresholds = dict.fromkeys(info.labels, 0.3)
+    previewing.choose(world.workspace, info.id, thresholds=thresholds, mask_threshold=0.5)
+    best = int(np.argmax(found[0].scores))
+    previewing.decide(world.workspace, info.id, 0, {best: Decision.REJECT})
+    info = previewing.get_preview(world.workspace, info.id)
+    shown = previewing.counts(info, previewing.frames(world.workspace, info.id))
+    expected = sum(count for count, _ in shown.values())
+    assert expected > 5
+
+    plan = pushing.plan(world.session, world.workspace, info.id)
+    assert plan.num_add == expected
+    result = pushing.apply(world.session, world.workspace, plan)
+    assert result.is_verified
+    live = cvat.task_annotations(world.session, world.unlabelled)["shapes"]
+    assert len(live) == expected
+    assert {shape["source"] for shape in live} == {"auto"}
+    assert "pushed" in catalogue.task_states(world.workspace, world.session)[world.unlabelled]
+
+    again = pushing.plan(world.session, world.workspace, info.id)
+    assert (again.num_add, again.num_duplicates) == (0, expected)
+
+    undone = pushing.undo(world.session, world.workspace, result.push_id)
+    assert undone.deleted == expected
+    assert cvat.task_annotations(world.session, world.unlabelled)["shapes"] == []
+
+
+def test_a_second_preview_makes_no_model_call(
+    world, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    family = registry.FAMILIES["compact"]
+    monkeypatch.setitem(
+        registry.FAMILIES,
+        "compact",
+        registry.Family(family.title, family.modes, family.transform_version, refuse),
+    )
+    second = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    for a, b in zip(
+        previewing.frames(world.workspace, first.id),
+        previewing.frames(world.workspace, second.id),
+        strict=True,
+    ):
+        assert a.scores.tolist() == b.scores.tolist()
+        view = previewing.frame_view(world.workspace, second.id, b.ref.frame)
+        assert len(view.instances) == len(b.scores)
+
+
+def test_a_prediction_that_left_the_cache_is_made_again(world, model: str) -> None:
+    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    frame = previewing.frames(world.workspace, info.id)[0]
+    for file in world.workspace.predictions.rglob("*.pred"):
+        file.write_bytes(b"damaged")
+    view = previewing.frame_view(world.workspace, info.id, 0)
+    assert np.allclose(view.instances.scores, frame.scores)
+
+
+def test_a_push_refuses_when_somebody_drew_meanwhile(world, model: str) -> None:
+    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    plan = pushing.plan(world.session, world.workspace, info.id)
+    task = cvat.read_task(world.session, world.unlabelled)
+    shape = {"type": "rectangle", "frame": 0, "label_id": task.labels[0].id,
+             "points": [1, 1, 9, 9], "source": "manual"}  # fmt: skip
+    cvat.annotations.change_job(
+        world.session, task.jobs[0].id, cvat.annotations.Action.CREATE, [shape]
+    )
+    with pytest.raises(TaskChanged, match="was changed in CVAT"):
+        pushing.apply(world.session, world.workspace, plan)
+    assert len(cvat.task_annotations(world.session, world.unlabelled)["shapes"]) == 1
+
+
+def test_a_truncated_image_is_one_failed_frame(world, model: str) -> None:
+    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    victim = previewing.frames(world.workspace, info.id)[1]
+    path = world.workspace.data / victim.path
+    path.write_bytes(path.read_bytes()[:200])
+    for file in world.workspace.predictions.rglob("*.pred"):
+        file.unlink()
+    again = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    good, bad = previewing.frames(world.workspace, again.id)
+    assert good.error == ""
+    assert "cut off" in bad.error
+    assert pushing.plan(world.session, world.workspace, again.id).num_add >= 0
+
+
+def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_path: Path) -> None:
+    sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    info = previewing.predict_source(world.workspace, "cells", model=model)
+    assert exporting.newest_preview(world.workspace, model=model, source="cells") == info
+    coco = exporting.export_coco(world.workspace, info.id, tmp_path / "out", conf=0.2)
+    document = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert len(document["annotations"]) == coco.num_objects > 0
+    assert all((tmp_path / "out/images" / i["file_name"]).is_file() for i in document["images"])
+    with pytest.raises(UserInput, match="not an empty folder"):
+        exporting.export_coco(world.workspace, info.id, tmp_path / "out")
+    drawn = exporting.write_overlays(world.workspace, info.id, tmp_path / "png", num=1, conf=0.2)
+    assert (drawn.num_images, len(list((tmp_path / "png").iterdir()))) == (1, 1)
+    made = exporting.export_task(world.session, world.workspace, info.id, name="from LSL")
+    shapes = cvat.task_annotations(world.session, made.task.id)["shapes"]
+    assert len(shapes) == made.push.added > 0
+    copied = exporting.export_source(world.session, world.workspace, "cells", cvat_name="copy")
+    copies = cvat.task_annotations(world.session, copied.id)["shapes"]
+    assert len(copies) == sum(len(truth) for truth in world.truth)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"password": "wrong"}, CvatAuth, "does not accept the password"),
+        ({"url": "http://127.0.0.1:9"}, CvatUnreachable, "127.0.0.1:9"),
+        ({"organisation": "acme"}, CvatNotFound, 'no organisation "acme"'),
+    ],
+)
+def test_signing_in_wrong_says_what_is_wrong(world, change, error, says: str) -> None:
+    wanted = {"url": world.sandbox.url, "password": "demo-password", "organisation": None} | change
+    password = wanted.pop("password")
+    with pytest.raises(error, match=says):
+        connections.sign_in(PasswordLogin("demo", password), **wanted)
+
+
+def test_the_kept_key_opens_the_door_again_and_the_password_is_nowhere(world) -> None:
+    settings = world.workspace.settings().cvat
+    with connections.open_session(settings) as session:
+        assert session.user == "demo"
+    kept = default_secrets_path().read_text()
+    written = [kept, *(p.read_text("latin-1") for p in world.workspace.root.rglob("*.*"))]
+    assert not any("demo-password" in text for text in written)
+    with pytest.raises(CvatAuth, match="is kept on this machine"):
+        connections.open_session(CvatSettings(url=settings.url, user="nobody"))
+
+
+def test_tasks_that_do_not_help_say_why(world, model: str) -> None:
+    with pytest.raises(CvatNotFound, match="Task 999"):
+        sourcing.import_task(world.session, world.workspace, 999, name="x")
+    with pytest.raises(UserInput, match="holds no images"):
+        sourcing.import_task(world.session, world.workspace, world.empty, name="x")
+    with pytest.raises(UserInput, match="holds no images"):
+        previewing.predict_task(world.session, world.workspace, world.empty, model=model)
+    assert sourcing.list_sources(world.workspace) == []
+
+
+def test_a_label_that_the_task_lacks_is_named_and_can_be_mapped(world, model: str) -> None:
+    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    name = info.labels[0]
+    with pytest.raises(LabelMismatch, match="no label"):
+        pushing.plan(world.session, world.workspace, info.id, mapping={name: "nonsense"})
+    plan = pushing.plan(world.session, world.workspace, info.id, mapping={name: None})
+    assert name not in {row.label for row in plan.labels if row.add}
+
+
+def test_a_source_with_one_image_cannot_be_learnt_from(world) -> None:
+    made = sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    source = sourcing.load_source(world.workspace, "cells")
+    from lsl_core.sources import save_source
+
+    save_source(
+        world.workspace.sources, "one", source.images[:1],
+        labels=made.info.labels, is_labelled=True, origin={},
+    )  # fmt: skip
+    with pytest.raises(EmptySupport, match="two at least"):
+        modelling.train(world.workspace, source="one", iterations=1)
+    assert modelling.list_models(world.workspace) == []
+
+
+def test_boxes_cannot_teach_masks(world) -> None:
+    sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    path = world.workspace.sources / "cells" / "annotations.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["segmentation"] = []
+    path.write_text(json.dumps(document))
+    with pytest.raises(LabelMismatch, match="drawn as boxes"):
+        modelling.train(world.workspace, source="cells", iterations=1)
+
+
+def test_a_device_that_is_not_there_is_refused(world) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    settings = world.workspace.settings()
+    settings.inference.device = "cuda"
+    world.workspace.save(settings)
+    with pytest.raises(LslError, match='no "cuda" device'):
+        modelling.train(world.workspace, source="cells", iterations=1)
+
+
+def test_training_makes_versions_and_names_find_the_newest(world) -> None:
+    sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    first = modelling.train(world.workspace, source="cells", minutes=None, iterations=1)
+    second = modelling.train(
+        world.workspace, source="cells", mode=Mode.FSOD, minutes=None, iterations=1
+    )
+    assert (first.id, second.id, second.parent) == ("cells-v1", "cells-v2", "cells-v1")
+    assert modelling.get_model(world.workspace, "cells").id == "cells-v2"
+    assert modelling.get_model(world.workspace, "cells-v1") == first
+    assert modelling.remove_model(world.workspace, "cells-v2").is_dir()
+    third = modelling.train(world.workspace, source="cells", minutes=None, iterations=1)
+    assert third.id == "cells-v2"
+    with pytest.raises(UserInput, match="Models here: cells"):
+        modelling.get_model(world.workspace, "nothing")
