@@ -109,6 +109,7 @@ API: dict[str, Methods] = {
     "/api/tasks/{id}/data": {"GET": data.task_data, "POST": data.post_data},
     "/api/tasks/{id}/data/meta": {"GET": data.task_meta, "PATCH": data.patch_task_meta},
     "/api/tasks/{id}/data/{upload}": dict.fromkeys(("HEAD", "PATCH"), data.resume_upload),
+    "/api/tasks/{id}/validation_layout": {"GET": jobs.task_layout},
     "/api/tasks/{id}/preview": {"GET": data.task_preview},
     "/api/tasks/{id}/annotations": {
         "GET": transfer.or_download("task", "annotations", annotating.get_task),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,16 +27,23 @@ class Context:
 
     def __init__(self, folder: Path, flavour: Flavour) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _take(folder)
         self.folder = folder
         self.flavour = flavour
         self.db = Database(folder / "sandbox.sqlite3")
         self.answering = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="sandbox-call")
         self.working = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="sandbox-work")
+        #: One hand at a time on the part files of resumable uploads.
+        self.upload_lock = threading.Lock()
         for name in ("tasks", "uploads", "exports"):
             (folder / name).mkdir(exist_ok=True)
-        self._fail_what_was_cut_off()
+        self._tidy_what_was_cut_off()
 
-    def _fail_what_was_cut_off(self) -> None:
+    def _tidy_what_was_cut_off(self) -> None:
+        for left in (*self.folder.glob("exports/*.zip"), *self.folder.glob("uploads/taken/*")):
+            left.unlink(missing_ok=True)
+        for left in self.folder.glob("tasks/restoring-*"):
+            shutil.rmtree(left, ignore_errors=True)
         self.db.run(
             "UPDATE requests SET status = 'failed', finished = ?, message = ? "
             "WHERE status IN ('queued', 'started')",
@@ -49,3 +59,20 @@ class Context:
         self.answering.shutdown(wait=True)
         self.working.shutdown(wait=True, cancel_futures=True)
         self.db.close()
+        self._lock.close()
+
+
+def _take(folder: Path) -> sqlite3.Connection:
+    """Hold a folder against a second sandbox; the system lets go of it when this process ends.
+
+    Raises:
+        RuntimeError: if another sandbox holds it.
+    """
+    # A transaction that is never ended: a file lock that every system has.
+    lock = sqlite3.connect(folder / "lock.sqlite3", timeout=0, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as exc:
+        lock.close()
+        raise RuntimeError(f"Another sandbox uses the folder {folder}") from exc
+    return lock

@@ -236,6 +236,17 @@ def pick_frames(given: dict[str, Any], size: int) -> list[int]:
     return sorted(chosen)
 
 
+def task_layout(call: Call) -> Response:
+    """GET /api/tasks/<id>/validation_layout: which frames the ground truth covers."""
+    task = access.task(call, call.id())
+    sql = "SELECT * FROM jobs WHERE task_id = ? AND type = 'ground_truth'"
+    row = call.db.row(sql, (task["id"],))
+    if row is None:
+        return reply({"mode": None})
+    found = {"mode": "gt", "validation_frames": frames_of(row), "disabled_frames": []}
+    return reply(found)
+
+
 def delete_job(call: Call) -> Response:
     """DELETE /api/jobs/<id>: only a ground-truth job can go alone."""
     row, task = access.job(call, call.id())

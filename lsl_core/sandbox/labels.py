@@ -44,6 +44,8 @@ def _label_errors(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
         errors["name"] = [f"Ensure this field has no more than {_MAX_NAME} characters."]
     if spec.get("type", "any") not in TYPES:
         errors["type"] = [f'"{spec["type"]}" is not a valid choice.']
+    elif spec.get("type") == "skeleton" or spec.get("sublabels"):
+        errors["type"] = ["The sandbox does not know skeletons."]
     attributes = [_attribute_errors(item) for item in spec.get("attributes") or []]
     if any(attributes):
         errors["attributes"] = attributes

@@ -101,6 +101,9 @@ class Sandbox:
             self._server = uvicorn.Server(config)
         except BaseException:
             bound.close()
+            if self._context is not None:
+                self._context.close()
+                self._context = None
             raise
         self._thread = threading.Thread(
             target=self._serve, args=(self._server, bound), name="sandbox", daemon=True

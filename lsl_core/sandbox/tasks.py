@@ -177,6 +177,8 @@ def patch_task(call: Call) -> Response:
     row = access.task(call, call.id())
     given = call.json_object()
     check_name(given, is_new=False)
+    if given.get("project_id", row["project_id"]) != row["project_id"]:
+        raise ApiError(400, ["The sandbox does not move tasks between projects"])
     with call.db.write():
         if "labels" in given:
             if row["project_id"] is not None:

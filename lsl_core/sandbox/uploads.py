@@ -124,6 +124,11 @@ def _land(call: Call, place: str, filename: str, part: Path) -> None:
 
 def resume(call: Call, place: str) -> Response:
     """Answer HEAD (how far) and PATCH (the next bytes) of one upload."""
+    with call.context.upload_lock:
+        return _resume(call, place)
+
+
+def _resume(call: Call, place: str) -> Response:
     sql = "SELECT * FROM uploads WHERE id = ? AND owner_id = ? AND place = ?"
     row = call.db.row(sql, (call.path["upload"], call.user.id, place))
     if row is None:

@@ -109,6 +109,7 @@ def test_bodies_that_are_no_annotations(steady):
         ("projects", {"name": "x", "labels": [{"name": "l"}, {"name": "l"}]}, "must be unique"),
         ("projects", {"name": "x", "labels": [{"name": "l" * 65}]}, "no more than 64"),
         ("projects", {"name": "x", "labels": [{"name": "l", "type": "blob"}]}, "valid choice"),
+        ("projects", {"name": "x", "labels": [{"name": "l", "type": "skeleton"}]}, "skeletons"),
         ("tasks", {"name": "x"}, "Label set or project_id"),
         ("tasks", {"name": "x", "project_id": 999}, "does not exist"),
         ("tasks", {"name": "x", "labels": [{"name": "l"}], "segment_size": -1}, "greater than"),
@@ -184,11 +185,13 @@ def test_frames_that_two_jobs_share_are_told_once(http, tmp_path):
     assert sorted(shape["frame"] for shape in read(http, task)) == list(range(6))
 
 
-def test_an_attribute_that_is_not_sent_has_its_default(http, task):
-    cell = {**box(task), "label_id": task["cell"], "type": "mask", "points": [0, 1, 0, 0, 0, 0]}
-    sent = write(http, task, [cell])[1]["shapes"][0]
-    assert sent["attributes"] == []
-    assert read(http, task)[0]["attributes"] == [{"spec_id": task["spec"], "value": "0"}]
+def test_an_attribute_has_its_default_unless_it_is_sent(http, task):
+    cell = box(task, label_id=task["cell"], type="mask", points=[0, 1, 0, 0, 0, 0])
+    given = [{"spec_id": task["spec"], "value": "0.75"}]
+    sent = write(http, task, [cell, {**cell, "attributes": given}])[1]["shapes"]
+    assert [shape["attributes"] for shape in sent] == [[], given]
+    default = [{"spec_id": task["spec"], "value": "0"}]
+    assert [shape["attributes"] for shape in read(http, task)] == [default, given]
 
 
 def test_writes_move_the_dates_of_job_task_and_project(http, tmp_path):

@@ -328,6 +328,21 @@ def test_ground_truth_stays_out_of_the_tasks_annotations(client, tmp_path):
     assert task.get_annotations().shapes == []
 
 
+def test_an_upload_may_ask_for_ground_truth(client, tmp_path):
+    task = client.tasks.create({"name": "gt", "labels": LABELS})
+    assert client.api_client.tasks_api.retrieve_validation_layout(task.id)[0].mode is None
+    wanted = {
+        "mode": "gt",
+        "frame_selection_method": "manual",
+        "frames": ["img_001.png", "img_003.png"],
+    }
+    task.upload_data(draw_images(tmp_path / "i", 5), params={"validation_params": wanted})
+    assert task.validation_mode == "gt"
+    layout, _ = client.api_client.tasks_api.retrieve_validation_layout(task.id)
+    assert layout.validation_frames == [1, 3]
+    assert sorted(str(job.type) for job in task.get_jobs()) == ["annotation", "ground_truth"]
+
+
 def test_consensus_replicas_belong_to_their_job(client, tmp_path):
     task = a_task(client, tmp_path, consensus_replicas=2)
     jobs = sorted(task.get_jobs(), key=lambda job: job.id)

@@ -168,6 +168,12 @@ def test_the_object_says_what_is_wrong(sandbox, tmp_path):
         Sandbox(tmp_path / "x").make_token("demo")
 
 
+def test_two_sandboxes_do_not_share_a_folder(sandbox):
+    folder = sandbox.context.folder
+    with pytest.raises(RuntimeError, match="Another sandbox uses the folder"):
+        Sandbox(folder).start()
+
+
 def test_a_folder_of_another_format_is_refused(tmp_path):
     with Sandbox(tmp_path / "s") as first:
         first.context.db.run("PRAGMA user_version = 99")
@@ -183,13 +189,14 @@ def test_thousands_of_masks_are_quick(http, task):
     runs = rng.integers(1, 9, 330).tolist()
     points = [*map(float, runs), 0.0, 0.0, 59.0, 59.0]
     cell = box(task, label_id=task["cell"], type="mask", points=points, source="auto")
-    started = time.monotonic()
+    # CPU time of client and server together: wall time says more about the machine's other work.
+    started = time.process_time()
     for _ in range(5):
         assert write(http, task, [cell] * 1000)[0] == 200
-    written = time.monotonic() - started
-    started = time.monotonic()
+    written = time.process_time() - started
+    started = time.process_time()
     assert len(read(http, task)) == 5000
-    took = time.monotonic() - started
-    # Some 0.1 s a thousand and 0.2 s in all on a quiet machine; the margin is for a busy one.
-    assert written < 10, f"{written:.1f} s to write 5 × 1000 masks"
-    assert took < 5, f"{took:.1f} s to read 5000 masks"
+    took = time.process_time() - started
+    # Some 0.3 s a thousand and 0.4 s in all; the margin is for a slower machine.
+    assert written < 7, f"{written:.1f} s to write 5 × 1000 masks"
+    assert took < 3, f"{took:.1f} s to read 5000 masks"

@@ -182,6 +182,8 @@ def read(root: ET.Element, record: TaskRecord) -> dict[str, list[Thing]]:
     Raises:
         WorkFailed: for an image or a label that the task does not have.
     """
+    if root.find("track") is not None:
+        raise WorkFailed("The sandbox reads CVAT for images, not tracks of CVAT for video")
     by_name = {frame.name: frame for frame in record.frames}
     known = {label.name: label for label in record.labels}
     found: dict[str, list[Thing]] = {"tags": [], "shapes": [], "tracks": []}
