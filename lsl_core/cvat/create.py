@@ -28,7 +28,7 @@ _PART_BYTES = 8 * 2**20
 #: How often the same part of a file is sent before the upload counts as failed.
 _PART_TRIES = 4
 #: Seconds between looks at the server's work: quick at first, then patient.
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.2, 3.0
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.05, 3.0
 #: Without a word of progress for this long, the server has lost the work.
 _SILENCE_S = 3600.0
 

@@ -99,7 +99,8 @@ def to_instances(
     class_ids = {label.id: i for i, label in enumerate(labels)}
     reasons = {f.frame: "on a deleted frame" for f in frames if f.deleted}
     reasons.update(left_out_frames or {})
-    shapes = list(annotations.get("shapes") or ())
+    # CVAT's order changes from read to read; ids grow
+    shapes = sorted(annotations.get("shapes") or (), key=lambda shape: shape.get("id") or 0)
     for track in annotations.get("tracks") or ():
         shapes += expand(track, jobs)
     left: dict[str, list[int]] = defaultdict(list)
@@ -256,7 +257,7 @@ def _rectangle(points: object, hw: Hw) -> tuple[tuple[float, float, float, float
 def _pixels(low: float, high: float, limit: int) -> tuple[int, int]:
     """Return the first pixel whose centre lies between, and how many do; at least one."""
     first = min(math.ceil(low - 0.5), limit - 1)
-    return first, max(1, math.floor(high - 0.5) + 1 - first)
+    return first, max(1, math.ceil(high - 0.5) - first)
 
 
 def _turned(offsets: Ring, centre: tuple[float, float], rotation: float) -> Ring:
