@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from lsl_core.types.instances import Instances
 
-#: Scores are compared this much below the threshold, so that a score which is a threshold's own
-#: value in another precision (float32 here, double in the browser) counts as reached.
-SCORE_TOLERANCE = 1e-6
+#: Thresholds are whole percents, here and in the browser, so that both compare alike.
+STEPS = 100
+
+
+def percent(threshold: float) -> int:
+    """Return the whole percent nearest to a threshold, in [0, 100]."""
+    return min(STEPS, max(0, round(threshold * STEPS)))
 
 
 class Decision(StrEnum):
@@ -26,7 +30,7 @@ class Decision(StrEnum):
 class View:
     """A choice of what counts, over one prediction.
 
-    thresholds: score in [0, 1] per class id. mask_threshold: in (0, 1]. decisions: by position
+    thresholds: score in [0, 1] per class id; counts to the whole percent. mask_threshold: in (0, 1]. decisions: by position
     of the object in its prediction; they win over the threshold.
     """
 
@@ -36,8 +40,14 @@ class View:
 
     def shows(self, instances: Instances) -> NDArray[np.bool_]:
         """Return which objects count, (N,) bool: kept, or at their threshold and not rejected."""
-        limit = np.asarray(self.thresholds, np.float64)
-        shown = instances.scores.astype(np.float64) >= limit[instances.class_ids] - SCORE_TOLERANCE
+        return self.shows_scores(instances.scores, instances.class_ids)
+
+    def shows_scores(
+        self, scores: NDArray[np.float32], class_ids: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """Return the same from the columns alone, (N,) bool."""
+        percents = np.array([percent(threshold) for threshold in self.thresholds], np.float32)
+        shown: NDArray[np.bool_] = scores >= (percents / np.float32(STEPS))[class_ids]
         for position, decision in self.decisions.items():
             if 0 <= position < len(shown):
                 shown[position] = decision is Decision.KEEP

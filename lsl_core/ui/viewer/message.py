@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lsl_core.types import CropMasks, Instances, LabelMap, SoftMasks
 from lsl_core.types.palette import label_style
-from lsl_core.ui.viewer.state import STEPS, levels
+from lsl_core.types.view import STEPS
+from lsl_core.ui.viewer.state import levels
 
 #: Longer side of the sent image, pixels; larger images are reduced.
 MAX_SIDE_PX = 4096

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.types import Instances
-
-#: Thresholds are whole percents, here and in the browser.
-STEPS = 100
-
-
-class Decision(StrEnum):
-    """What a person said about one object."""
-
-    KEEP = "keep"
-    REJECT = "reject"
+from lsl_core.types import Decision, Instances, View
+from lsl_core.types.view import STEPS, percent
 
 
 def _empty() -> Mapping[int, Any]:
@@ -76,16 +66,11 @@ class ViewerState:
         }
 
 
-def percent(threshold: float) -> int:
-    """Return the whole percent nearest to a threshold."""
-    return min(STEPS, max(0, round(threshold * STEPS)))
-
-
 def levels(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return for each score the highest percent at which its object is still shown, (N,).
 
     `levels(scores) >= p` says the same as `scores >= float32(p) / float32(100)`, the comparison
-    of `Instances.above`, for every whole p. The browser compares these whole numbers, so a score
+    of `View`, for every whole p. The browser compares these whole numbers, so a score
     on the boundary cannot fall on different sides in float32 and in double.
     """
     steps = np.arange(STEPS + 1, dtype=np.float32) / np.float32(STEPS)
@@ -106,13 +91,11 @@ def shown_mask(
         ids: the ids given to `pack`, when they were not the positions.
     """
     num_labels = int(instances.class_ids.max(initial=-1)) + 1
-    shown: NDArray[np.bool_] = instances.scores >= state.limits(num_labels)[instances.class_ids]
     rows = range(len(instances)) if ids is None else ids.tolist()
     place = {row: i for i, row in enumerate(rows)}
-    for row, decision in state.decisions.items():
-        if row in place:
-            shown[place[row]] = decision is Decision.KEEP
-    return shown
+    decisions = {place[row]: said for row, said in state.decisions.items() if row in place}
+    limits = tuple(state.limits(num_labels).tolist())
+    return View(limits, decisions=decisions).shows(instances)
 
 
 def shown(
