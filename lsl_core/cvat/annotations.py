@@ -26,6 +26,8 @@ from lsl_core.errors import CvatNotFound
 
 Json = dict[str, Any]
 
+_IN_POOL = "on a frame of the ground truth"
+
 
 class Action(StrEnum):
     """What a PATCH does with the shapes that it carries."""
@@ -134,16 +136,16 @@ def validation_frames(
     """Return the frames of a task whose shapes are no ordinary work, with the reason.
 
     In a task with a pool of ground truth, the pool lies behind the ordinary frames, and hidden
-    copies of it (honeypots) lie among them. Where ground truth was made for ordinary frames, CVAT
-    keeps the two apart by itself.
+    copies of it (honeypots) lie among them. The range of a ground truth job says nothing: it is
+    the whole task. Where ground truth was made for ordinary frames, CVAT keeps the two apart.
     """
     if task.validation != "gt_pool":
         return {}
+    ordinary = [job for job in task_jobs if job.kind is JobKind.ANNOTATION]
     reasons = {
-        frame: "on a frame of the ground truth"
-        for job in task_jobs
-        if job.kind is JobKind.GROUND_TRUTH
-        for frame in range(job.start_frame, job.stop_frame + 1)
+        frame: _IN_POOL
+        for frame in range(task.frames)
+        if not any(job.covers(frame) for job in ordinary)
     }
     try:
         layout = session.transport.json(
@@ -151,8 +153,10 @@ def validation_frames(
             f"/api/tasks/{task.id}/validation_layout",
             doing=f"reading the validation frames of task {task.id}",
         )
-    except CvatNotFound:
+    except CvatNotFound:  # a server older than this question
         return reasons
+    for frame in layout.get("validation_frames") or ():
+        reasons[int(frame)] = _IN_POOL
     for frame in layout.get("honeypot_frames") or ():
         reasons[int(frame)] = "on a hidden copy of a ground truth frame"
     return reasons

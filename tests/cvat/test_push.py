@@ -16,6 +16,7 @@ from lsl_core.cvat import (
     PushPhase,
     apply_push,
     connect,
+    job_annotations,
     plan_push,
     read_snapshot,
     read_task,
@@ -599,3 +600,22 @@ def test_a_push_belongs_to_its_server(sandbox, session, push, journal, tmp_path)
         pytest.raises(UserInput, match=f"went to {sandbox.url}"),
     ):
         undo_push(elsewhere, journal, result.push_id)
+
+
+# -- ground truth -------------------------------------------------------------------------------
+
+
+def test_shapes_of_a_ground_truth_job_are_not_read_nor_written(session, task, push):
+    body = {
+        "type": "ground_truth",
+        "task_id": task.id,
+        "frame_selection_method": "manual",
+        "frames": [0, 3],
+    }
+    truth = session.transport.json("POST", "/api/jobs", doing="creating", body=body)
+    shape = rectangle(session, task, [1, 1, 9, 9])
+    change_job(session, truth["id"], Action.CREATE, [{**shape, "attributes": []}])
+    assert len(read_task(session, task.id).objects().frames[0]) == 0
+    _, result = push({0: discs(THREE)})
+    assert result.is_verified
+    assert len(job_annotations(session, truth["id"])["shapes"]) == 1
