@@ -30,8 +30,8 @@ class Decision(StrEnum):
 class View:
     """A choice of what counts, over one prediction.
 
-    thresholds: score in [0, 1] per class id; counts to the whole percent. mask_threshold: in (0, 1]. decisions: by position
-    of the object in its prediction; they win over the threshold.
+    thresholds: score in [0, 1] per class id; counts to the whole percent. mask_threshold: in
+    (0, 1]. decisions: by position of the object in its prediction; they win over the threshold.
     """
 
     thresholds: tuple[float, ...]
