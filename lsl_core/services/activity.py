@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "get_run",
     "list_runs",
     "run_again",
+    "run_command",
     "run_log",
     "run_metrics",
     "seconds_left",
@@ -128,6 +130,32 @@ def run_again(workspace: Workspace, run_id: str) -> str:
         subject=old.subject,
         owner=old.owner,
     )
+
+
+def run_command(workspace: Workspace, run_id: str) -> str:
+    """Return the `lsl` command that does the same as a run, "" for work without one."""
+    store = RunStore(workspace.database)
+    kind, values = store.get(run_id).kind, store.order(run_id).arguments
+    if kind == "import":
+        words = ["import", "--cvat-task-id", values["task_id"], "--name", values["name"]]
+    elif kind == "train":
+        words = ["auto-label", "--train", values["source"], "--task", values["mode"]]
+        for option, key in (
+            ("--valid", "valid"),
+            ("--minutes", "minutes"),
+            ("--iter", "iterations"),
+        ):
+            words += [option, values[key]] if values[key] is not None else []
+    elif kind == "predict":
+        words = ["cvat-inference", "--train", values["model"], "--cvat-task-id", values["task_id"]]
+        slide = values["slide"]
+        if slide:
+            words += ["--slidewindow", "--slidewindow-size", slide["width"], slide["height"]]
+            words += ["--overlap", slide["overlap"]]
+        words.append("--dry-run")
+    else:
+        return ""
+    return shlex.join(["lsl", *map(str, words)])
 
 
 def run_log(workspace: Workspace, run_id: str) -> list[tuple[float, str]]:

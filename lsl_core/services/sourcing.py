@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from lsl_core import cvat, sources
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import UserInput
+from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import connections
 from lsl_core.sources import Imported, LabelledImage, Source, SourceInfo
 from lsl_core.types import ImageRef
 from lsl_core.workspace import CvatSettings, Workspace
+from lsl_core.workspace.images import Pixels, read_rgb
 
 __all__ = [
     "Imported",
@@ -29,6 +32,8 @@ __all__ = [
     "remove_source",
     "rename_source",
     "run_import_task",
+    "source_thumbnail",
+    "warnings",
 ]
 
 
@@ -133,3 +138,43 @@ def rename_source(workspace: Workspace, name: str, new_name: str) -> None:
 def remove_source(workspace: Workspace, name: str) -> Path:
     """Move a source to the trash and return where it lies now."""
     return sources.remove_source(workspace.sources, name, trash=workspace.trash)
+
+
+#: Objects with fewer pixels than this are hard to learn and easy to draw by accident.
+_TINY_PX = 25
+
+
+def source_thumbnail(image: LabelledImage, max_px: int) -> Pixels:
+    """Return an image with its objects drawn on it, its longer side at most `max_px`."""
+    return render_overlay(
+        read_rgb(image.path), image.instances, (), max_side_px=max_px, with_text=False
+    )
+
+
+def warnings(source: Source) -> list[str]:
+    """Return what a person should look at before training, each a sentence; no image is read."""
+    found = []
+    same = Counter(image.ref.sha256 for image in source.images)
+    copies = sum(count - 1 for count in same.values())
+    if copies:
+        found.append(f"{_are(copies, 'image')} there twice: labels of copies should not differ.")
+    if not source.info.is_labelled:
+        return found
+    ids = [image.instances.class_ids for image in source.images]
+    counts = np.bincount(np.concatenate(ids), minlength=len(source.labels))
+    for label, count in zip(source.labels.names, counts.tolist(), strict=True):
+        if not count:
+            found.append(f'No object of "{label}": the model cannot learn it.')
+    boxes = [image.instances.boxes for image in source.images]
+    sizes = [(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in boxes]
+    tiny = int((np.concatenate(sizes) < _TINY_PX).sum())
+    if tiny:
+        found.append(f"{_are(tiny, 'object')} smaller than {_TINY_PX} pixels.")
+    bare = sum(not len(image.instances) for image in source.images)
+    if bare:
+        found.append(f"{_are(bare, 'image')} without any object: they teach what is nothing.")
+    return found
+
+
+def _are(count: int, noun: str) -> str:
+    return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"

@@ -12,12 +12,12 @@ from lsl_core.ui import keys
 Option = TypeVar("Option", int, str)
 
 
-def opened(name: str, options: Sequence[Option], *, default: Option | None = None) -> Option | None:
+def opened(name: str, options: Sequence[Option], *, default: Option | None = None) -> Option:
     """Return which option the address names; else what was open before, the default, the first.
 
     Args:
         name: of the query parameter.
-        options: what can be open; empty gives None.
+        options: what can be open; at least one.
         default: when neither the address nor this session names an option.
     """
     by_text = {str(option): option for option in options}
@@ -26,7 +26,7 @@ def opened(name: str, options: Sequence[Option], *, default: Option | None = Non
         if text in by_text:
             remember(name, by_text[text])
             return by_text[text]
-    return options[0] if options else None
+    return options[0]
 
 
 def remember(name: str, value: int | str) -> None:

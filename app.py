@@ -1,0 +1,32 @@
+"""The dashboard: which pages there are, and the frame around them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from lsl_core.ui import frame
+
+st.set_page_config(page_title="LSL", page_icon=":material/format_shapes:", layout="wide")
+
+if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
+    page = st.navigation(
+        {
+            "Data": [
+                st.Page("pages/connect.py", title="Connect", icon=":material/lan:"),
+                st.Page("pages/tasks.py", title="Tasks", icon=":material/view_list:"),
+                st.Page("pages/sources.py", title="Sources", icon=":material/photo_library:"),
+            ],
+            "Model": [
+                st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+                st.Page("pages/preview.py", title="Preview", icon=":material/preview:"),
+                st.Page("pages/push.py", title="Push", icon=":material/cloud_upload:"),
+            ],
+            "Work": [
+                st.Page("pages/activity.py", title="Activity", icon=":material/pending_actions:"),
+            ],
+        }
+    )
+    frame.show(page)

@@ -1,0 +1,117 @@
+"""Models on the Train page: the curve of a training, the list, the card of one model."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from lsl_core.services import activity, modelling
+from lsl_core.services.modelling import ModelCard
+from lsl_core.types import MODES, RunState
+from lsl_core.ui import address, charts, keys, runs, session
+from lsl_core.ui.formats import ago, duration, local, plural
+from lsl_core.ui.layout import escaped, facts
+
+
+def watch(run: RunState) -> None:
+    """Draw the curve of a run, anew every two seconds while it trains."""
+    every = runs.PERIOD_S if run.phase.is_active else None
+    st.fragment(_curve, run_every=every)(run.id)
+
+
+def _curve(run_id: str) -> None:
+    """Draw the curve of a run as far as it is."""
+    metrics = activity.run_metrics(session.workspace(), run_id)
+    if metrics:
+        st.plotly_chart(
+            charts.training_curve(metrics), config=charts.CONFIG, key=f"curve-{run_id}",
+            alt="Loss and held-out figures by iteration",
+        )  # fmt: skip
+    elif activity.get_run(session.workspace(), run_id).phase.is_active:
+        st.caption("The curve begins with the first iterations.")
+
+
+def overview(cards: list[ModelCard]) -> pd.DataFrame:
+    """Return what the table shows of each model."""
+    nothing = float("nan")
+    return pd.DataFrame(
+        {
+            "Model": [card.id for card in cards],
+            "AP50": [card.metrics.ap50 if card.metrics else nothing for card in cards],
+            "AP": [card.metrics.ap if card.metrics else nothing for card in cards],
+            "Measured on": [
+                plural(card.metrics.num_images, "image") if card.metrics else "–" for card in cards
+            ],
+            "Gives": [MODES[card.mode].gives.value for card in cards],
+            "Source": [f"{card.support} ({card.support_images})" for card in cards],
+            "Trained in": [duration(card.train_seconds) for card in cards],
+            "Made": [local(card.created) for card in cards],
+        }
+    )
+
+
+def models(cards: list[ModelCard]) -> None:
+    """Draw the models, and the card of the selected one beside its older versions."""
+    ids = [card.id for card in cards]
+    row = ids.index(address.opened(keys.MODEL, ids))
+    figure = st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, width=90)
+    picked = st.dataframe(
+        overview(cards),
+        key=keys.TRAIN_MODELS + "-" + "-".join(ids[:50]),
+        hide_index=True, on_select="rerun", selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [row]}},
+        column_config={
+            "AP50": figure, "AP": figure,
+            "Made": st.column_config.DatetimeColumn(format="distance"),
+        },
+        alt="Models of this workspace",
+    )  # fmt: skip
+    rows = picked["selection"]["rows"]
+    card = cards[rows[0] if rows and rows[0] < len(cards) else row]
+    address.remember(keys.MODEL, card.id)
+    with st.container(border=True):
+        describe(card, cards)
+
+
+def describe(card: ModelCard, cards: list[ModelCard]) -> None:
+    """Draw a model's figures with their evidence, its thresholds, and what comes next."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        st.subheader(escaped(card.id), anchor=False)
+        thresholds = ", ".join(f"{escaped(n)} {t:.2f}" for n, t in card.thresholds.items())
+        facts(
+            [
+                ("Thresholds found best", thresholds),
+                ("Learnt from", f"{plural(card.support_images, 'image')}, {escaped(card.support)}"),
+                ("Window", f"{card.window} px at scale {card.scale:g}"),
+                ("Licence", card.licence),
+                ("Made", ago(card.created)),
+            ]
+        )  # fmt: skip
+        with st.container(horizontal=True):
+            if st.button("Preview a task", icon=":material/preview:", key="train-preview"):
+                st.switch_page("pages/preview.py", query_params={keys.MODEL: card.id})
+            with st.popover("Remove", icon=":material/delete:"):
+                st.markdown(
+                    f"**{escaped(card.id)}** goes to the workspace's trash, `.lsl/trash/models`. "
+                    "Its previews stay; new ones need it."
+                )
+                if st.button(f"Remove {card.id}", key=keys.TRAIN_REMOVE):
+                    modelling.remove_model(session.workspace(), card.id)
+                    st.rerun()
+    with right:
+        figures = card.metrics
+        if figures is None:
+            st.info("This model was not measured: there was no image to hold out.")
+            return
+        small = ": a small sample" if figures.num_images < 10 else ""
+        st.markdown(
+            f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f} · AP75 {figures.ap75:.2f} of "
+            f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
+            f"{plural(figures.num_objects, 'object')}{small}"
+        )
+        rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]
+        st.plotly_chart(
+            charts.models_by_label(rivals[::-1]),
+            config=charts.CONFIG, alt="Held-out AP of each label, by model",
+        )  # fmt: skip

@@ -1,0 +1,221 @@
+"""The parts of the Push page: label mapping, the plan as a table, safety, pushes so far."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from lsl_core.errors import LslError
+from lsl_core.services import previewing, pushing
+from lsl_core.services.connections import CvatSession
+from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.pushing import PushMode, PushPlan, PushRecord
+from lsl_core.ui import cached, keys, session
+from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.formats import ago, plural, when
+from lsl_core.ui.layout import escaped
+
+LEAVE_OUT = "– leave out –"
+MODES = {
+    PushMode.ADD: ("Add", "Shapes are added; everything that is there stays."),
+    PushMode.REPLACE_OWN: (
+        "Replace our own earlier push",
+        "Takes away what LSL pushed to this task and nobody edited, then adds.",
+    ),
+    PushMode.REPLACE_AUTOMATIC: (
+        "Replace automatic shapes",
+        "Takes away every shape whose source is “auto” and that nobody edited, then adds.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPlan:
+    """A plan that a person can read. inputs: what it was made from. at: when."""
+
+    inputs: str
+    plan: PushPlan
+    at: float
+
+
+def mapping_editor(
+    info: PreviewInfo, targets: list[str], counts: Mapping[str, tuple[int, int]]
+) -> dict[str, str | None] | None:
+    """Draw where each label of the model goes; None while one has no place."""
+    table = pd.DataFrame(
+        {
+            "Model label": list(info.labels),
+            "Objects shown": [counts[label][0] for label in info.labels],
+            "Label in CVAT": [label if label in targets else None for label in info.labels],
+        }
+    )
+    edited = st.data_editor(
+        table,
+        key=f"{keys.PUSH_MAPPING}-{info.id}",
+        hide_index=True,
+        disabled=["Model label", "Objects shown"],
+        column_config={
+            "Label in CVAT": st.column_config.SelectboxColumn(
+                options=[*targets, LEAVE_OUT], help="Where the objects go, or leave them out"
+            )
+        },
+        alt="Where each label of the model goes",
+    )
+    chosen = dict(zip(info.labels, edited["Label in CVAT"].tolist(), strict=True))
+    missing = [label for label, target in chosen.items() if not isinstance(target, str)]
+    for label in missing:
+        st.markdown(
+            f":orange[:material/warning:] The task has no label “{escaped(label)}”: choose one "
+            "in the table, or leave its objects out."
+        )
+    if missing:
+        return None
+    return {label: None if target == LEAVE_OUT else target for label, target in chosen.items()}
+
+
+def inputs_of(info: PreviewInfo, mapping: Mapping[str, str | None], mode: PushMode) -> str:
+    """Return a name for everything that a plan depends on, but the task itself."""
+    decided = [
+        (frame.ref.frame, sorted((i, d.value) for i, d in frame.decisions.items()))
+        for frame in previewing.frames(session.workspace(), info.id)
+    ]
+    parts = (info.id, sorted(info.thresholds.items()), info.mask_threshold, decided)
+    return hashlib.sha256(repr((parts, sorted(mapping.items()), mode)).encode()).hexdigest()
+
+
+def current_plan(
+    cvat: CvatSession, info: PreviewInfo, mapping: Mapping[str, str | None], mode: PushMode
+) -> ShownPlan | None:
+    """Return the plan for what is chosen now, made anew when something else was chosen."""
+    inputs = inputs_of(info, mapping, mode)
+    shown: ShownPlan | None = st.session_state.get(keys.PUSH_PLAN)
+    if shown is not None and shown.inputs == inputs:
+        return shown
+    with errors_shown(), st.spinner("Comparing with what CVAT has now…", show_time=True):
+        plan = pushing.plan(cvat, session.workspace(), info.id, mapping=dict(mapping), mode=mode)
+        shown = ShownPlan(inputs, plan, time.time())
+        st.session_state[keys.PUSH_PLAN] = shown
+        return shown
+    return None
+
+
+def forget_plan() -> None:
+    """Make the next plan from a fresh look at the task."""
+    st.session_state.pop(keys.PUSH_PLAN, None)
+    cached.forget()
+
+
+def noun(plan: PushPlan) -> str:
+    """Return what the objects are drawn as, for people."""
+    drawn = {str(match.drawing) for match in plan.matches if match.drawing is not None}
+    return {"rectangle": "box"}.get(*drawn, *drawn) if len(drawn) == 1 else "shape"
+
+
+def plan_table(plan: PushPlan) -> pd.DataFrame:
+    """Return what changes per label; the last row is the sum."""
+    rows = [
+        (r.label, r.now, r.add, r.duplicates, r.conflicts, r.remove, r.after) for r in plan.labels
+    ]
+    sums = [sum(column) for column in list(zip(*rows, strict=True))[1:]] if rows else [0] * 6
+    names = ["Label", "Now in CVAT", "Will add", "Already there", "On a person's", "Will remove",
+             "After"]  # fmt: skip
+    return pd.DataFrame([*rows, ("all", *sums)], columns=names)
+
+
+def safety(shown: ShownPlan) -> None:
+    """Draw why this push is safe, and what it leaves alone."""
+    plan = shown.plan
+    ok = ":green[:material/check_circle:]"
+    lines = [
+        f"{ok} Task read at {when(shown.at)}; it is read again before writing, and nothing is "
+        "written if it changed",
+        f"{ok} A snapshot of all its annotations is kept first",
+        f"{ok} What people drew or edited stays as it is",
+    ]
+    for skipped in plan.skipped[:5]:
+        lines.append(
+            f":orange[:material/warning:] Frame {skipped.frame}: "
+            f"{plural(skipped.objects, 'object')} not pushed, {escaped(skipped.reason)}"
+        )
+    lines += [f":orange[:material/warning:] {escaped(warning)}" for warning in plan.warnings]
+    st.markdown("  \n".join(lines))
+
+
+def history(cvat: CvatSession, task_id: int) -> None:
+    """Draw the pushes to a task, newest first, each with its way back."""
+    records = pushing.list_pushes(session.workspace(), url=cvat.url, task_id=task_id)
+    if not records:
+        return
+    st.subheader("Pushes to this task", anchor=False)
+    for record in records[:5]:
+        with st.container(border=True):
+            _record(cvat, record)
+    undone = st.session_state.get(keys.PUSH_UNDONE)
+    if undone is not None and undone.task_id == task_id and undone.kept:
+        st.info(
+            f"{plural(len(undone.kept), 'shape')} stayed, since people edited them: "
+            + ", ".join(f"#{kept.shape_id} on frame {kept.frame}" for kept in undone.kept[:20]),
+            icon=":material/edit:",
+        )
+
+
+def _record(cvat: CvatSession, record: PushRecord) -> None:
+    result = record.summary.get("result", {})
+    undone = record.summary.get("undone", {})
+    by = f"{escaped(record.owner)}, {ago(record.created)}"
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        st.link_button("Open in CVAT", f"{record.url}/tasks/{record.task_id}",
+                       icon=":material/open_in_new:", key=f"open-{record.id}")  # fmt: skip
+        if record.phase == "open":
+            st.button("Finish it", key=f"finish-{record.id}", icon=":material/play_arrow:",
+                      on_click=_finish, args=(cvat, record.id))  # fmt: skip
+        if record.phase != "undone":
+            st.button("Undo push", key=f"{keys.PUSH_UNDO}-{record.id}", icon=":material/undo:",
+                      on_click=_undo, args=(cvat, record.id),
+                      help="Takes back exactly these shapes; what people edited since "
+                      "stays.")  # fmt: skip
+    if record.phase == "undone":
+        kept = f", {undone.get('kept')} kept since people edited them" if undone.get("kept") else ""
+        left.markdown(
+            f":material/undo: **Undone:** {plural(undone.get('deleted', 0), 'shape')} taken "
+            f"back{kept} · {by}"
+        )
+    elif record.phase == "done":
+        removed = f", {result['removed']:,} removed" if result.get("removed") else ""
+        left.markdown(
+            f":green[:material/check_circle:] **Pushed {plural(record.summary['add'], 'shape')}, "
+            f"{result.get('added', 0):,} read back**{removed} · {by}"
+        )
+        for failed in result.get("failed", []):
+            left.markdown(f":red[:material/error:] Frame {failed['frame']}: {failed['reason']}")
+        if not result.get("human_unchanged", True):
+            left.markdown(":orange[:material/warning:] Somebody else changed shapes meanwhile")
+    else:
+        left.markdown(f":orange[:material/warning:] **Interrupted** · {by}")
+
+
+def _undo(cvat: CvatSession, push_id: str) -> None:
+    try:
+        result = pushing.undo(cvat, session.workspace(), push_id)
+    except LslError as error:
+        st.session_state[keys.PUSH_PROBLEM] = error
+        return
+    st.session_state[keys.PUSH_UNDONE] = result
+    st.toast(f"{plural(result.deleted, 'shape')} taken back.", icon=":material/undo:")
+    forget_plan()
+
+
+def _finish(cvat: CvatSession, push_id: str) -> None:
+    try:
+        result = pushing.resume(cvat, session.workspace(), push_id)
+    except LslError as error:
+        st.session_state[keys.PUSH_PROBLEM] = error
+        return
+    st.toast(f"{plural(result.added, 'shape')} are there now.", icon=":material/check:")
+    forget_plan()

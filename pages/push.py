@@ -1,0 +1,132 @@
+"""Push: read what will change in CVAT, then write it, with a way back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lsl_core.errors import LslError
+from lsl_core.services import previewing, pushing
+from lsl_core.services.connections import CvatSession
+from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.pushing import PushMode
+from lsl_core.ui import cached, keys, previews, session
+from lsl_core.ui import push_panels as panels
+from lsl_core.ui.errors import error_card
+from lsl_core.ui.formats import plural, when
+from lsl_core.ui.layout import empty, escaped, header, needs_cvat
+
+
+def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:
+    """Draw the choice of a preview and return it."""
+    titles = {previews.subject_of(info, cvat): info.title for info in reversed(known)}
+    left, middle, right = st.columns([4, 3, 3], vertical_alignment="bottom")
+    with left:
+        subject = previews.choose_subject(titles, known)
+    mine = [info for info in known if previews.subject_of(info, cvat) == subject]
+    with middle:
+        model = previews.choose_model(mine)
+    info = next((info for info in mine if info.model_id == model), None)
+    if info is None:
+        empty(f"{model} has not looked at this task", "There is nothing to push yet.",
+              page="pages/preview.py", label="Preview it")  # fmt: skip
+        return None
+    thresholds = ", ".join(f"{escaped(n)} {t:.2f}" for n, t in info.thresholds.items())
+    right.caption(f"Preview of {when(info.created)} · thresholds {thresholds}")
+    return info
+
+
+def steps(cvat: CvatSession, info: PreviewInfo) -> panels.ShownPlan | None:
+    """Draw the steps of the summary and return the plan, when there is one."""
+    found = previewing.frames(session.workspace(), info.id)
+    targets = [label.name for label in cached.task_details(cvat, info.task_id or 0).labels]
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        st.subheader("1 · Labels", anchor=False)
+        mapping = panels.mapping_editor(info, targets, previewing.counts(info, found))
+    with right, st.container(border=True, height="stretch"):
+        st.subheader("2 · How", anchor=False)
+        mode = st.radio(
+            "How", list(panels.MODES), key=keys.PUSH_MODE, label_visibility="collapsed",
+            format_func=lambda m: panels.MODES[m][0],
+            captions=[words for _, words in panels.MODES.values()],
+        )  # fmt: skip
+    if mapping is None:
+        return None
+    shown = panels.current_plan(cvat, info, mapping, PushMode(mode))
+    if shown is None:
+        return None
+    plan = shown.plan
+    with st.container(border=True):
+        top, again = st.columns([5, 1], vertical_alignment="center")
+        top.subheader("3 · What changes", anchor=False)
+        again.button("Read again", icon=":material/refresh:", key=keys.PUSH_REFRESH,
+                     type="tertiary", on_click=panels.forget_plan, width="stretch")  # fmt: skip
+        st.dataframe(panels.plan_table(plan), hide_index=True, height="content",
+                     alt="What changes for each label")  # fmt: skip
+        st.caption(f"{plural(len(plan.frames), 'frame')} touched of {len(found)}")
+    with st.container(border=True):
+        st.subheader("4 · Safety", anchor=False)
+        panels.safety(shown)
+    return shown
+
+
+def go(cvat: CvatSession, shown: panels.ShownPlan) -> None:
+    """Draw the button that pushes; one that takes something away asks once more."""
+    plan = shown.plan
+    task = f"task {plan.task.id}"
+    if plan.does_nothing:
+        there = f": {plural(plan.num_duplicates, 'object')} already there" if (
+            plan.num_duplicates) else ""  # fmt: skip
+        st.info(f"There is nothing to push{there}.", icon=":material/done_all:")
+        return
+    label = f"Push {plural(plan.num_add, panels.noun(plan))} to {task}"
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if not plan.num_remove:
+            pushes = st.button(label, type="primary", icon=":material/cloud_upload:",
+                               key=keys.PUSH_GO)  # fmt: skip
+        else:
+            with st.popover(f"{label}, remove {plan.num_remove:,}…", icon=":material/swap_horiz:"):
+                st.markdown(
+                    f"**{plural(plan.num_remove, 'automatic shape')} of {task} will be taken "
+                    f"away** and {plan.num_add:,} added. A snapshot is kept first, and Undo push "
+                    "brings them back."
+                )
+                pushes = st.button(f"Replace {plan.num_remove:,} by {plan.num_add:,}",
+                                   key=keys.PUSH_GO)  # fmt: skip
+    if pushes:
+        # no widget is drawn until it is done: drawing is where a click elsewhere stops a script
+        with st.spinner(f"Pushing to {task}…", show_time=True):
+            try:
+                pushing.apply(cvat, session.workspace(), plan)
+            except LslError as error:
+                st.session_state[keys.PUSH_PROBLEM] = error
+        panels.forget_plan()
+        st.rerun()
+
+
+def page() -> None:
+    """Draw the page."""
+    header("Push", "Read what will change in CVAT. Nothing is written before you press the button.")
+    cvat = session.connection()
+    if cvat is None:
+        needs_cvat("What will change in CVAT")
+        return
+    known = previewing.list_previews(session.workspace(), url=cvat.url)
+    known = [info for info in known if info.task_id is not None]
+    if not known:
+        empty("What will change in CVAT", "No task was previewed yet.",
+              page="pages/preview.py", label="Preview a task")  # fmt: skip
+        return
+    info = choose(cvat, known)
+    if info is None:
+        return
+    problem = st.session_state.pop(keys.PUSH_PROBLEM, None)
+    if problem is not None:
+        error_card(problem)
+    shown = steps(cvat, info)
+    if shown is not None:
+        go(cvat, shown)
+    panels.history(cvat, info.task_id or 0)
+
+
+page()

@@ -1,0 +1,98 @@
+"""Train: make a model from a source, watch it learn, compare it with the others."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lsl_core.errors import UserInput
+from lsl_core.services import activity, modelling, sourcing
+from lsl_core.services.sourcing import SourceInfo
+from lsl_core.types import MODES, Geometry
+from lsl_core.ui import address, keys, model_panels, runs, session
+from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.formats import duration, plural
+from lsl_core.ui.layout import empty, escaped, header
+
+
+def order(found: list[SourceInfo]) -> None:
+    """Ask what to train, say what it will cost, and start it."""
+    workspace = session.workspace()
+    names = [info.name for info in found]
+    st.session_state[keys.TRAIN_SOURCE] = address.opened(keys.SOURCE, names)
+    name = st.selectbox(
+        "Learn from", names, key=keys.TRAIN_SOURCE,
+        on_change=address.follow, args=(keys.SOURCE, keys.TRAIN_SOURCE),
+    )  # fmt: skip
+    info = found[names.index(name)]
+    st.caption(
+        f"{plural(info.num_images, 'image')} · {plural(info.num_objects, 'object')} of "
+        f"{', '.join(escaped(label) for label in info.labels)}"
+    )
+    modes = modelling.modes()
+    first = workspace.settings().mode
+    mode = st.selectbox(
+        "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
+        format_func=lambda m: f"{MODES[m].gives.value} – {MODES[m].title} ({m})",
+        persist_state="session",
+        help="Masks are learnt from drawn masks or polygons, boxes from either.",
+    )  # fmt: skip
+    if MODES[mode].learns_from is Geometry.MASKS and info.num_masks < info.num_objects:
+        boxes = info.num_objects - info.num_masks
+        st.warning(
+            f"{plural(boxes, 'object')} of this source drawn as boxes: choose boxes, or draw "
+            "masks in CVAT.", icon=":material/warning:",
+        )  # fmt: skip
+    model = st.text_input(
+        "Name of the model", name, key=f"{keys.TRAIN_NAME}-{name}", max_chars=64,
+        help="A name that exists gets a new version; older versions stay.",
+    )  # fmt: skip
+    with st.expander("Time and evidence", type="compact", key="train-more"):
+        minutes = st.slider(
+            "Training time, minutes", 0.5, 30.0, modelling.DEFAULT_MINUTES, 0.5,
+            key=keys.TRAIN_MINUTES, persist_state="session",
+            help="Ten images are learnt in about two minutes on a quiet CPU, in less on a GPU.",
+        )  # fmt: skip
+        valid = st.selectbox(
+            "Measure on", [None, *(n for n in names if n != name)], key=keys.TRAIN_VALID,
+            format_func=lambda n: n or "a quarter of the images, never trained on",
+        )  # fmt: skip
+    st.caption(
+        f":material/timer: {duration(minutes * 60)} of training, some seconds to load and measure. "
+        "You may close the page: it goes on."
+    )
+    if st.button(
+        f"Train {model}", type="primary", icon=":material/model_training:", key=keys.TRAIN_GO,
+        width="stretch",
+    ):  # fmt: skip
+        with errors_shown():
+            if not model:
+                raise UserInput("The model has no name.", hint="Give it one.")
+            activity.submit_training(
+                workspace, source=name, name=model, mode=mode, owner=session.owner(),
+                valid=valid, minutes=minutes,
+            )  # fmt: skip
+            st.rerun()
+
+
+header("Train", "Make a model from a few labelled images, and see whether it got better.")
+sources = [info for info in sourcing.list_sources(session.workspace()) if info.is_labelled]
+cards = modelling.list_models(session.workspace())
+left, right = st.columns([2, 5], gap="medium")
+with left:
+    if sources:
+        with st.container(border=True):
+            order(sources)
+    else:
+        empty("A model needs labelled images", "There is no labelled source yet.",
+              page="pages/sources.py", label="Get labelled images")  # fmt: skip
+with right:
+    run = runs.latest("train")
+    if run is not None and (run.phase.is_active or run.phase != "done" or not cards):
+        runs.panel(run.id)
+    if run is not None:
+        model_panels.watch(run)
+    if cards:
+        model_panels.models(cards)
+    elif run is None:
+        empty("Your models", "None is trained yet. Two labelled images are enough to begin; ten "
+              "make a good one.", icon=":material/model_training:")  # fmt: skip

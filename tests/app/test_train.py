@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+from app_world import words
+
+from lsl_core.runs import RunStore
+from lsl_core.services import activity, modelling
+from lsl_core.types import RunPhase
+from lsl_core.ui import keys
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch) -> None:
+    monkeypatch.setattr("lsl_core.runs.queue.Queue.ensure_worker", lambda self: None)
+
+
+def test_without_a_source_it_says_where_to_get_one(open_page) -> None:
+    text = words(open_page("train"))
+    assert "There is no labelled source yet" in text
+    assert "None is trained yet" in text
+
+
+def test_training_is_submitted_with_what_was_chosen(open_page, world) -> None:
+    world.add_source("belt")
+    app = open_page("train", source="belt")
+    app.text_input(key=f"{keys.TRAIN_NAME}-belt").set_value("belt good").run()
+    button = app.button(key=keys.TRAIN_GO)
+    assert button.label == "Train belt good"
+    button.click().run()
+    run = activity.list_runs(world.workspace)[0]
+    assert run.subject == "belt good on belt"
+    assert run.owner == "demo"
+    assert app.button(key=f"cancel-{run.id}")
+
+
+def test_a_running_training_shows_its_curve_and_progress(open_page, world) -> None:
+    world.add_source("belt")
+    app = open_page("train")
+    app.button(key=keys.TRAIN_GO).click().run()
+    run = activity.list_runs(world.workspace)[0]
+    store = RunStore(world.workspace.database)
+    store.start(run.id)
+    store.step(run.id, "Training", done=120, total=600, unit="steps")
+    store.add_metrics(run.id, [("loss", 10, 2.0), ("loss", 20, 1.0), ("ap50", 20, 0.4)])
+    app = open_page("train")
+    # its worker is not alive in this test: the run is lost, and what it learnt is still shown
+    assert activity.get_run(world.workspace, run.id).phase is RunPhase.LOST
+    assert app.get("plotly_chart")
+    assert "Run it again" in words(app)
+
+
+def test_models_are_listed_with_figures_and_their_evidence(open_page, world) -> None:
+    world.add_model(version=1, ap50=0.8)
+    world.add_model(version=2, ap50=0.9)
+    app = open_page("train", model="parts-v2")
+    rows = app.dataframe[0].value.set_index("Model")
+    assert rows.loc["parts-v2", "AP50"] == 0.9
+    assert "on 3 held-out images with 60 objects: a small sample" in words(app)
+
+
+def test_removing_a_model_moves_it_to_the_trash(open_page, world) -> None:
+    world.add_model()
+    app = open_page("train", model="parts-v1")
+    app.button(key=keys.TRAIN_REMOVE).click().run()
+    assert not modelling.list_models(world.workspace)
+    assert list((world.workspace.trash / "models").glob("* parts-v1"))
+
+
+def test_a_failed_training_says_why(open_page, world) -> None:
+    world.add_source("belt")
+    app = open_page("train")
+    app.button(key=keys.TRAIN_GO).click().run()
+    run = activity.list_runs(world.workspace)[0]
+    RunStore(world.workspace.database).end(
+        run.id, RunPhase.FAILED, message="Two images are needed.", hint="Import more."
+    )
+    assert "Two images are needed" in words(open_page("train"))
