@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import Drawing, from_instances, within_image
+from lsl_core.cvat.drawing import drawing_for, from_instances, within_image
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
 from lsl_core.progress import NULL, Progress
@@ -34,17 +34,14 @@ def draw_in_new_task(
         drawn: by frame number: objects with binary masks, and which masks were drawn; the others
             become rectangles where the label takes them.
         labels: names in the order of class ids.
-        progress: counts frames.
+        progress: may stop between two requests.
     """
     known = {label.name: label for label in task_labels(session, task.id)}
     targets = {i: known[name] for i, name in enumerate(labels)}
-    drawings = dict.fromkeys(targets, Drawing.MASK)
+    drawings = {i: drawing_for(label, has_masks=True) for i, label in targets.items()}
     jobs = task_jobs(session, task.id)
     waiting: dict[int, list[dict[str, object]]] = {}
-    count = 0
-    progress.start("Drawing", total=len(drawn), unit="frames")
     for frame, (instances, has_mask) in drawn.items():
-        progress.check()
         inside = within_image(instances)
         if len(inside) != len(instances):
             raise ValueError(f"objects outside the image on frame {frame}")
@@ -52,19 +49,23 @@ def draw_in_new_task(
             inside,
             frame=frame,
             labels=targets,
-            drawings=drawings,
+            drawings={i: drawing for i, drawing in drawings.items() if drawing is not None},
             source="manual",
             has_mask=has_mask,
         )
-        job = job_of(jobs, frame).id
-        batch = waiting.setdefault(job, [])
+        batch = waiting.setdefault(job_of(jobs, frame).id, [])
         batch += [shape for shapes in objects for shape in shapes]
-        if len(batch) >= _BATCH:
-            count += len(change_job(session, job, Action.CREATE, waiting.pop(job)))
-        progress.advance()
-    for job, batch in waiting.items():
-        if batch:
-            count += len(change_job(session, job, Action.CREATE, batch))
+    return sum(_send(session, job, shapes, progress) for job, shapes in waiting.items())
+
+
+def _send(
+    session: CvatSession, job: int, shapes: Sequence[dict[str, object]], progress: Progress
+) -> int:
+    count = 0
+    for first in range(0, len(shapes), _BATCH):
+        progress.check()
+        batch = shapes[first : first + _BATCH]
+        count += len(change_job(session, job, Action.CREATE, batch))
     return count
 
 
