@@ -94,6 +94,10 @@ def test_a_worker_of_an_organisation_sees_what_is_assigned_only(sandbox, http, t
         ("demo", "owner"),
         ("worker", "worker"),
     }
+    sandbox.add_user("outsider", "pw")
+    outsider = Http(sandbox.url, sandbox.make_token("outsider"), "Bearer")
+    for kind in ("memberships", "organizations", "tasks", "jobs", "projects", "labels"):
+        assert outsider.ok("GET", f"/api/{kind}")["count"] == 0, kind
 
 
 def test_a_foreign_host_name_is_turned_away(http):

@@ -138,8 +138,9 @@ def test_ids_are_the_servers_unless_they_are_brought(http, task):
     first = write(http, task, [box(task), box(task, id=77)])[1]["shapes"]
     assert [shape["id"] for shape in first] == [1, 77]
     assert write(http, task, [box(task)])[1]["shapes"][0]["id"] == 2, "77 moved no counter"
-    status, body, _ = write(http, task, [box(task, id=77)])
+    status, body, _ = write(http, task, [box(task), box(task, id=77)])
     assert (status, "duplicate key" in body[0]) == (400, True)
+    assert len(read(http, task)) == 3, "all or nothing"
     write(http, task, [box(task, id=78, points=[9, 9, 9, 9])], "update")
     write(http, task, [box(task, id=1), box(task, id=4040)], "delete")
     assert {shape["id"] for shape in read(http, task)} == {2, 77, 78}
@@ -169,9 +170,11 @@ def test_the_task_endpoint_spreads_over_jobs_and_drops_what_is_outside(http, tas
 def test_put_replaces_and_refuses_ids_of_another_task(http, task, tmp_path):
     other = make_task(http, draw_images(tmp_path / "other", 1))
     write(http, task, [box(task)])
-    body = {"shapes": [{**box(other), "id": 1}]}
+    write(http, other, [box(other)])
+    body = {"shapes": [box(other), box(other, id=1)]}
     assert http.call("PUT", f"/api/tasks/{other['id']}/annotations", body)[0] == 500
-    assert len(read(http, task)) == 1
+    assert [shape["id"] for shape in read(http, task)] == [1]
+    assert [shape["id"] for shape in read(http, other)] == [2], "what was there stays"
     mine = {"shapes": [box(task, id=1, points=[5, 5, 6, 6])]}
     http.ok("PUT", f"/api/tasks/{task['id']}/annotations", mine)
     assert [shape["points"] for shape in read(http, task)] == [[5.0, 5.0, 6.0, 6.0]]

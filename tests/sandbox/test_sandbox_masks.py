@@ -27,6 +27,7 @@ def test_masks_survive_the_way_through_coco(crop, place):
     assert again[:2] == (left, top)
     assert np.array_equal(again[2], crop)
     rle = masks.to_coco(*again, height=height, width=width)
+    assert 0 not in rle["counts"][1:], "runs that meet at a column's end are one"
     packed = coco_mask.frPyObjects(rle, height, width)
     assert np.array_equal(coco_mask.decode(packed).astype(bool), full)
     for given_rle in (rle, packed):

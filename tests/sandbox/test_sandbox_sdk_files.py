@@ -125,6 +125,8 @@ def test_a_task_comes_back_from_its_backup(client, tmp_path):
     ids = label_ids(task)
     put(task, shapes_of(ids), tags=[{"label_id": ids["anyl"], "frame": 2}])
     task.remove_frames_by_ids([1])
+    first = next(job for job in task.get_jobs() if job.start_frame == 0)
+    first.update({"stage": "validation", "state": "completed"})
     path = task.download_backup(tmp_path / "task.zip")
     with zipfile.ZipFile(path) as archive:
         assert {"task.json", "annotations.json", "data/img_000.png"} <= set(archive.namelist())
@@ -149,7 +151,10 @@ def test_a_task_comes_back_from_its_backup(client, tmp_path):
     assert named(again.get_annotations().shapes, names) == named(
         task.get_annotations().shapes, old_names
     )
-    assert sorted(job.start_frame for job in again.get_jobs()) == [0, 3]
+    assert sorted((job.start_frame, job.stage, job.state) for job in again.get_jobs()) == [
+        (0, "validation", "completed"),
+        (3, "annotation", "new"),
+    ]
 
 
 def test_a_project_comes_back_from_its_backup(client, tmp_path):
