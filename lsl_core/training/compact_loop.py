@@ -30,16 +30,23 @@ from lsl_core.windows import cut
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a mode trains with: side of the median object at the network, channels."""
+    """What a mode trains with.
 
-    object_px: float
+    smallest_px, largest_px: images are resized so that the side of the median object comes to lie
+    between them at the network; width: its channels.
+    """
+
+    smallest_px: float
+    largest_px: float
     width: int
 
 
+#: Larger objects cost time and show no more; smaller ones lose their shape at half resolution.
+#: Nuclei need 22 px; hexagons of 22 px look like rings, of 32 px like hexagons.
 RECIPES: dict[Mode, Recipe] = {
-    Mode.FSOD: Recipe(object_px=32, width=24),
-    Mode.FSIS: Recipe(object_px=22, width=24),
-    Mode.FSIS_SEGONLY: Recipe(object_px=22, width=24),
+    Mode.FSOD: Recipe(smallest_px=32, largest_px=32, width=24),
+    Mode.FSIS: Recipe(smallest_px=22, largest_px=32, width=24),
+    Mode.FSIS_SEGONLY: Recipe(smallest_px=22, largest_px=32, width=24),
 }
 
 #: Images are not resized beyond these factors, whatever the objects' size.
@@ -102,7 +109,7 @@ def train_compact(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     recipe = RECIPES[settings.mode]
-    scale = float(np.clip(recipe.object_px / np.median(object_sizes(samples)), *SCALES))
+    scale = _scale(samples, recipe)
     least_range = _least_range(samples, settings, scale, progress)
     tiles = _Tiles(samples, settings, scale, least_range)
     device = choose_device(settings.device)
@@ -125,6 +132,13 @@ def train_compact(
     state = {name: value.detach().cpu() for name, value in loop.average.state_dict().items()}
     extra = {"width": recipe.width, "least_range": least_range}
     return Trained(state, scale, dict(extra), loop.iteration)
+
+
+def _scale(samples: Sequence[Sample], recipe: Recipe) -> float:
+    """Return the factor that brings the median object to the size that the recipe wants."""
+    median = float(np.median(object_sizes(samples)))
+    wanted = float(np.clip(median, recipe.smallest_px, recipe.largest_px))
+    return float(np.clip(wanted / median, *SCALES))
 
 
 def _least_range(

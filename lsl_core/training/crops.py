@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lsl_core.training.tiles import LEAST_VISIBLE, Tile
 
 F32 = NDArray[np.float32]
+Ints = NDArray[np.integer[Any]]
 
 #: Sides of a training crop, pixels of the network's input (recipe of the first trials: 192).
 CROP_PX = 192
@@ -107,34 +108,33 @@ def _masks_crop(
     size = (CROP_PX, CROP_PX)
     # float32 holds every index exactly up to 2**24, and is a type that OpenCV turns.
     turned = cv2.warpAffine(tile.ids.astype(np.float32), to_crop, size, flags=cv2.INTER_NEAREST)
-    present, flat = np.unique(np.rint(turned).astype(np.int32), return_inverse=True)
-    ids = flat.reshape(CROP_PX, CROP_PX).astype(np.int32)
-    if not len(present) or present[0] != 0:  # not one pixel of background
-        present, ids = np.concatenate([[0], present]), ids + 1
-    objects = present[1:] - 1
-    y, x = np.mgrid[0:CROP_PX, 0:CROP_PX].astype(np.float32) + np.float32(0.5)
-    count = np.bincount(ids.ravel(), minlength=len(present))[1:]
-    total_x = np.bincount(ids.ravel(), x.ravel(), minlength=len(present))[1:]
-    total_y = np.bincount(ids.ravel(), y.ravel(), minlength=len(present))[1:]
+    turned = turned.astype(np.int32)
+    objects = np.flatnonzero(np.bincount(turned.ravel(), minlength=1)[1:])
+    renumber = np.zeros(len(tile.class_ids) + 1, np.int32)
+    renumber[objects + 1] = np.arange(len(objects)) + 1
+    ids = renumber[turned]
+    y, x = np.nonzero(ids)
+    owner = ids[y, x] - 1
+    count = np.bincount(owner, minlength=len(objects))
+    total_x = np.bincount(owner, x + 0.5, minlength=len(objects))
+    total_y = np.bincount(owner, y + 0.5, minlength=len(objects))
     zoom = abs(np.linalg.det(to_crop[:, :2]))
     return Crop(
         image,
         inside,
         ids,
         tile.class_ids[objects],
-        _extents(ids, len(objects)),
+        _extents(owner, x, y, len(objects)),
         np.stack([total_x / count, total_y / count], axis=1).astype(np.float32),
         count < LEAST_VISIBLE * tile.areas[objects] * zoom,
     )
 
 
-def _extents(ids: NDArray[np.int32], num_objects: int) -> F32:
-    """Return the box around each object, (N, 4)."""
-    rows, columns = np.nonzero(ids)
-    owner = ids[rows, columns] - 1
+def _extents(owner: Ints, x: Ints, y: Ints, num_objects: int) -> F32:
+    """Return the box around the pixels (x, y) of each object, (N, 4)."""
     low = np.full((num_objects, 2), CROP_PX, np.int64)
     high = np.zeros((num_objects, 2), np.int64)
-    for axis, place in enumerate((columns, rows)):
+    for axis, place in enumerate((x, y)):
         np.minimum.at(low[:, axis], owner, place)
         np.maximum.at(high[:, axis], owner, place + 1)
     return np.concatenate([low, high], axis=1).astype(np.float32)

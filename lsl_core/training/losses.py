@@ -9,13 +9,21 @@ from torch.nn import functional
 from lsl_core.training.targets import Targets
 
 #: What each part counts; offsets and boxes are in units of some pixels, hence the weights.
-WEIGHTS = {"heat": 1.0, "ltrb": 1.0, "foreground": 1.0, "offset": 2.0, "semantic": 1.0}
+WEIGHTS = {
+    "heat": 1.0,
+    "label": 1.0,
+    "ltrb": 2.0,
+    "foreground": 1.0,
+    "offset": 2.0,
+    "semantic": 1.0,
+}
 
 
 def total_loss(out: dict[str, Tensor], targets: Targets) -> Tensor:
     """Return the weighted sum of the losses of all heads that answered."""
     losses = {
         "heat": lambda: heat_loss(out["heat"], targets),
+        "label": lambda: label_loss(out["label"], targets),
         "ltrb": lambda: box_loss(out["ltrb"], targets),
         "foreground": lambda: foreground_loss(out["foreground"], targets),
         "offset": lambda: offset_loss(out["offset"], targets),
@@ -34,9 +42,18 @@ def heat_loss(logits: Tensor, targets: Targets) -> Tensor:
     return -both.sum() / is_centre.sum().clamp(min=1)
 
 
-def box_loss(ltrb: Tensor, targets: Tensor | Targets) -> Tensor:
+def label_loss(logits: Tensor, targets: Targets) -> Tensor:
+    """Cross-entropy; every object counts the same, objects of a rare label more."""
+    weight = targets.label_weight[:, 0]
+    one_hot = functional.one_hot(targets.label, logits.shape[1])
+    share = (one_hot * weight[..., None]).sum(dim=(0, 1, 2)) / weight.sum().clamp(min=1e-6)
+    weight = weight * (share.clamp(min=1e-2) ** -0.5)[targets.label]
+    entropy = functional.cross_entropy(logits, targets.label, reduction="none")
+    return (entropy * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def box_loss(ltrb: Tensor, targets: Targets) -> Tensor:
     """1 − generalised IoU of boxes seen from one pixel (Rezatofighi 2019, arXiv:1902.09630)."""
-    assert isinstance(targets, Targets)
     wanted, weight = targets.ltrb, targets.ltrb_weight
     area = (ltrb[:, 0] + ltrb[:, 2]) * (ltrb[:, 1] + ltrb[:, 3])
     wanted_area = (wanted[:, 0] + wanted[:, 2]) * (wanted[:, 1] + wanted[:, 3])

@@ -30,7 +30,8 @@ BOX_FROM = 0.3
 class Targets:
     """Of a batch B at g × g output pixels, K labels, all float32.
 
-    heat: (B, K, g, g), bumps of height 1. heat_weight: (B, 1, g, g), 0 where nothing is known.
+    heat: (B, 1, g, g), bumps of height 1. heat_weight: (B, 1, g, g), 0 where nothing is known.
+    label: (B, g, g) int64; label_weight: (B, 1, g, g), 1 in sum over each object.
     ltrb: (B, 4, g, g) in units of `UNIT` pixels; ltrb_weight: (B, 1, g, g).
     foreground: (B, 1, g, g) share of the pixel that is object; inside: (B, 1, g, g), 0 outside
     the image. offset: (B, 2, g, g) x, y in units; offset_weight: (B, 1, g, g).
@@ -39,6 +40,8 @@ class Targets:
 
     heat: Tensor
     heat_weight: Tensor
+    label: Tensor
+    label_weight: Tensor
     ltrb: Tensor
     ltrb_weight: Tensor
     foreground: Tensor
@@ -55,15 +58,16 @@ class Targets:
 
 def make_targets(crops: Sequence[Crop], num_labels: int) -> Targets:
     """Draw the targets of a batch of crops."""
-    rows = [{**_centres(crop, num_labels), **_pixels(crop, num_labels)} for crop in crops]
+    rows = [{**_centres(crop), **_pixels(crop, num_labels)} for crop in crops]
     return Targets(
         **{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     )
 
 
-def _centres(crop: Crop, num_labels: int) -> dict[str, F32]:
-    """Heat and boxes."""
-    heat = np.zeros((num_labels, GRID, GRID), np.float32)
+def _centres(crop: Crop) -> dict[str, NDArray[np.generic]]:
+    """Heat, boxes, and the label near the centre."""
+    heat = np.zeros((1, GRID, GRID), np.float32)
+    label = np.zeros((GRID, GRID), np.int64)
     ltrb = np.zeros((4, GRID, GRID), np.float32)
     ltrb_weight = np.zeros((1, GRID, GRID), np.float32)
     inside = crop.inside[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
@@ -75,19 +79,22 @@ def _centres(crop: Crop, num_labels: int) -> dict[str, F32]:
     boxes, class_ids = boxes[sure], crop.class_ids[sure]
     if len(boxes):
         bumps = _bumps(boxes, crop.centres[sure] / STRIDE)  # (N, g, g)
-        for class_id in np.unique(class_ids).tolist():
-            heat[class_id] = bumps[class_ids == class_id].max(axis=0)
-        owner = bumps.argmax(axis=0)
-        height = np.take_along_axis(bumps, owner[None], axis=0)[0]
+        owner, height = bumps.argmax(axis=0), bumps.max(axis=0)
+        heat, label = height[None], class_ids[owner].astype(np.int64)
         place = np.arange(GRID, dtype=np.float32) + 0.5
         own = boxes[owner]  # (g, g, 4)
         x, y = np.broadcast_to(place, (GRID, GRID)), np.broadcast_to(place[:, None], (GRID, GRID))
         ltrb = np.stack([x - own[..., 0], y - own[..., 1], own[..., 2] - x, own[..., 3] - y])
-        ltrb_weight = np.where((height > BOX_FROM) & (ltrb.min(axis=0) > 0), height, 0)[None]
+        learnt = np.where((height > BOX_FROM) & (ltrb.min(axis=0) > 0), height, 0)
+        # Every object counts the same, however many pixels it is learnt from.
+        sums = np.bincount(owner.ravel(), learnt.ravel(), minlength=len(boxes))
+        ltrb_weight = (learnt / np.maximum(sums, 1e-6)[owner])[None]
         heat_weight = np.maximum(heat_weight, (height >= 1)[None])
     return {
         "heat": heat,
         "heat_weight": heat_weight.astype(np.float32),
+        "label": label,
+        "label_weight": ltrb_weight.astype(np.float32),
         "ltrb": (ltrb / UNIT).astype(np.float32),
         "ltrb_weight": ltrb_weight.astype(np.float32),
     }
@@ -113,11 +120,16 @@ def _pixels(crop: Crop, num_labels: int) -> dict[str, NDArray[np.generic]]:
     place = np.arange(GRID, dtype=np.float32)
     own = centres[ids] - 0.5  # a pixel's place is its centre, as in decoding
     offset = np.stack([own[..., 0] - place[None, :], own[..., 1] - place[:, None]])
-    labels = np.concatenate([[num_labels], crop.class_ids]).astype(np.int64)
-    return {
+    semantic = np.concatenate([[num_labels], crop.class_ids]).astype(np.int64)[ids]
+    targets: dict[str, NDArray[np.generic]] = {
         "foreground": blocks.mean(axis=(1, 3), dtype=np.float32)[None],
         "inside": inside[None],
         "offset": (offset / UNIT).astype(np.float32),
         "offset_weight": (known[ids] * inside).astype(np.float32)[None],
-        "semantic": labels[ids],
+        "semantic": semantic,
     }
+    if ids.any():  # masks: the label is learnt from all of the object, not from its centre alone
+        sizes = np.maximum(np.bincount(ids.ravel(), minlength=len(known)), 1)
+        targets["label"] = np.where(ids > 0, semantic, 0)
+        targets["label_weight"] = ((known / sizes)[ids] * inside).astype(np.float32)[None]
+    return targets

@@ -20,10 +20,8 @@ Ints = NDArray[np.int64]
 
 #: A peak is the highest of a square of this side, in output pixels.
 PEAK_PX = 3
-#: Two boxes of one label that overlap more are the same object.
-SAME_BOX = 0.55
-#: Two peaks whose boxes overlap more are one object, whatever their labels.
-SAME_OBJECT = 0.8
+#: Two peaks whose boxes overlap more are one object.
+SAME_OBJECT = 0.6
 #: Peaks above this share the foreground among themselves; weaker ones take nothing from them,
 #: so that hiding the weak with the slider leaves no bite in the strong.
 STRONG = 0.3
@@ -57,7 +55,7 @@ def decode(mode: Mode, maps: dict[str, F32], frame: Frame, floor_score: float) -
 
     Args:
         mode: what the network was trained for.
-        maps: per head (channels, h, w); `heat`, `foreground` and `semantic` as probabilities.
+        maps: per head (channels, h, w), as probabilities but for `ltrb` and `offset`.
         frame: how they lie in the window.
         floor_score: lowest score kept.
 
@@ -77,41 +75,35 @@ class _Peaks:
     y: Ints
     boxes: F32
     scores: F32
-    class_ids: NDArray[np.int32]
 
     def take(self, index: Ints) -> _Peaks:
         """Return the chosen ones."""
-        return _Peaks(
-            self.x[index], self.y[index], self.boxes[index], self.scores[index],
-            self.class_ids[index],
-        )  # fmt: skip
+        return _Peaks(self.x[index], self.y[index], self.boxes[index], self.scores[index])
 
 
 def _peaks(heat: F32, ltrb: F32, floor_score: float) -> _Peaks:
-    """Find the peaks of every label and their boxes; duplicates go."""
-    square = np.ones((PEAK_PX, PEAK_PX), np.uint8)
-    found = []
-    for layer in heat:
-        layer = np.ascontiguousarray(layer)
-        found.append((layer >= cv2.dilate(layer, square)) & (layer >= floor_score))
-    class_ids, y, x = np.nonzero(np.stack(found))
-    scores = heat[class_ids, y, x]
+    """Find the peaks and their boxes; duplicates go."""
+    heat = np.ascontiguousarray(heat[0])
+    highest = cv2.dilate(heat, np.ones((PEAK_PX, PEAK_PX), np.uint8))
+    y, x = np.nonzero((heat >= highest) & (heat >= floor_score))
+    scores = heat[y, x]
     order = np.argsort(-scores, kind="stable")[:MOST]
-    class_ids, y, x, scores = class_ids[order], y[order], x[order], scores[order]
+    y, x, scores = y[order], x[order], scores[order]
     sides = ltrb[:, y, x] * UNIT
     corners = [x + 0.5 - sides[0], y + 0.5 - sides[1], x + 0.5 + sides[2], y + 0.5 + sides[3]]
     boxes = np.stack(corners, axis=1).astype(np.float32)
-    peaks = _Peaks(x, y, boxes, scores.astype(np.float32), class_ids.astype(np.int32))
-    peaks = peaks.take(nms(peaks.boxes, peaks.scores, peaks.class_ids, iou_limit=SAME_BOX))
-    alike = np.zeros_like(peaks.class_ids)
-    return peaks.take(nms(peaks.boxes, peaks.scores, alike, iou_limit=SAME_OBJECT))
+    alike = np.zeros(len(x), np.int32)
+    return _Peaks(x, y, boxes, scores).take(nms(boxes, scores, alike, iou_limit=SAME_OBJECT))
 
 
 def _decode_boxes(maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
     peaks = _peaks(maps["heat"], maps["ltrb"], floor_score)
-    boxes = _in_window(peaks.boxes, frame)
-    whole = Instances(boxes, peaks.scores, peaks.class_ids, None, frame.image_hw)
-    return whole.take((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    chances = maps["label"][:, peaks.y, peaks.x]  # (K, N)
+    boxes, scores = _in_window(peaks.boxes, frame), peaks.scores * chances.max(axis=0)
+    class_ids = chances.argmax(axis=0).astype(np.int32)
+    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & (scores >= floor_score)
+    order = np.flatnonzero(kept)[np.argsort(-scores[kept], kind="stable")]
+    return Instances(boxes, scores, class_ids, None, frame.image_hw).take(order)
 
 
 def _in_window(boxes: F32, frame: Frame) -> F32:
@@ -133,14 +125,16 @@ def _decode_masks(maps: dict[str, F32], frame: Frame, floor_score: float) -> Ins
         _owned(peaks, slice(0, strong), votes, x, y, foreground.shape),
         _owned(peaks, slice(strong, None), votes, x, y, foreground.shape, rivals=strong),
     ]
-    crops, places, kept, scores = [], [], [], []
+    crops, places, class_ids, scores = [], [], [], []
     for owner, first in zip(owners, (0, strong), strict=True):
         for i, where in enumerate(ndimage.find_objects(owner)):
             if where is None:
                 continue
             soft = np.where(owner[where] == i + 1, foreground[where], 0)
             sure = soft[soft >= 0.5]
+            chances = (maps["label"][:, *where] * soft).sum(axis=(1, 2)) / soft.sum()  # (K,)
             score = float(peaks.scores[first + i] * (sure.mean() if sure.size else soft.max()))
+            score *= float(chances.max())
             if score < floor_score:
                 continue
             crop, place = _enlarged(soft, where[1].start, where[0].start, frame)
@@ -148,10 +142,10 @@ def _decode_masks(maps: dict[str, F32], frame: Frame, floor_score: float) -> Ins
                 continue
             crops.append(crop)
             places.append(place)
-            kept.append(first + i)
+            class_ids.append(chances.argmax())
             scores.append(score)
     return _assembled(
-        crops, places, np.array(scores, np.float32), peaks.class_ids[np.array(kept, int)], frame
+        crops, places, np.array(scores, np.float32), np.array(class_ids, np.int32), frame
     )
 
 

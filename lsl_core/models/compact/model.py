@@ -68,8 +68,9 @@ class CompactModel:
             for name in ("heat", "foreground"):
                 if name in maps:
                     maps[name] = maps[name].sigmoid()
-            if "semantic" in maps:
-                maps["semantic"] = maps["semantic"].softmax(1)
+            for name in ("label", "semantic"):
+                if name in maps:
+                    maps[name] = maps[name].softmax(1)
             return {name: value.contiguous().cpu().numpy() for name, value in maps.items()}
 
 

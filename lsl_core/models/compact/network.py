@@ -4,8 +4,11 @@ A residual U-Net (encoder as in He et al. 2016, arXiv:1512.03385; skips as in Ro
 2015, arXiv:1505.04597) that answers at half the resolution of its input. What it answers depends
 on the mode:
 
-- `heat`: how likely the centre of an object of each label is here (Zhou et al. 2019, "Objects as
-  Points", arXiv:1904.07850);
+- `heat`: how likely the centre of an object, of whatever label, is here (Zhou et al. 2019,
+  "Objects as Points", arXiv:1904.07850);
+- `label`: which label an object here has. Places are learnt from the objects of all labels
+  together, so a label with few examples is found as well as the others; a heat map a label, as in
+  that paper, left labels with a dozen examples unfound;
 - `ltrb`: from here to the four sides of the object's box (Liu et al. 2019, "Training-Time-Friendly
   Network", arXiv:1909.00700);
 - `foreground`: how likely any object is here;
@@ -16,7 +19,8 @@ on the mode:
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,14 +37,20 @@ PRIOR = 0.05
 
 #: Heads of each mode, with their channels; K is the number of labels.
 HEADS: dict[Mode, tuple[tuple[str, str], ...]] = {
-    Mode.FSOD: (("heat", "K"), ("ltrb", "4")),
-    Mode.FSIS: (("heat", "K"), ("ltrb", "4"), ("foreground", "1"), ("offset", "2")),
+    Mode.FSOD: (("heat", "1"), ("label", "K"), ("ltrb", "4")),
+    Mode.FSIS: (
+        ("heat", "1"),
+        ("label", "K"),
+        ("ltrb", "4"),
+        ("foreground", "1"),
+        ("offset", "2"),
+    ),
     Mode.FSIS_SEGONLY: (("semantic", "K+1"),),
 }
 
 
 def _norm(channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels, momentum=0.05)
+    return nn.BatchNorm2d(channels, momentum=0.1)
 
 
 class Block(nn.Module):
@@ -82,6 +92,19 @@ class Up(nn.Module):
         return joined
 
 
+class LabelHead(nn.Sequential):
+    """Tell labels apart at a quarter of the resolution, where a pixel has seen its whole object."""
+
+    def __init__(self, before: int, num_labels: int) -> None:
+        super().__init__(
+            nn.Conv2d(before, before, 3, 1, 1, bias=False),
+            _norm(before),
+            nn.ReLU(),
+            nn.Conv2d(before, num_labels, 1),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        )
+
+
 class CompactNetwork(nn.Module):
     """See the top of the file.
 
@@ -102,9 +125,11 @@ class CompactNetwork(nn.Module):
         self.up8 = Up(w16, w8, w8)
         self.up4 = Up(w8, w4, w4)
         self.up2 = Up(w4, w2, w4)
-        sizes = {"K": num_labels, "K+1": num_labels + 1}
+        sizes = {"1": 1, "2": 2, "4": 4, "K": num_labels, "K+1": num_labels + 1}
+        heads = dict(HEADS[mode])
+        self.label = LabelHead(w4, num_labels) if heads.pop("label", None) else None
         self.heads = nn.ModuleDict(
-            {name: nn.Conv2d(w4, sizes.get(size) or int(size), 1) for name, size in HEADS[mode]}
+            {name: nn.Conv2d(w4, sizes[size], 1) for name, size in heads.items()}
         )
         self._start()
 
@@ -112,12 +137,15 @@ class CompactNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        for name, head in self.heads.items():
-            assert isinstance(head, nn.Conv2d)
-            assert head.bias is not None
-            nn.init.normal_(head.weight, std=0.02)
-            rare = name in ("heat", "foreground")
-            nn.init.constant_(head.bias, torch.logit(torch.tensor(PRIOR)).item() if rare else 0.0)
+            elif isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        for name in ("heat", "foreground"):
+            if name in self.heads:
+                head = self.heads[name]
+                assert isinstance(head, nn.Conv2d)
+                assert head.bias is not None
+                nn.init.constant_(head.bias, math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Answer for a batch.
@@ -126,15 +154,18 @@ class CompactNetwork(nn.Module):
             x: (B, 3, h, w) float32 as `transform.prepare` gives it; h and w multiples of 16.
 
         Returns:
-            Per head (B, channels, h / 2, w / 2): logits of `heat`, `foreground` and `semantic`;
-            `ltrb` not negative and `offset` (x, y), in units of `UNIT` output pixels.
+            Per head (B, channels, h / 2, w / 2): `ltrb`, not negative, and `offset` (x, y) in
+            units of `UNIT` output pixels; logits of all others.
         """
         x2 = functional.relu(self.stem_norm(self.stem(x)))
         x4 = self.level4(x2)
         x8 = self.level8(x4)
         x16 = self.level16(x8)
-        shared = self.up2(self.up4(self.up8(x16, x8), x4), x2)
-        out = {name: head(shared) for name, head in self.heads.items()}
+        quarter = self.up4(self.up8(x16, x8), x4)
+        half = self.up2(quarter, x2)
+        out = {name: head(half) for name, head in self.heads.items()}
+        if self.label is not None:
+            out["label"] = self.label(quarter)
         if "ltrb" in out:
             out["ltrb"] = functional.softplus(out["ltrb"])
         return out

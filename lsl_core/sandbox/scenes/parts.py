@@ -153,7 +153,7 @@ def _metal(rng: np.random.Generator, height: F32, along: F32, across: F32, light
 def _washer(rng: np.random.Generator, along: F32, across: F32, radius: float) -> tuple[F32, F32]:
     """A flat ring; return the signed distance to its edge (negative inside) and its height."""
     away = np.hypot(along, across)
-    outside = np.maximum(away - radius, radius * rng.uniform(0.42, 0.58) - away)
+    outside = np.maximum(away - radius, radius * rng.uniform(0.48, 0.62) - away)
     return outside, np.minimum(-outside, 2.0).astype(np.float32)
 
 
@@ -163,9 +163,10 @@ def _nut(rng: np.random.Generator, along: F32, across: F32, radius: float) -> tu
     turns = [k * math.pi / 3 for k in range(3)]
     sides = [np.abs(along * math.cos(t) + across * math.sin(t)) for t in turns]
     hexagon = np.maximum.reduce(sides) - radius * 0.84
-    hole = radius * rng.uniform(0.44, 0.52) - away
+    hole = radius * rng.uniform(0.38, 0.45) - away
     height = np.minimum(-hexagon, 2.2) + np.clip(radius * 0.86 - away, -3, 0) * 0.5
-    height += np.where(hole > -3.2, np.sin(away * 2.4) * 0.5 - (hole + 3.2) * 0.5, 0)
+    sunk = radius * 0.14  # the thread begins in a countersink
+    height -= np.where(hole > -sunk, (hole + sunk) * 1.3 + np.sin(away * 2.4) * 0.4, 0)
     return np.maximum(hexagon, hole).astype(np.float32), height.astype(np.float32)
 
 
