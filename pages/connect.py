@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lsl_core.services import connections
+from lsl_core.services import connections, modelling, previewing, pushing, sourcing
 from lsl_core.services.connections import CvatSession
-from lsl_core.ui import keys, session, sign_in
+from lsl_core.ui import keys, previews, session, sign_in
 from lsl_core.ui.errors import error_card, errors_shown
+from lsl_core.ui.formats import ago, plural
 from lsl_core.ui.layout import escaped, facts, header
 
+#: The main job, page by page.
+STEPS = (
+    ("pages/tasks.py", "Pick a labelled task", ":material/view_list:"),
+    ("pages/train.py", "Train a model on it", ":material/model_training:"),
+    ("pages/preview.py", "Preview the rest", ":material/preview:"),
+    ("pages/push.py", "Push what is good", ":material/cloud_upload:"),
+)
 EVERYTHING, PERSONAL = "Everything I can see", "My personal workspace"
 
 
@@ -60,12 +68,31 @@ def show(cvat: CvatSession) -> None:
             switch(cvat)
     with right, st.container(border=True):
         st.subheader("What comes next", anchor=False)
-        st.page_link("pages/tasks.py", label="1 Pick a labelled task", icon=":material/view_list:")
-        st.page_link(
-            "pages/train.py", label="2 Train a model on it", icon=":material/model_training:"
-        )
-        st.page_link("pages/preview.py", label="3 Preview the rest", icon=":material/preview:")
-        st.page_link("pages/push.py", label="4 Push what is good", icon=":material/cloud_upload:")
+        for number, (page, label, icon, state) in enumerate(main_job(), start=1):
+            with st.container(gap=None):
+                st.page_link(page, label=f"**{number} {label}**", icon=icon)
+                st.caption(f"\u2003\u2003\u2002{state}")
+
+
+def main_job() -> list[tuple[str, str, str, str]]:
+    """Return the steps of the job: page, what to do, icon, and how far this workspace is."""
+    workspace = session.workspace()
+    sources = sourcing.list_sources(workspace)
+    cards = modelling.list_models(workspace)
+    looked = previewing.list_previews(workspace)
+    pushed = pushing.list_pushes(workspace)
+    images = sum(info.num_images for info in sources if info.is_labelled)
+    best = f", AP50 {cards[0].metrics.ap50:.2f}" if cards and cards[0].metrics else ""
+    states = (
+        f"{plural(len(sources), 'source')} with {plural(images, 'image')}" if sources else "",
+        f"{cards[0].id}{best}, made {ago(cards[0].created)}" if cards else "",
+        f"{previews.title_of(looked[0])}, {ago(looked[0].created)}" if looked else "",
+        f"task {pushed[0].task_id}, {ago(pushed[0].created)}" if pushed else "",
+    )
+    return [
+        (page, label, icon, escaped(state or "not yet"))
+        for (page, label, icon), state in zip(STEPS, states, strict=True)
+    ]
 
 
 def ask() -> None:

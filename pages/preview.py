@@ -121,9 +121,10 @@ def page() -> None:
         if run is None or not run.phase.is_active:
             nothing_yet(subject, model, titles[subject])
         return
-    right.caption(f":material/bolt: Predicted {ago(info.created)}, kept: no model is called")
-    action.page_link("pages/push.py", label="Go to Push", icon=":material/arrow_forward:",
-                     query_params={keys.TASK: subject, keys.MODEL: model})  # fmt: skip
+    right.caption(f":material/bolt: Predicted {ago(info.created)}, and kept: no model call now")
+    if action.button("Go to Push", type="primary", icon=":material/arrow_forward:",
+                     key=keys.PREVIEW_PUSH, disabled=info.task_id is None):  # fmt: skip
+        st.switch_page("pages/push.py", query_params={keys.TASK: subject, keys.MODEL: model})
     st.session_state[keys.PREVIEW_OPEN] = info.id
     if run is None or not run.phase.is_active:
         stale(info, subject)

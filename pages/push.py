@@ -18,7 +18,7 @@ from lsl_core.ui.layout import empty, escaped, header, needs_cvat
 
 def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:
     """Draw the choice of a preview and return it."""
-    titles = {previews.subject_of(info, cvat): info.title for info in reversed(known)}
+    titles = {previews.subject_of(info, cvat): previews.title_of(info) for info in reversed(known)}
     left, middle, right = st.columns([4, 3, 3], vertical_alignment="bottom")
     with left:
         subject = previews.choose_subject(titles, known)
@@ -35,8 +35,8 @@ def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:
     return info
 
 
-def steps(cvat: CvatSession, info: PreviewInfo) -> panels.ShownPlan | None:
-    """Draw the steps of the summary and return the plan, when there is one."""
+def steps(cvat: CvatSession, info: PreviewInfo) -> None:
+    """Draw the four steps: labels, how, what changes, safety with the button."""
     found = previewing.frames(session.workspace(), info.id)
     targets = [label.name for label in cached.task_details(cvat, info.task_id or 0).labels]
     left, right = st.columns(2, gap="medium")
@@ -51,23 +51,32 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> panels.ShownPlan | None:
             captions=[words for _, words in panels.MODES.values()],
         )  # fmt: skip
     if mapping is None:
-        return None
+        return
     shown = panels.current_plan(cvat, info, mapping, PushMode(mode))
     if shown is None:
-        return None
+        return
     plan = shown.plan
-    with st.container(border=True):
-        top, again = st.columns([5, 1], vertical_alignment="center")
+    left, right = st.columns([7, 4], gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        top, again = st.columns([4, 1], vertical_alignment="center")
         top.subheader("3 · What changes", anchor=False)
-        again.button("Read again", icon=":material/refresh:", key=keys.PUSH_REFRESH,
-                     type="tertiary", on_click=panels.forget_plan, width="stretch")  # fmt: skip
-        st.dataframe(panels.plan_table(plan), hide_index=True, height="content",
-                     alt="What changes for each label")  # fmt: skip
+        again.button(
+            "Read again", icon=":material/refresh:", key=keys.PUSH_REFRESH, type="tertiary",
+            on_click=panels.forget_plan,
+        )  # fmt: skip
+        st.dataframe(
+            panels.plan_table(plan), hide_index=True, height="content",
+            column_config={
+                name: st.column_config.NumberColumn(format="localized")
+                for name in panels.NUMBERS
+            },
+            alt="What changes for each label",
+        )  # fmt: skip
         st.caption(f"{plural(len(plan.frames), 'frame')} touched of {len(found)}")
-    with st.container(border=True):
+    with right, st.container(border=True, height="stretch"):
         st.subheader("4 · Safety", anchor=False)
         panels.safety(shown)
-    return shown
+        go(cvat, shown)
 
 
 def go(cvat: CvatSession, shown: panels.ShownPlan) -> None:
@@ -80,10 +89,10 @@ def go(cvat: CvatSession, shown: panels.ShownPlan) -> None:
         st.info(f"There is nothing to push{there}.", icon=":material/done_all:")
         return
     label = f"Push {plural(plan.num_add, panels.noun(plan))} to {task}"
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with st.container():
         if not plan.num_remove:
             pushes = st.button(label, type="primary", icon=":material/cloud_upload:",
-                               key=keys.PUSH_GO)  # fmt: skip
+                               key=keys.PUSH_GO, width="stretch")  # fmt: skip
         else:
             with st.popover(f"{label}, remove {plan.num_remove:,}…", icon=":material/swap_horiz:"):
                 st.markdown(
@@ -123,9 +132,7 @@ def page() -> None:
     problem = st.session_state.pop(keys.PUSH_PROBLEM, None)
     if problem is not None:
         error_card(problem)
-    shown = steps(cvat, info)
-    if shown is not None:
-        go(cvat, shown)
+    steps(cvat, info)
     panels.history(cvat, info.task_id or 0)
 
 

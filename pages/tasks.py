@@ -58,7 +58,7 @@ def searchable(task: TaskInfo) -> str:
     return " ".join([str(task.id), task.name, task.project, task.assignee, *task.labels]).lower()
 
 
-def chosen(tasks: list[TaskInfo], states: dict[int, str]) -> TaskInfo | None:
+def chosen(tasks: list[TaskInfo], states: dict[int, str]) -> TaskInfo:
     """Draw the table and return the selected task."""
     ids = [task.id for task in tasks]
     row = ids.index(address.opened(keys.TASK, ids))
@@ -66,7 +66,7 @@ def chosen(tasks: list[TaskInfo], states: dict[int, str]) -> TaskInfo | None:
         table(tasks, states),
         key=keys.TASKS_TABLE + "-" + "-".join(map(str, ids[:50])),
         hide_index=True,
-        height=min(560, 38 + 35 * len(tasks)),
+        height=min(318, 38 + 35 * len(tasks)),
         on_select="rerun",
         selection_mode="single-row-required",
         selection_default={"selection": {"rows": [row]}},
@@ -104,10 +104,7 @@ else:
     elif not found:
         st.info("No task fits these filters.", icon=":material/filter_alt:")
     else:
-        left, right = st.columns([5, 3], gap="medium")
-        with left:
-            st.caption(f"{len(found)} of {plural(len(everything), 'task')}")
-            task = chosen(found, catalogue.task_states(session.workspace(), connected))
-        with right, st.container(border=True), errors_shown():
-            if task is not None:
-                task_panel.panel(connected, task)
+        st.caption(f"{len(found)} of {plural(len(everything), 'task')}")
+        task = chosen(found, catalogue.task_states(session.workspace(), connected))
+        with st.container(border=True), errors_shown():
+            task_panel.panel(connected, task)

@@ -60,7 +60,9 @@ def score_histogram(
         )
     for threshold in sorted({round(value, 4) for value in thresholds.values()}):
         figure.add_vline(x=threshold, line={"width": 1.5, "dash": "dash", "color": "#808890"})
-    figure.update_layout(barmode="stack", bargap=0.08, showlegend=len(labels) > 1)
+    figure.update_layout(
+        barmode="stack", bargap=0.08, showlegend=len(labels) > 1, legend_traceorder="normal"
+    )
     figure.update_xaxes(title_text="Score", range=[0, 1])
     figure.update_yaxes(title_text="Objects")
     return _plain(figure, height=height)
@@ -74,9 +76,9 @@ def models_by_label(cards: Sequence[ModelCard]) -> go.Figure:
         figure.add_bar(
             x=list(per_label),
             y=list(per_label.values()),
-            name=card.name,
+            name=card.id,
             marker={"color": label_style(number).css},
-            hovertemplate=f"{card.name}, %{{x}}: %{{y:.2f}}<extra></extra>",
+            hovertemplate=f"{card.id}, %{{x}}: %{{y:.2f}}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.3)
     figure.update_yaxes(title_text="Held-out AP", range=[0, 1])

@@ -14,6 +14,8 @@ from lsl_core.ui.errors import error_card, guarded
 from lsl_core.ui.formats import size
 from lsl_core.ui.layout import escaped, style
 
+_LOGO = Path(__file__).with_name("logo.svg").read_text("utf-8")
+
 
 def enter(folder: Path) -> bool:
     """Open the workspace of the dashboard; say what to do when there is none.
@@ -33,7 +35,8 @@ def enter(folder: Path) -> bool:
 
 def show(page: Page) -> None:
     """Draw the sidebar and the chosen page."""
-    with st.sidebar:
+    st.logo(_LOGO, size="large")
+    with st.sidebar.container(gap="xsmall"):
         _connection()
         _space()
         st.divider()

@@ -7,19 +7,28 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-#: Streamlit leaves much room at the top of a page; a labelling tool needs it for the image.
+#: What Streamlit's theme has no setting for: room for the image, quiet tables of facts.
 _STYLE = """
 <style>
-.stMainBlockContainer { padding-top: 3.4rem; padding-bottom: 2rem; }
+.stMainBlockContainer { padding: 2.9rem 2.2rem 2rem; }
+.stAppHeader { background: transparent; height: 2.75rem; min-height: 2.75rem; }
 .stMainBlockContainer h1 { font-size: 1.7rem; padding: 0; }
-.stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.05rem; padding: 0; }
-.st-key-sandbox-banner { padding: .15rem .75rem; border-radius: .35rem;
+.stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.05rem; padding: 0 0 .3rem; }
+.st-key-sandbox-banner { padding: .3rem .75rem; border-radius: .35rem;
   background: rgba(230, 159, 0, .16); border-left: 4px solid #E69F00; }
+.st-key-sandbox-banner .stMarkdown, .st-key-sandbox-banner [data-testid=stMarkdownContainer] {
+  margin: 0; }
 .st-key-sandbox-banner p { font-size: .875rem; margin: 0; }
-.st-key-page-action { align-items: flex-end; }
-.st-key-preview-strip img { aspect-ratio: 4 / 3; object-fit: cover; }
-.st-key-gallery img, .st-key-task-frames img { aspect-ratio: 4 / 3; object-fit: cover; }
-section[data-testid="stSidebar"] .stProgress p { font-size: .8rem; }
+.stMarkdown table { width: 100%; font-size: .875rem; }
+.stMarkdown table thead { display: none; }
+.stMarkdown table td { border: 0; border-bottom: 1px solid rgba(128, 136, 144, .25);
+  padding: .35rem .5rem .35rem 0; vertical-align: top; }
+.stMarkdown table td:first-child { opacity: .7; white-space: nowrap; width: 1%;
+  padding-right: 1.2rem; }
+.st-key-preview-strip img, .st-key-gallery img, .st-key-task-frames img {
+  aspect-ratio: 4 / 3; object-fit: cover; }
+.stSidebar hr { margin: .6rem 0; }
+.stSidebar .stProgress p { font-size: .8rem; }
 </style>
 """
 

@@ -20,7 +20,7 @@ STRIP = 8
 
 def navigate(found: list[PreviewFrame]) -> PreviewFrame:
     """Draw the row of navigation and return the frame that is open."""
-    row = st.columns([1, 1, 1.5, 3.2, 2.4, 2.2, 1.6], vertical_alignment="center", gap="small")
+    row = st.columns([3, 3, 2.4, 6, 4], vertical_alignment="center", gap="small")
     order = row[4].selectbox(
         "Sort", list(Order), key=keys.PREVIEW_SORT, persist_state="session",
         label_visibility="collapsed", help="The order of F, D and of the film strip",
@@ -30,12 +30,12 @@ def navigate(found: list[PreviewFrame]) -> PreviewFrame:
     number = address.opened(keys.FRAME, numbers)
     at = numbers.index(number)
     row[0].button(
-        "D", icon=":material/chevron_left:", key=keys.PREVIEW_PREVIOUS, shortcut="d",
+        "Previous", icon=":material/chevron_left:", key=keys.PREVIEW_PREVIOUS, shortcut="d",
         disabled=at == 0, on_click=address.remember, width="stretch", help="Previous image (D)",
         args=(keys.FRAME, numbers[max(0, at - 1)]),
     )  # fmt: skip
     row[1].button(
-        "F", icon=":material/chevron_right:", icon_position="right", key=keys.PREVIEW_NEXT,
+        "Next", icon=":material/chevron_right:", key=keys.PREVIEW_NEXT,
         shortcut="f", disabled=at == len(numbers) - 1, on_click=address.remember, width="stretch",
         args=(keys.FRAME, numbers[min(len(numbers) - 1, at + 1)]), help="Next image (F)",
     )  # fmt: skip
@@ -126,6 +126,9 @@ def whole_task(info: PreviewInfo, found: list[PreviewFrame]) -> None:
     )  # fmt: skip
     st.dataframe(
         previews.counts_table(counts), hide_index=True, height="content", key=keys.PREVIEW_TOTAL,
+        column_config={
+            name: st.column_config.NumberColumn(format="localized") for name in ("Shown", "Found")
+        },
         alt="Objects of the whole task by label",
     )  # fmt: skip
     flagged = sum(frame.is_flagged for frame in found)

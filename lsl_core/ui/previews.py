@@ -43,8 +43,15 @@ def subjects(cvat: CvatSession | None, previews: Sequence[PreviewInfo]) -> dict[
     for info in previews:
         key = subject_of(info, cvat)
         if key:
-            found.setdefault(key, info.title)
+            found.setdefault(key, title_of(info))
     return found
+
+
+def title_of(info: PreviewInfo) -> str:
+    """Return "41 · bolts, line 2" for a task, the name of a source."""
+    if info.task_id is None:
+        return info.title
+    return f"{info.task_id} · {info.title.removeprefix(f'{info.task_id} ')}"
 
 
 def subject_of(info: PreviewInfo, cvat: CvatSession | None) -> str:

@@ -20,16 +20,18 @@ from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural, when
 from lsl_core.ui.layout import escaped
 
+#: Columns of the table of changes, in the order of `LabelRow`.
+NUMBERS = ("Now in CVAT", "Will add", "Already there", "On a person's", "Will remove", "After")
 LEAVE_OUT = "– leave out –"
 MODES = {
     PushMode.ADD: ("Add", "Shapes are added; everything that is there stays."),
     PushMode.REPLACE_OWN: (
         "Replace our own earlier push",
-        "Takes away what LSL pushed to this task and nobody edited, then adds.",
+        "Ours that nobody edited goes, then shapes are added.",
     ),
     PushMode.REPLACE_AUTOMATIC: (
         "Replace automatic shapes",
-        "Takes away every shape whose source is “auto” and that nobody edited, then adds.",
+        "All with source “auto” that nobody edited go, then shapes are added.",
     ),
 }
 
@@ -122,9 +124,7 @@ def plan_table(plan: PushPlan) -> pd.DataFrame:
         (r.label, r.now, r.add, r.duplicates, r.conflicts, r.remove, r.after) for r in plan.labels
     ]
     sums = [sum(column) for column in list(zip(*rows, strict=True))[1:]] if rows else [0] * 6
-    names = ["Label", "Now in CVAT", "Will add", "Already there", "On a person's", "Will remove",
-             "After"]  # fmt: skip
-    return pd.DataFrame([*rows, ("all", *sums)], columns=names)
+    return pd.DataFrame([*rows, ("all", *sums)], columns=["Label", *NUMBERS])
 
 
 def safety(shown: ShownPlan) -> None:
@@ -132,10 +132,9 @@ def safety(shown: ShownPlan) -> None:
     plan = shown.plan
     ok = ":green[:material/check_circle:]"
     lines = [
-        f"{ok} Task read at {when(shown.at)}; it is read again before writing, and nothing is "
-        "written if it changed",
-        f"{ok} A snapshot of all its annotations is kept first",
-        f"{ok} What people drew or edited stays as it is",
+        f"{ok} Read at {when(shown.at)}; if the task changes before you push, nothing is written",
+        f"{ok} A snapshot is kept first, Undo push takes exactly these shapes back",
+        f"{ok} What people drew or edited stays",
     ]
     for skipped in plan.skipped[:5]:
         lines.append(
@@ -143,7 +142,7 @@ def safety(shown: ShownPlan) -> None:
             f"{plural(skipped.objects, 'object')} not pushed, {escaped(skipped.reason)}"
         )
     lines += [f":orange[:material/warning:] {escaped(warning)}" for warning in plan.warnings]
-    st.markdown("  \n".join(lines))
+    st.markdown("\n\n".join(lines))
 
 
 def history(cvat: CvatSession, task_id: int) -> None:

@@ -7,7 +7,7 @@ import re
 import streamlit as st
 
 from lsl_core.services import activity
-from lsl_core.services.catalogue import TaskInfo
+from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import RunPhase
 from lsl_core.ui import cached, keys, runs, session
@@ -20,15 +20,34 @@ FRAMES_SHOWN = 6
 
 def panel(cvat: CvatSession, task: TaskInfo) -> None:
     """Draw the selected task: pictures, labels, jobs, and what can be done with it."""
-    st.subheader(f"{task.id} · {escaped(task.name)}", anchor=False)
-    with st.container(horizontal=True):
+    top, actions = st.columns([3, 2], vertical_alignment="center")
+    top.subheader(f"{task.id} · {escaped(task.name)}", anchor=False)
+    with actions.container(horizontal=True, horizontal_alignment="right"):
+        st.link_button("Open in CVAT", task.url, icon=":material/open_in_new:")
         if st.button(
             "Preview", type="primary", icon=":material/preview:", key=keys.TASKS_PREVIEW,
             disabled=not task.frames, help="Let a model look at its frames",
         ):  # fmt: skip
             st.switch_page("pages/preview.py", query_params={keys.TASK: str(task.id)})
-        st.link_button("Open in CVAT", task.url, icon=":material/open_in_new:")
     details = cached.task_details(cvat, task.id)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _pictures(cvat, details)
+    with right:
+        sizes = {f"{frame.width} × {frame.height}" for frame in details.frames}
+        labels = ", ".join(f"{escaped(label.name)} ({label.type})" for label in details.labels)
+        facts(
+            [
+                ("Labels", labels),
+                ("Frames", f"{task.frames:,} · {', '.join(sorted(sizes)[:3])} px"),
+                ("Jobs", f"{task.jobs_done} of {plural(task.jobs, 'job')} done"),
+            ]
+        )
+        use_as_source(cvat, task)
+
+
+def _pictures(cvat: CvatSession, details: TaskDetails) -> None:
+    task = details.task
     frames = [frame.frame for frame in details.frames if not frame.deleted][:FRAMES_SHOWN]
     if not frames:
         st.info("This task holds no images yet.", icon=":material/image_not_supported:")
@@ -39,15 +58,6 @@ def panel(cvat: CvatSession, task: TaskInfo) -> None:
                 cached.thumbnail(cvat, task, frame), width="stretch",
                 alt=f"Frame {frame} of task {task.id}",
             )  # fmt: skip
-    sizes = {f"{frame.width} × {frame.height}" for frame in details.frames}
-    facts(
-        [
-            ("Labels", ", ".join(f"{escaped(lb.name)} ({lb.type})" for lb in details.labels)),
-            ("Frames", f"{plural(task.frames, 'frame')}, {', '.join(sorted(sizes)[:3])} px"),
-            ("Jobs", f"{task.jobs_done} of {plural(task.jobs, 'job')} done"),
-        ]
-    )
-    use_as_source(cvat, task)
 
 
 def use_as_source(cvat: CvatSession, task: TaskInfo) -> None:
