@@ -36,10 +36,10 @@ __all__ = ["DEMO_PORT", "Demo", "DemoReport", "run_demo"]
 #: Port of the sandbox: beside CVAT's own 8080, which a reader may have in use.
 DEMO_PORT = 8180
 #: Minutes of training steps; the bar (mask AP50 of 0.80) is passed with room to spare.
-DEMO_MINUTES = 1.5
-SOURCE = "belt"
-_KIND = SceneKind.PARTS
-_LABELLED, _UNLABELLED = "Belt, labelled by hand", "Belt, to be labelled"
+DEMO_MINUTES = 1.0
+SOURCE = "smear"
+_KIND = SceneKind.CELLS
+_LABELLED, _UNLABELLED = "Blood smear, labelled by hand", "Blood smear, to be labelled"
 _BAR_AP50 = 0.80
 
 

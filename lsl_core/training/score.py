@@ -16,7 +16,8 @@ from lsl_core.geometry.coco import to_coco_rle
 from lsl_core.geometry.masks import clip
 from lsl_core.types import CropMasks, Geometry, Instances, Metrics
 
-#: Objects of one label on one image that count; COCO's own 100 silently caps dense images.
+#: Objects of one label on one image that count, or twice as many as were drawn where that is
+#: more; COCO's own 100 silently caps dense images.
 MAX_OBJECTS = 1000
 #: Threshold of a label that the held-out images say nothing about.
 USUAL_THRESHOLD = 0.3
@@ -113,7 +114,8 @@ def _run(
             _coco(images, categories, given),
             "segm" if kind == Geometry.MASKS.value else "bbox",
         )
-        run.params.maxDets = [1, 10, MAX_OBJECTS]
+        most = max((len(t) for t in truth), default=0)
+        run.params.maxDets = [1, 10, max(MAX_OBJECTS, 2 * most)]
         run.params.areaRng, run.params.areaRngLbl = run.params.areaRng[:1], ["all"]
         run.evaluate()
         run.accumulate()
