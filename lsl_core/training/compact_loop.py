@@ -42,11 +42,10 @@ class Recipe:
 
 
 #: Larger objects cost time and show no more; smaller ones lose their shape at half resolution.
-#: Nuclei need 22 px; hexagons of 22 px look like rings, of 32 px like hexagons.
 RECIPES: dict[Mode, Recipe] = {
     Mode.FSOD: Recipe(smallest_px=32, largest_px=32, width=24),
-    Mode.FSIS: Recipe(smallest_px=22, largest_px=32, width=24),
-    Mode.FSIS_SEGONLY: Recipe(smallest_px=22, largest_px=32, width=24),
+    Mode.FSIS: Recipe(smallest_px=20, largest_px=25, width=24),
+    Mode.FSIS_SEGONLY: Recipe(smallest_px=20, largest_px=25, width=24),
 }
 
 #: Images are not resized beyond these factors, whatever the objects' size.

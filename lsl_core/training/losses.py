@@ -11,7 +11,7 @@ from lsl_core.training.targets import Targets
 #: What each part counts; offsets and boxes are in units of some pixels, hence the weights.
 WEIGHTS = {
     "heat": 1.0,
-    "label": 1.0,
+    "label": 3.0,
     "ltrb": 2.0,
     "foreground": 1.0,
     "offset": 2.0,

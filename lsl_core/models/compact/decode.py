@@ -197,15 +197,16 @@ def _enlarged(
     if x1 >= x2 or y1 >= y2:
         return np.zeros((0, 0), np.uint8), (x1, y1)
     # Window edges repeat the last output pixel instead of fading out to nothing.
-    soft = np.pad(soft, 1)
+    rimmed = np.zeros((rows + 2, columns + 2), np.float32)
+    rimmed[1:-1, 1:-1] = soft
     if left == 0:
-        soft[:, 0] = soft[:, 1]
+        rimmed[:, 0] = rimmed[:, 1]
     if left + columns >= frame.grid_hw[1]:
-        soft[:, -1] = soft[:, -2]
+        rimmed[:, -1] = rimmed[:, -2]
     if top == 0:
-        soft[0] = soft[1]
+        rimmed[0] = rimmed[1]
     if top + rows >= frame.grid_hw[0]:
-        soft[-1] = soft[-2]
+        rimmed[-1] = rimmed[-2]
     to_grid = np.array(
         [
             [1 / zoom_x, 0, (x1 + 0.5) / zoom_x - 0.5 - left + 1],
@@ -213,7 +214,7 @@ def _enlarged(
         ]
     )
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine((soft * 255).astype(np.float32), to_grid, (x2 - x1, y2 - y1), flags=how)
+    crop = cv2.warpAffine((rimmed * 255).astype(np.float32), to_grid, (x2 - x1, y2 - y1), flags=how)
     return np.rint(crop).astype(np.uint8), (x1, y1)
 
 
