@@ -9,7 +9,7 @@ import streamlit as st
 
 from lsl_core.ui import frame
 
-st.set_page_config(page_title="LSL", page_icon=":material/format_shapes:", layout="wide")
+st.set_page_config(page_title="LSL", page_icon=frame.ICON, layout="wide")
 
 if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
     page = st.navigation(

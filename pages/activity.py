@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import streamlit as st
 
@@ -15,6 +13,7 @@ from lsl_core.ui.formats import duration, local, plural, when
 from lsl_core.ui.layout import empty, escaped, facts, header
 
 LOG_LINES = 200
+NAMES = {"ap": "AP", "ap50": "AP50", "left_out": "Left out"}
 
 
 def table(found: list[RunState]) -> pd.DataFrame:
@@ -49,7 +48,7 @@ def details(run: RunState) -> None:
         st.markdown(f"**{word}.** {escaped(run.message)}")
         if run.hint:
             st.markdown(f":material/arrow_forward: {escaped(run.hint)}")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if run.phase.is_active:
             st.button("Cancel", icon=":material/stop_circle:", key=keys.ACTIVITY_CANCEL,
                       on_click=runs.cancel, args=(run,),
@@ -61,7 +60,7 @@ def details(run: RunState) -> None:
         follow_up(run)
     rows = [("Run", f"`{run.id}`"), ("By", escaped(run.owner)), ("Asked for", when(run.created)),
             ("Took", took(run))]  # fmt: skip
-    facts(rows + [(escaped(k), f"`{json.dumps(v)}`") for k, v in run.result.items() if v != []])
+    facts(rows + results(run))
     command = activity.run_command(session.workspace(), run.id)
     if command:
         st.caption("The same by hand")
@@ -70,6 +69,19 @@ def details(run: RunState) -> None:
     lines = activity.run_log(session.workspace(), run.id)[-LOG_LINES:]
     text = "\n".join(f"{local(at):%H:%M:%S}  {line}" for at, line in lines)
     st.code(text or "Nothing yet.", language=None, height=220 if len(lines) > 8 else "content")
+
+
+def results(run: RunState) -> list[tuple[str, str]]:
+    """Return what a run brought, in words; empty values are left out."""
+    found = []
+    for name, value in run.result.items():
+        if name in ("seconds", "task_id") or value in (None, [], 0):
+            continue
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        if isinstance(value, list):
+            text = "; ".join(": ".join(map(str, pair)) for pair in value)
+        found.append((NAMES.get(name, name.capitalize()), escaped(text)))
+    return found
 
 
 def follow_up(run: RunState) -> None:

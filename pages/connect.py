@@ -18,28 +18,31 @@ STEPS = (
     ("pages/preview.py", "Preview the rest", ":material/preview:"),
     ("pages/push.py", "Push what is good", ":material/cloud_upload:"),
 )
+#: Stands for no choice of organisation; no short name can be that.
+ANY = "*"
 EVERYTHING, PERSONAL = "Everything I can see", "My personal workspace"
 
 
 def switch(cvat: CvatSession) -> None:
     """Offer another organisation."""
-    slugs = {None: EVERYTHING, "": PERSONAL}
+    slugs = {ANY: EVERYTHING, "": PERSONAL}
     slugs |= {found.slug: f"{found.name} ({found.slug})" for found in cvat.organisations()}
+    now = ANY if cvat.organisation is None else cvat.organisation
     chosen = st.selectbox(
         "Organisation",
         list(slugs),
-        index=list(slugs).index(cvat.organisation) if cvat.organisation in slugs else 0,
+        index=list(slugs).index(now) if now in slugs else 0,
         format_func=lambda slug: slugs[slug],
         key=keys.CONNECT_ORGANISATION + "-switch",
         help="Tasks are listed for one organisation at a time, as in CVAT.",
     )
-    if chosen != cvat.organisation and st.button("Switch organisation", key=keys.CONNECT_SWITCH):
+    if chosen != now and st.button("Switch organisation", key=keys.CONNECT_SWITCH):
         workspace = session.workspace()
         session.connect(
             lambda: connections.sign_in(
                 cvat.saved_login,
                 url=cvat.url,
-                organisation=chosen,
+                organisation=None if chosen == ANY else chosen,
                 verify_tls=workspace.settings().cvat.verify_tls,
                 remember_in=workspace,
             )

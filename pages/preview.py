@@ -9,7 +9,6 @@ from lsl_core.services.previewing import PreviewInfo
 from lsl_core.ui import cached, keys, previews, runs, session
 from lsl_core.ui import preview_panels as panels
 from lsl_core.ui.errors import errors_shown, guarded
-from lsl_core.ui.formats import ago
 from lsl_core.ui.layout import empty, header
 from lsl_core.ui.viewer import viewer
 
@@ -77,9 +76,8 @@ def stale(info: PreviewInfo, subject: str) -> None:
             details = cached.task_details(cvat, info.task_id)
     reasons = previews.stale_reasons(info, previewing.frames(session.workspace(), info.id), details)
     if reasons:
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.warning(" ".join(reasons), icon=":material/update:")
-        with right:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(f":orange[:material/update:] **{' '.join(reasons)}**")
             predict(subject, info.model_id, label="Predict again", key=keys.PREVIEW_AGAIN,
                     primary=False)  # fmt: skip
 
@@ -121,7 +119,7 @@ def page() -> None:
         if run is None or not run.phase.is_active:
             nothing_yet(subject, model, titles[subject])
         return
-    right.caption(f":material/bolt: Predicted {ago(info.created)}, and kept: no model call now")
+    right.caption(previews.about_model(info))
     if action.button("Go to Push", type="primary", icon=":material/arrow_forward:",
                      key=keys.PREVIEW_PUSH, disabled=info.task_id is None):  # fmt: skip
         st.switch_page("pages/push.py", query_params={keys.TASK: subject, keys.MODEL: model})

@@ -22,11 +22,10 @@ def opened(name: str, options: Sequence[Option], *, default: Option | None = Non
     """
     by_text = {str(option): option for option in options}
     before = st.session_state.get(_slot(name), "")
-    for text in (st.query_params.get(name, ""), before, str(default)):
-        if text in by_text:
-            remember(name, by_text[text])
-            return by_text[text]
-    return options[0]
+    wishes = (st.query_params.get(name, ""), before, str(default))
+    found = next((by_text[text] for text in wishes if text in by_text), options[0])
+    remember(name, found)
+    return found
 
 
 def remember(name: str, value: int | str) -> None:

@@ -15,25 +15,31 @@ from lsl_core.types.palette import label_style
 #: Charts do not need plotly's row of buttons.
 CONFIG = {"displayModeBar": False}
 _BINS = 20
+#: Figures of a training that are drawn, and their names for people.
+_CURVES = {"loss": "Loss", "ap": "AP", "ap50": "AP50", "ap75": "AP75"}
 
 
 def training_curve(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
     """Draw the loss (left axis) and the held-out figures (right axis, 0 to 1)."""
     figure = make_subplots(specs=[[{"secondary_y": True}]])
-    for number, (name, points) in enumerate(metrics.items()):
-        is_loss = "loss" in name
+    drawn = {name: points for name, points in metrics.items() if name in _CURVES}
+    for number, (name, points) in enumerate(drawn.items()):
+        is_loss = name == "loss"
         at, values = [p[0] for p in points], [p[1] for p in points]
         style = label_style(number)
         figure.add_scatter(
             x=at,
             y=values,
-            name=_readable(name),
+            name=_CURVES[name],
             mode="lines" if is_loss else "lines+markers",
             line={"color": style.css, "width": 2, "dash": "solid" if is_loss else "dot"},
             secondary_y=not is_loss,
         )
     figure.update_yaxes(title_text="Loss", rangemode="tozero", secondary_y=False)
-    figure.update_yaxes(title_text="Held-out AP", range=[0, 1], secondary_y=True, showgrid=False)
+    figure.update_yaxes(
+        title_text="Held-out AP", range=[0, 1], dtick=0.25, tickmode="linear", showgrid=False,
+        secondary_y=True,
+    )  # fmt: skip
     figure.update_xaxes(title_text="Iteration")
     return _plain(figure, height=300)
 
@@ -109,7 +115,3 @@ def _plain(figure: go.Figure, *, height: int) -> go.Figure:
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
     )
     return figure
-
-
-def _readable(name: str) -> str:
-    return {"loss": "Loss", "ap50": "AP50", "ap75": "AP75", "ap": "AP"}.get(name, name)

@@ -14,6 +14,8 @@ from lsl_core.ui.errors import error_card, guarded
 from lsl_core.ui.formats import size
 from lsl_core.ui.layout import escaped, style
 
+#: The sign in the browser's tab; Streamlit would fetch an icon by name from the internet.
+ICON = str(Path(__file__).with_name("icon.png"))
 _LOGO = Path(__file__).with_name("logo.svg").read_text("utf-8")
 
 

@@ -52,6 +52,7 @@ TRAIN_VALID = "train-valid"
 TRAIN_GO = "train-go"
 TRAIN_MODELS = "train-models"
 TRAIN_REMOVE = "train-remove"
+TRAIN_SEEN = "train-seen"
 
 PREVIEW_TASK = "preview-task"
 PREVIEW_MODEL = "preview-model"

@@ -53,6 +53,7 @@ def overview(cards: list[ModelCard]) -> pd.DataFrame:
 def models(cards: list[ModelCard]) -> None:
     """Draw the models, and the card of the selected one beside its older versions."""
     ids = [card.id for card in cards]
+    _open_new_model(ids)
     row = ids.index(address.opened(keys.MODEL, ids))
     figure = st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, width=90)
     picked = st.dataframe(
@@ -73,6 +74,17 @@ def models(cards: list[ModelCard]) -> None:
         describe(card, cards)
 
 
+def _open_new_model(ids: list[str]) -> None:
+    """Select the model of a training that ended since the page was last drawn."""
+    run = runs.latest("train")
+    if run is None or run.phase.is_active:
+        return
+    seen = st.session_state.setdefault(keys.TRAIN_SEEN, run.id)
+    if seen != run.id and run.result.get("model") in ids:
+        address.remember(keys.MODEL, str(run.result["model"]))
+    st.session_state[keys.TRAIN_SEEN] = run.id
+
+
 def describe(card: ModelCard, cards: list[ModelCard]) -> None:
     """Draw a model's figures with their evidence, its thresholds, and what comes next."""
     left, right = st.columns([2, 3], gap="medium")
@@ -83,7 +95,7 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
             [
                 ("Thresholds found best", thresholds),
                 ("Learnt from", f"{plural(card.support_images, 'image')}, {escaped(card.support)}"),
-                ("Window", f"{card.window} px at scale {card.scale:g}"),
+                ("Window", f"{card.window} px at scale {card.scale:.2g}"),
                 ("Licence", card.licence),
                 ("Made", ago(card.created)),
             ]

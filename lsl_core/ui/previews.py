@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -14,9 +15,9 @@ from lsl_core.services import modelling, previewing
 from lsl_core.services.catalogue import TaskDetails
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
-from lsl_core.types import Decision, Instances, LabelMap, SoftMasks
-from lsl_core.types.palette import label_style
+from lsl_core.types import CropMasks, Decision, Instances, LabelMap, SoftMasks
 from lsl_core.ui import address, cached, keys, session
+from lsl_core.ui.formats import ago
 from lsl_core.ui.viewer import Decision as ViewerDecision
 from lsl_core.ui.viewer import ViewerState, pack
 
@@ -151,17 +152,41 @@ def keep(state: ViewerState) -> None:
 
 
 def message(info: PreviewInfo, frame: PreviewFrame, existing: Instances | None) -> bytes:
-    """Return what the viewer shows of a frame; no model call."""
-    view = previewing.frame_view(session.workspace(), info.id, frame.ref.frame)
-    found, ids = _binary(view.instances, info.mask_threshold)
+    """Return what the viewer shows of a frame; no model call, and packed once."""
+    return _message(info, frame, existing, info.id, frame.ref.frame, info.mask_threshold,
+                    _content(existing))  # fmt: skip
+
+
+def _content(existing: Instances | None) -> str:
+    if existing is None:
+        return ""
+    digest = hashlib.blake2b(existing.boxes.tobytes() + existing.class_ids.tobytes())
+    if isinstance(existing.masks, CropMasks):
+        digest.update(existing.masks.runs.tobytes())
+    return digest.hexdigest()
+
+
+# A message holds what CVAT shows to one person, so it is kept per browser session.
+@st.cache_data(scope="session", max_entries=4, show_spinner="Drawing the frame…")
+def _message(
+    _info: PreviewInfo,
+    _frame: PreviewFrame,
+    _existing: Instances | None,
+    preview_id: str,
+    frame: int,
+    mask_threshold: float,
+    existing: str,
+) -> bytes:
+    view = previewing.frame_view(session.workspace(), preview_id, frame)
+    found, ids = _binary(view.instances, mask_threshold)
     return pack(
         view.pixels,
         found,
-        LabelMap(info.labels),
-        image_id=image_id(info, frame),
-        name=frame.ref.name,
-        floor_score=info.floor_score,
-        existing=existing,
+        LabelMap(_info.labels),
+        image_id=image_id(_info, _frame),
+        name=_frame.ref.name,
+        floor_score=_info.floor_score,
+        existing=_existing,
         ids=ids,
     )
 
@@ -204,14 +229,6 @@ def stale_reasons(
 ) -> list[str]:
     """Say why a preview does not show the task as it is now; empty when it does."""
     reasons = []
-    cards = {card.id: card for card in modelling.list_models(session.workspace())}
-    mine = cards.get(info.model_id)
-    if mine is None:
-        reasons.append(f"The model {info.model_id} was removed; what it found is still here.")
-    else:
-        newest = next(card for card in cards.values() if card.name == mine.name)
-        if newest.id != mine.id:
-            reasons.append(f"{newest.id} is newer than {mine.id}, which made this preview.")
     if not info.is_complete:
         reasons.append(f"The prediction was not finished: {len(found)} frames are here.")
     if details is not None:
@@ -223,6 +240,13 @@ def stale_reasons(
     return reasons
 
 
-def label_sign(class_id: int) -> str:
-    """Return the pattern of a label as a sign, for text."""
-    return _SIGNS[(label_style(class_id).number - 1) % len(_SIGNS)]
+def about_model(info: PreviewInfo) -> str:
+    """Say when a preview was made, and when there is a newer model to look with."""
+    cards = {card.id: card for card in modelling.list_models(session.workspace())}
+    mine = cards.get(info.model_id)
+    if mine is None:
+        return ":material/delete: This model was removed; what it found is still here."
+    newest = next(card for card in cards.values() if card.name == mine.name)
+    if newest.id != mine.id:
+        return f":material/update: {newest.id} is newer than {mine.id}: choose it to look again."
+    return f":material/bolt: Predicted {ago(info.created)}; no model is called now"

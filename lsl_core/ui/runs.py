@@ -121,15 +121,14 @@ def again(run: RunState) -> None:
 def strip() -> None:
     """Draw one line for every active run of the workspace; for the sidebar."""
     with errors_shown():
-        has_active = bool(activity.list_runs(session.workspace(), active=True))
-        every = PERIOD_S if has_active else None
-        st.fragment(_strip, run_every=every)(was_active=has_active)
+        active = frozenset(run.id for run in activity.list_runs(session.workspace(), active=True))
+        st.fragment(_strip, run_every=PERIOD_S if active else None)(active)
 
 
-def _strip(*, was_active: bool) -> None:
+def _strip(before: frozenset[str]) -> None:
     runs = activity.list_runs(session.workspace(), active=True)
-    if was_active and not runs:
-        st.rerun()
+    if before - {run.id for run in runs}:
+        st.rerun()  # one ended: what the page shows may have changed
     for run in runs[:4]:
         st.progress(share(run), text=f"**{title(run)}**  \n{position(run)}")
     label = f"{len(runs)} runs under way" if len(runs) > 1 else "Open Activity"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import streamlit as st
@@ -42,7 +43,8 @@ def workspace() -> Workspace:
     if keys.WORKSPACE not in st.session_state:
         # The first visit after the server's start, by a link to a page: Streamlit, which finds a
         # folder "pages", runs the page alone until somebody calls st.navigation.
-        st.navigation([st.Page(lambda: None, title="LSL", url_path="start")])
+        pages = (Path(__file__).parents[2] / "pages").glob("*.py")
+        st.navigation([st.Page(f"pages/{page.name}") for page in pages])
         st.rerun()
     return cast("Workspace", st.session_state[keys.WORKSPACE])
 
