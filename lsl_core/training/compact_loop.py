@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,19 +34,21 @@ class Recipe:
     """What a mode trains with.
 
     smallest_px, largest_px: images are resized so that the side of the median object comes to lie
-    between them at the network; width: its channels.
+    between them at the network; width: its channels; label_weight: what telling labels apart
+    counts beside finding objects.
     """
 
     smallest_px: float
     largest_px: float
     width: int
+    label_weight: float
 
 
 #: Larger objects cost time and show no more; smaller ones lose their shape at half resolution.
 RECIPES: dict[Mode, Recipe] = {
-    Mode.FSOD: Recipe(smallest_px=32, largest_px=32, width=24),
-    Mode.FSIS: Recipe(smallest_px=20, largest_px=25, width=24),
-    Mode.FSIS_SEGONLY: Recipe(smallest_px=20, largest_px=25, width=24),
+    Mode.FSOD: Recipe(smallest_px=32, largest_px=32, width=24, label_weight=1),
+    Mode.FSIS: Recipe(smallest_px=20, largest_px=25, width=24, label_weight=3),
+    Mode.FSIS_SEGONLY: Recipe(smallest_px=20, largest_px=25, width=24, label_weight=3),
 }
 
 #: Images are not resized beyond these factors, whatever the objects' size.
@@ -120,11 +123,11 @@ def train_compact(
         images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
         return images.to(device), make_targets(crops, len(labels)).to(device)
 
+    loss = partial(total_loss, label_weight=recipe.label_weight)
     if device.type == "cpu":
-        probe = copy.deepcopy(network)
-        batch = draw()
-        set_threads(settings.threads, lambda: _backward(total_loss(probe(batch[0]), batch[1])))
-    loop = _Loop(network, settings, progress)
+        probe, (images, targets) = copy.deepcopy(network), draw()
+        set_threads(settings.threads, lambda: _backward(loss(probe(images), targets)))
+    loop = _Loop(network, loss, settings, progress)
     while not loop.is_over():
         progress.check()
         loop.step(*draw())
@@ -160,10 +163,16 @@ def _least_range(
 class _Loop:
     """Optimiser, schedule, running average and reports of one training."""
 
-    def __init__(self, network: CompactNetwork, settings: FitSettings, progress: Progress) -> None:
+    def __init__(
+        self,
+        network: CompactNetwork,
+        loss: Callable[[dict[str, Tensor], Targets], Tensor],
+        settings: FitSettings,
+        progress: Progress,
+    ) -> None:
         self.average = copy.deepcopy(network).eval()
         self.iteration = 0
-        self._network = network.train()
+        self._network, self._loss = network.train(), loss
         self._settings, self._progress = settings, progress
         decayed = [p for p in network.parameters() if p.ndim > 1]
         plain = [p for p in network.parameters() if p.ndim <= 1]
@@ -172,8 +181,8 @@ class _Loop:
         self._began = time.monotonic()
         self._losses: list[float] = []
         self._told = 0
-        total = settings.iterations or math.ceil((settings.minutes or 0) * 60)
-        progress.start("Training", total=total, unit="steps" if settings.iterations else "s")
+        self._total = settings.iterations or math.ceil((settings.minutes or 0) * 60)
+        progress.start("Training", total=self._total, unit="steps" if settings.iterations else "s")
 
     def share(self) -> float:
         """Return how much of the budget is used, 1 when it is gone."""
@@ -194,7 +203,7 @@ class _Loop:
         rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * self.share())) / 2
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        loss = total_loss(self._network(images), targets)
+        loss = self._loss(self._network(images), targets)
         check_loss(float(loss.detach()), self.iteration)
         self._optimiser.zero_grad(set_to_none=True)
         _backward(loss)
@@ -221,7 +230,7 @@ class _Loop:
         self._progress.metric("learning_rate", rate, at=self.iteration)
         self._losses.clear()
         by_steps = self._settings.iterations is not None
-        done = self.iteration if by_steps else int(time.monotonic() - self._began)
+        done = self.iteration if by_steps else round(self.share() * self._total)
         self._progress.advance(done - self._told)
         self._told = done
 

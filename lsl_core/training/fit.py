@@ -69,13 +69,11 @@ def fit(
 
     Args:
         samples: images to learn from.
-        held_out: images that are only measured on, and that choose the thresholds; see
-            `split_support`. None of them: there is no score, and the thresholds come from the
-            images that were learnt.
+        held_out: images that only measure and choose the thresholds; see `split_support`.
+            Without any there is no score, and the images that were learnt choose the thresholds.
         settings: mode, budget, seed.
         labels: names in the order of class ids.
-        progress: hears the loss ("loss", "learning_rate") and the held-out figures, and can stop
-            the training between two steps; nothing is kept then.
+        progress: hears "loss", "learning_rate" and "ap…"; stops it between steps, keeping nothing.
 
     Raises:
         EmptySupport: when there is nothing to learn from.
@@ -84,12 +82,7 @@ def fit(
         RunCancelled: when somebody stopped it.
     """
     check_support(samples, mode=settings.mode, labels=labels)
-    known = {s.name for s in samples}
-    if any(s.name in known for s in held_out):
-        raise UserInput(
-            "The same image is to be learnt from and measured on.",
-            hint="Choose another source to measure on, or let LSL split this one.",
-        )
+    _check_apart(samples, held_out)
     for note in support_notes(samples, labels):
         progress.note(note)
     began = time.monotonic()
@@ -104,6 +97,15 @@ def fit(
     seconds = round(time.monotonic() - began, 1)
     card = replace(card, thresholds=thresholds, metrics=metrics, train_seconds=seconds)
     return Fitted(trained.state, card)
+
+
+def _check_apart(samples: Sequence[Sample], held_out: Sequence[Sample]) -> None:
+    known = {s.name for s in samples}
+    if any(s.name in known for s in held_out):
+        raise UserInput(
+            "The same image is to be learnt from and measured on.",
+            hint="Choose another source to measure on, or let LSL split this one.",
+        )
 
 
 def _card(

@@ -11,7 +11,6 @@ from lsl_core.training.targets import Targets
 #: What each part counts; offsets and boxes are in units of some pixels, hence the weights.
 WEIGHTS = {
     "heat": 1.0,
-    "label": 3.0,
     "ltrb": 2.0,
     "foreground": 1.0,
     "offset": 2.0,
@@ -19,8 +18,9 @@ WEIGHTS = {
 }
 
 
-def total_loss(out: dict[str, Tensor], targets: Targets) -> Tensor:
+def total_loss(out: dict[str, Tensor], targets: Targets, *, label_weight: float) -> Tensor:
     """Return the weighted sum of the losses of all heads that answered."""
+    weights = {**WEIGHTS, "label": label_weight}
     losses = {
         "heat": lambda: heat_loss(out["heat"], targets),
         "label": lambda: label_loss(out["label"], targets),
@@ -29,7 +29,7 @@ def total_loss(out: dict[str, Tensor], targets: Targets) -> Tensor:
         "offset": lambda: offset_loss(out["offset"], targets),
         "semantic": lambda: semantic_loss(out["semantic"], targets),
     }
-    return torch.stack([WEIGHTS[name] * losses[name]() for name in out]).sum()
+    return torch.stack([weights[name] * losses[name]() for name in out]).sum()
 
 
 def heat_loss(logits: Tensor, targets: Targets) -> Tensor:
