@@ -68,6 +68,21 @@ class Source:
     images: tuple[LabelledImage, ...]
 
 
+def check_new_name(folder: Path, name: str) -> Path:
+    """Return where a new source goes.
+
+    Raises:
+        UserInput: when the name is taken or cannot name a folder.
+    """
+    target = folder / check_name(name, what="source")
+    if target.exists():
+        raise UserInput(
+            f'There is a source "{name}" already.',
+            hint=f'Choose another name, or remove it first: lsl rm "{name}"',
+        )
+    return target
+
+
 def save_source(
     folder: Path,
     name: str,
@@ -82,12 +97,7 @@ def save_source(
     Raises:
         UserInput: when the name is taken or cannot name a folder, or there is no image.
     """
-    target = folder / check_name(name, what="source")
-    if target.exists():
-        raise UserInput(
-            f'There is a source "{name}" already.',
-            hint=f'Choose another name, or remove it first: lsl rm "{name}"',
-        )
+    target = check_new_name(folder, name)
     if not images:
         raise UserInput(
             f'"{name}" would be empty: there is no readable image.',
@@ -226,10 +236,7 @@ def rename_source(folder: Path, name: str, new_name: str) -> None:
         UserInput: when it does not exist, or the new name is taken or unusable.
     """
     read_info(folder, name)
-    target = folder / check_name(new_name, what="source")
-    if target.exists():
-        raise UserInput(f'There is a source "{new_name}" already.', hint="Choose another name.")
-    (folder / name).rename(target)
+    (folder / name).rename(check_new_name(folder, new_name))
 
 
 def remove_source(folder: Path, name: str, *, trash: Path) -> Path:
