@@ -3,13 +3,15 @@
 python docs/screenshots.py --url http://127.0.0.1:8501 --out docs/images
 """
 
+# ruff: noqa: T201 - a script for a terminal; a time out is Playwright's
+
 from __future__ import annotations
 
 import argparse
 import shutil
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 #: Pages, and what must be there before the picture is taken.
 PAGES = {
@@ -55,14 +57,17 @@ def main() -> None:
                 picture,
                 args.whole,
             )
-            print(picture)  # noqa: T201 - a script for a terminal
+            print(picture)
         browser.close()
 
 
 def shoot(tab: Page, url: str, ready: str, picture: Path, whole: bool) -> None:
     """Open a page, wait until it is quiet, and take its picture."""
     tab.goto(url)
-    tab.locator(ready).first.wait_for(state="visible", timeout=60_000)
+    try:
+        tab.locator(ready).first.wait_for(state="visible", timeout=60_000)
+    except TimeoutError:
+        print(f"{url} does not show {ready!r}: the picture is of what there is")
     tab.wait_for_function(
         "() => !document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000
     )

@@ -51,7 +51,7 @@ def look(preview_id: str) -> None:
         frame = panels.navigate(found)
         viewer(
             previews.message(info, frame, panels.compare(info, frame)),
-            key=keys.VIEWER, height=520, scope=info.id, on_change=previews.keep,
+            key=keys.VIEWER, height=476, scope=info.id, on_change=previews.keep,
             start=previews.start_state(info, frame),
         )  # fmt: skip
         left, right = st.columns([3, 2], gap="medium")

@@ -72,7 +72,8 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
             },
             alt="What changes for each label",
         )  # fmt: skip
-        st.caption(f"{plural(len(plan.frames), 'frame')} touched of {len(found)}")
+        touched = sum(bool(row.add or row.remove) for row in plan.frames)
+        st.caption(f"{touched:,} of {plural(len(found), 'frame')} touched")
     with right, st.container(border=True, height="stretch"):
         st.subheader("4 · Safety", anchor=False)
         panels.safety(shown)

@@ -32,7 +32,7 @@ def order(found: list[SourceInfo]) -> None:
     first = workspace.settings().mode
     mode = st.selectbox(
         "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
-        format_func=lambda m: f"{MODES[m].gives.value} – {MODES[m].title} ({m})",
+        format_func=lambda m: f"{MODES[m].gives.value} ({m}: {MODES[m].title})",
         persist_state="session",
         help="Masks are learnt from drawn masks or polygons, boxes from either.",
     )  # fmt: skip

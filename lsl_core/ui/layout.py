@@ -27,6 +27,9 @@ _STYLE = """
   padding-right: 1.2rem; }
 .st-key-preview-strip img, .st-key-gallery img, .st-key-task-frames img {
   aspect-ratio: 4 / 3; object-fit: cover; }
+/* Streamlit writes white on the dark theme's light blue, 2.2 : 1; this is 8 : 1. */
+.stApp [data-testid=stBaseButton-primary], .stApp [data-testid=stBaseButton-primaryFormSubmit] {
+  color: light-dark(#FFFFFF, #14171C); }
 .stSidebar hr { margin: .6rem 0; }
 .stSidebar .stProgress p { font-size: .8rem; }
 </style>

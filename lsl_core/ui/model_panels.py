@@ -15,8 +15,11 @@ from lsl_core.ui.layout import escaped, facts
 
 def watch(run: RunState) -> None:
     """Draw the curve of a run, anew every two seconds while it trains."""
-    every = runs.PERIOD_S if run.phase.is_active else None
-    st.fragment(_curve, run_every=every)(run.id)
+    if run.phase.is_active:
+        st.fragment(_curve, run_every=runs.PERIOD_S)(run.id)
+        return
+    with st.expander(f"Curve of {runs.title(run)}", icon=":material/show_chart:"):
+        _curve(run.id)
 
 
 def _curve(run_id: str) -> None:
@@ -74,6 +77,19 @@ def models(cards: list[ModelCard]) -> None:
         describe(card, cards)
 
 
+def _gate(card: ModelCard, cards: list[ModelCard]) -> None:
+    """Say whether a model is better or worse than the version before it."""
+    parent = next((other for other in cards if other.id == card.parent), None)
+    if parent is None or parent.metrics is None or card.metrics is None:
+        return
+    gain = card.metrics.ap50 - parent.metrics.ap50
+    before = f"{escaped(parent.id)}, which reached AP50 {parent.metrics.ap50:.2f}"
+    if gain < 0:
+        st.markdown(f":orange[:material/trending_down:] **Worse** than {before}")
+    else:
+        st.markdown(f":green[:material/trending_up:] Better than {before}")
+
+
 def _open_new_model(ids: list[str]) -> None:
     """Select the model of a training that ended since the page was last drawn."""
     run = runs.latest("train")
@@ -122,6 +138,7 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
             f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
             f"{plural(figures.num_objects, 'object')}{small}"
         )
+        _gate(card, cards)
         rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]
         st.plotly_chart(
             charts.models_by_label(rivals[::-1]),

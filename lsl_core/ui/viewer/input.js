@@ -57,6 +57,8 @@ Object.assign(Viewer.prototype, {
     });
     on(this.range, "input", () => this.setThreshold(+this.range.value));
     on(this.range, "change", () => this.send());
+    // a page ignores its keys, F and D, while a field has the focus: give it back after a drag
+    on(this.range, "pointerup", () => this.canvas.focus({preventScroll: true}));
     on(this.dialog, "click", (event) => event.target === this.dialog && this.dialog.close());
     on(window, "keydown", (event) => this.onKey(event));
     on(window, "keyup", (event) => event.key.toLowerCase() === "h" && this.hold(false));

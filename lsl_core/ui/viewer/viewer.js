@@ -147,6 +147,7 @@ class Viewer {
     this.range.min = floor;
     this.at("floor").textContent = floor > 0 ? `Below ${asText(floor)}: not kept by this run` : "";
     const toggle = this.root.querySelector('[data-do="existing"]');
+    if (existing === null || toggle.hidden) this.show.existing = existing !== null; // asked for: shown
     toggle.hidden = existing === null;
     this.at("existing").textContent = `In CVAT (${this.scene.existing.length})`;
     this.totals = labels.map(() => 0);
