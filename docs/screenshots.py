@@ -18,7 +18,7 @@ PAGES = {
     "connect": "text=What comes next",
     "tasks": ".st-key-task-frames img",
     "sources": ".st-key-gallery img",
-    "train": ".js-plotly-plot",
+    "train": ".js-plotly-plot:visible",
     "preview": ".st-key-preview-strip img",
     "push": "text=4 · Safety",
     "activity": "text=The same by hand",

@@ -32,10 +32,11 @@ def order(found: list[SourceInfo]) -> None:
     first = workspace.settings().mode
     mode = st.selectbox(
         "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
-        format_func=lambda m: f"{MODES[m].gives.value} ({m}: {MODES[m].title})",
+        format_func=lambda m: f"{MODES[m].gives.value} ({m})",
         persist_state="session",
         help="Masks are learnt from drawn masks or polygons, boxes from either.",
     )  # fmt: skip
+    st.caption(MODES[mode].title.capitalize())
     if MODES[mode].learns_from is Geometry.MASKS and info.num_masks < info.num_objects:
         boxes = info.num_objects - info.num_masks
         st.warning(

@@ -18,7 +18,7 @@ def watch(run: RunState) -> None:
     if run.phase.is_active:
         st.fragment(_curve, run_every=runs.PERIOD_S)(run.id)
         return
-    with st.expander(f"Curve of {runs.title(run)}", icon=":material/show_chart:"):
+    with st.expander(f"Training curve of {run.subject}", icon=":material/show_chart:"):
         _curve(run.id)
 
 

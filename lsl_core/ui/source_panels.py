@@ -73,7 +73,7 @@ def about(source: Source) -> None:
     for warning in warnings:
         st.markdown(f":orange[:material/warning:] {escaped(warning)}")
     if not warnings and info.is_labelled:
-        st.markdown(":green[:material/check_circle:] Nothing to complain about")
+        st.markdown(":green[:material/check_circle:] No warnings")
     manage(info)
 
 
