@@ -33,6 +33,12 @@ from lsl_core.workspace import CvatSettings
 from lsl_core.workspace.secrets import default_secrets_path
 
 
+def show_all(world, info: previewing.PreviewInfo) -> None:
+    """Lower the thresholds, so that even a badly trained model shows something."""
+    thresholds = dict.fromkeys(info.labels, 0.1)
+    previewing.choose(world.workspace, info.id, thresholds=thresholds, mask_threshold=0.5)
+
+
 def test_a_task_comes_in_as_people_drew_it(world) -> None:
     made = sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
     assert made.left_out == ()
@@ -61,8 +67,7 @@ def test_predict_look_push_and_take_back(world, model: str) -> None:
     )  # fmt: skip
     found = previewing.frames(world.workspace, info.id)
     assert [frame.error for frame in found] == ["", ""]
-    thresholds = dict.fromkeys(info.labels, 0.3)
-    previewing.choose(world.workspace, info.id, thresholds=thresholds, mask_threshold=0.5)
+    show_all(world, info)
     best = int(np.argmax(found[0].scores))
     previewing.decide(world.workspace, info.id, 0, {best: Decision.REJECT})
     info = previewing.get_preview(world.workspace, info.id)
@@ -153,13 +158,14 @@ def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_p
     sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
     info = previewing.predict_source(world.workspace, "cells", model=model)
     assert exporting.newest_preview(world.workspace, model=model, source="cells") == info
-    coco = exporting.export_coco(world.workspace, info.id, tmp_path / "out", conf=0.2)
+    show_all(world, info)
+    coco = exporting.export_coco(world.workspace, info.id, tmp_path / "out", conf=0.1)
     document = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert len(document["annotations"]) == coco.num_objects > 0
     assert all((tmp_path / "out/images" / i["file_name"]).is_file() for i in document["images"])
     with pytest.raises(UserInput, match="not an empty folder"):
         exporting.export_coco(world.workspace, info.id, tmp_path / "out")
-    drawn = exporting.write_overlays(world.workspace, info.id, tmp_path / "png", num=1, conf=0.2)
+    drawn = exporting.write_overlays(world.workspace, info.id, tmp_path / "png", num=1, conf=0.1)
     assert (drawn.num_images, len(list((tmp_path / "png").iterdir()))) == (1, 1)
     made = exporting.export_task(world.session, world.workspace, info.id, name="from LSL")
     shapes = cvat.task_annotations(world.session, made.task.id)["shapes"]
@@ -210,6 +216,7 @@ def test_tasks_that_do_not_help_say_why(world, model: str) -> None:
 
 def test_a_label_that_the_task_lacks_is_named_and_can_be_mapped(world, model: str) -> None:
     info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    show_all(world, info)
     name = info.labels[0]
     with pytest.raises(LabelMismatch, match="no label"):
         pushing.plan(world.session, world.workspace, info.id, mapping={name: "nonsense"})
