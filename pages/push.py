@@ -55,6 +55,11 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
     shown = panels.current_plan(cvat, info, mapping, PushMode(mode))
     if shown is None:
         return
+    summary(cvat, shown, len(found))
+
+
+def summary(cvat: CvatSession, shown: panels.ShownPlan, num_frames: int) -> None:
+    """Draw what will change, why that is safe, and the button."""
     plan = shown.plan
     left, right = st.columns([7, 4], gap="medium")
     with left, st.container(border=True, height="stretch"):
@@ -73,7 +78,7 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
             alt="What changes for each label",
         )  # fmt: skip
         touched = sum(bool(row.add or row.remove) for row in plan.frames)
-        st.caption(f"{touched:,} of {plural(len(found), 'frame')} touched")
+        st.caption(f"{touched:,} of {plural(num_frames, 'frame')} touched")
     with right, st.container(border=True, height="stretch"):
         st.subheader("4 · Safety", anchor=False)
         panels.safety(shown)

@@ -7,11 +7,46 @@ import streamlit as st
 from lsl_core.errors import UserInput
 from lsl_core.services import activity, modelling, sourcing
 from lsl_core.services.sourcing import SourceInfo
-from lsl_core.types import MODES, Geometry
+from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.ui import address, keys, model_panels, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration, plural
 from lsl_core.ui.layout import empty, escaped, header
+
+
+def choose_mode(info: SourceInfo) -> Mode:
+    """Ask what the model shall give, and warn when the source does not teach that."""
+    modes = modelling.modes()
+    first = session.workspace().settings().mode
+    mode = st.selectbox(
+        "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
+        format_func=lambda m: f"{MODES[m].gives.value} ({m})",
+        persist_state="session",
+        help="Masks are learnt from drawn masks or polygons, boxes from either.",
+    )  # fmt: skip
+    st.caption(MODES[mode].title.capitalize())
+    if MODES[mode].learns_from is Geometry.MASKS and info.num_masks < info.num_objects:
+        boxes = info.num_objects - info.num_masks
+        st.warning(
+            f"{plural(boxes, 'object')} of this source drawn as boxes: choose boxes, or draw "
+            "masks in CVAT.", icon=":material/warning:",
+        )  # fmt: skip
+    return mode
+
+
+def choose_time(others: list[str]) -> tuple[float, str | None]:
+    """Ask for the minutes of training and for the source to measure on."""
+    with st.expander("Time and evidence", type="compact", key="train-more"):
+        minutes = st.slider(
+            "Training time, minutes", 0.5, 30.0, modelling.DEFAULT_MINUTES, 0.5,
+            key=keys.TRAIN_MINUTES, persist_state="session",
+            help="Ten images are learnt in about two minutes on a quiet CPU, in less on a GPU.",
+        )  # fmt: skip
+        valid = st.selectbox(
+            "Measure on", [None, *others], key=keys.TRAIN_VALID,
+            format_func=lambda n: n or "a quarter of the images, never trained on",
+        )  # fmt: skip
+    return minutes, valid
 
 
 def order(found: list[SourceInfo]) -> None:
@@ -28,35 +63,12 @@ def order(found: list[SourceInfo]) -> None:
         f"{plural(info.num_images, 'image')} · {plural(info.num_objects, 'object')} of "
         f"{', '.join(escaped(label) for label in info.labels)}"
     )
-    modes = modelling.modes()
-    first = workspace.settings().mode
-    mode = st.selectbox(
-        "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
-        format_func=lambda m: f"{MODES[m].gives.value} ({m})",
-        persist_state="session",
-        help="Masks are learnt from drawn masks or polygons, boxes from either.",
-    )  # fmt: skip
-    st.caption(MODES[mode].title.capitalize())
-    if MODES[mode].learns_from is Geometry.MASKS and info.num_masks < info.num_objects:
-        boxes = info.num_objects - info.num_masks
-        st.warning(
-            f"{plural(boxes, 'object')} of this source drawn as boxes: choose boxes, or draw "
-            "masks in CVAT.", icon=":material/warning:",
-        )  # fmt: skip
+    mode = choose_mode(info)
     model = st.text_input(
         "Name of the model", name, key=f"{keys.TRAIN_NAME}-{name}", max_chars=64,
         help="A name that exists gets a new version; older versions stay.",
     )  # fmt: skip
-    with st.expander("Time and evidence", type="compact", key="train-more"):
-        minutes = st.slider(
-            "Training time, minutes", 0.5, 30.0, modelling.DEFAULT_MINUTES, 0.5,
-            key=keys.TRAIN_MINUTES, persist_state="session",
-            help="Ten images are learnt in about two minutes on a quiet CPU, in less on a GPU.",
-        )  # fmt: skip
-        valid = st.selectbox(
-            "Measure on", [None, *(n for n in names if n != name)], key=keys.TRAIN_VALID,
-            format_func=lambda n: n or "a quarter of the images, never trained on",
-        )  # fmt: skip
+    minutes, valid = choose_time([other for other in names if other != name])
     st.caption(
         f":material/timer: {duration(minutes * 60)} of training, some seconds to load and measure. "
         "You may close the page: it goes on."

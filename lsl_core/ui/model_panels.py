@@ -128,19 +128,24 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
                     modelling.remove_model(session.workspace(), card.id)
                     st.rerun()
     with right:
-        figures = card.metrics
-        if figures is None:
-            st.info("This model was not measured: there was no image to hold out.")
-            return
-        small = ": a small sample" if figures.num_images < 10 else ""
-        st.markdown(
-            f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f} · AP75 {figures.ap75:.2f} of "
-            f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
-            f"{plural(figures.num_objects, 'object')}{small}"
-        )
-        _gate(card, cards)
-        rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]
-        st.plotly_chart(
-            charts.models_by_label(rivals[::-1]),
-            config=charts.CONFIG, alt="Held-out AP of each label, by model",
-        )  # fmt: skip
+        _figures(card, cards)
+
+
+def _figures(card: ModelCard, cards: list[ModelCard]) -> None:
+    """Draw what a model reached, on how much evidence, beside older models."""
+    figures = card.metrics
+    if figures is None:
+        st.info("This model was not measured: there was no image to hold out.")
+        return
+    small = ": a small sample" if figures.num_images < 10 else ""
+    st.markdown(
+        f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f} · AP75 {figures.ap75:.2f} of "
+        f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
+        f"{plural(figures.num_objects, 'object')}{small}"
+    )
+    _gate(card, cards)
+    rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]
+    st.plotly_chart(
+        charts.models_by_label(rivals[::-1]),
+        config=charts.CONFIG, alt="Held-out AP of each label, by model",
+    )  # fmt: skip
