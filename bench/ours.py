@@ -29,12 +29,12 @@ class Merged:
     masks: list[NDArray[np.uint8]]
 
 
-def merge(width: int, height: int, windows: NDArray[np.int32], fragments: Any) -> Merged:  # noqa: ANN401 - any struct of columns
+def merge(width: int, height: int, windows: NDArray[np.int32], fragments: Any) -> Merged:
     """Join what windows found into what the image holds."""
     views, seen_in = windows.astype(np.int64), fragments.window.astype(np.int64)
     boxes = fragments.box.astype(np.float64)
-    pairs = double_pairs(boxes, seen_in, fragments.label, views, (height, width))
-    ious = mask_ious(fragments.masks, fragments.box, pairs)
+    pairs = double_pairs(boxes, seen_in, fragments.label, views, (height, width), has_masks=True)
+    ious = mask_ious(fragments.masks, fragments.box, pairs.both)
     stays = np.ones(len(boxes), bool)
     stays[losers(pairs, ious, fragments.score)] = False
     near = meets_another_view(boxes, seen_in, views)

@@ -30,6 +30,8 @@ SAME_BOX = 0.30
 PIECE = 0.70
 #: Fewer pixels inside the strip may be an outline that was drawn a little too far out.
 SMALL_PIECE_PX = 64
+#: The same for a fragment that lies in the strip as a whole, however small: that is no rim.
+WHOLE_PIECE = 0.50
 #: Share of a left-over fragment inside the strip that makes it part of something else there.
 COVERED = 0.50
 
@@ -118,7 +120,7 @@ def match(fragments: Fragments, found: Agreement) -> Matches:
     right_key = found.right * num_views + fragments.seen_in[found.left]
     accepted, taken = _one_to_one(order, left_key, right_key, iou >= SECOND_CHOICE)
     keys = (left_key, right_key)
-    pieces = _pieces(found, keys, taken, same_label)
+    pieces = _pieces(fragments, found, keys, taken, same_label)
     rims = _rims(fragments, found, keys, taken)
     links = np.stack([found.left, found.right], axis=1)[np.concatenate([accepted, pieces])]
     return Matches(links, rims)
@@ -147,7 +149,11 @@ def _one_to_one(
 
 
 def _pieces(
-    found: Agreement, keys: tuple[Ints, Ints], taken: set[int], same_label: NDArray[np.bool_]
+    fragments: Fragments,
+    found: Agreement,
+    keys: tuple[Ints, Ints],
+    taken: set[int],
+    same_label: NDArray[np.bool_],
 ) -> Ints:
     """Return pairs in which one fragment, left over, is a piece of the other.
 
@@ -155,9 +161,15 @@ def _pieces(
     parts. A piece joins one object per strip, the one it lies on most.
     """
     pieces = [np.zeros(0, np.int64)]
-    for key, inside in ((keys[0], found.in_left), (keys[1], found.in_right)):
-        share = found.inter / inside
-        lies_on = same_label & (share >= PIECE) & (inside >= SMALL_PIECE_PX)
+    for index, key, inside in (
+        (found.left, keys[0], found.in_left),
+        (found.right, keys[1], found.in_right),
+    ):
+        share, boxes = found.inter / inside, fragments.boxes[index]
+        is_all = (boxes[:, :2] > found.strips[:, :2]) & (boxes[:, 2:] < found.strips[:, 2:])
+        lies_on = (share >= PIECE) & (inside >= SMALL_PIECE_PX)
+        lies_on |= (share >= WHOLE_PIECE) & is_all.all(1) & (fragments.solid is not None)
+        lies_on &= same_label
         rows = np.flatnonzero(lies_on)
         rows = rows[_is_free(key[rows], taken)]
         best = rows[np.lexsort((-share[rows], key[rows]))]

@@ -15,7 +15,7 @@ from lsl_core.windows.join import join
 from lsl_core.windows.whole import add_whole_image
 
 #: Part of the identity of a stored prediction: goes up when the same parts give another result.
-STITCH_VERSION = 1
+STITCH_VERSION = 2
 
 
 def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instances:
