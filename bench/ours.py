@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lsl_core.windows.doubles import double_pairs, losers, mask_ious
 from lsl_core.windows.fragments import Fragments, meets_another_view
 from lsl_core.windows.join import join
+from lsl_core.windows.rims import rims
 
 
 @dataclass
@@ -57,8 +58,14 @@ def merge(width: int, height: int, windows: NDArray[np.int32], fragments: Any) -
     masks = [fragments.masks[i] for i in alone.tolist()]
     masks += [crops[i] for i in joined.kept.tolist()] + [one.pixels for one in joined.composed]
     made = np.array([one.box for one in joined.composed], np.int32).reshape(-1, 4)
+    around = np.concatenate([fragments.box[alone], box[joined.kept], made])
+    places = around.astype(np.float64)
+    for rim in rims(places, places, lambda i: masks[i]):
+        kept = masks[rim.large].copy()
+        kept[rim.in_large] &= 1 - masks[rim.small][rim.in_small]
+        masks[rim.large] = kept
     return Merged(
-        np.concatenate([fragments.box[alone], box[joined.kept], made]),
+        around,
         np.concatenate([fragments.score[alone], joined.scores]),
         np.concatenate([fragments.label[alone], joined.class_ids]),
         masks,

@@ -16,7 +16,7 @@ from lsl_core.inference.batches import Batches
 from lsl_core.inference.cache import DamagedEntry, PredictionCache, cache_key
 from lsl_core.models.base import Model
 from lsl_core.progress import NULL, Progress
-from lsl_core.types import ImageRef, Instances, ModelCard, Prediction, SlideWindows, Window
+from lsl_core.types import MODES, ImageRef, Instances, ModelCard, Prediction, SlideWindows, Window
 from lsl_core.windows import check, cut, enlarge, plan, reduced_hw, shrink, stitch
 
 Pixels = NDArray[np.uint8]
@@ -200,7 +200,11 @@ class _Runner:
         """Join and keep every image whose windows were all looked at."""
         for job in self.jobs:
             if job.outcome is None and len(job.parts) == job.num_windows:
-                found = stitch(job.parts, image_hw=job.ref.image_hw)
+                found = stitch(
+                    job.parts,
+                    image_hw=job.ref.image_hw,
+                    semantic=MODES[self.card.mode].semantic,
+                )
                 job.outcome = Prediction(job.ref, self.card.id, found, self.floor_score)
                 job.parts.clear()
                 self._keep(job.key, job.outcome)

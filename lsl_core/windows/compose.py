@@ -58,20 +58,28 @@ class Composer:
             fragments.image_hw,
         )
 
-    def compose(self, members: Sequence[int]) -> Composed | None:
+    def compose(self, members: Sequence[int], *, witnesses: bool = False) -> Composed | None:
         """Return one object out of its fragments, or None when nothing is left.
 
         Where one window sees the object, its pixels are taken. Where several do, soft pixels are
         mixed, each the stronger the deeper it lies in its window, so that no seam shows; solid
         pixels come from the window that sees them deepest. Equal views stay what they are.
+
+        Args:
+            members: fragments.
+            witnesses: whether windows that see the place and found nothing have a say as well.
         """
         parts: dict[int, list[tuple[Rect, Pixels]]] = {}
         for i in members:
             parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
-        views = {view: self.views[view] for view in parts}
         places = [self.places[i] for i in members]
         x0, y0 = min(p[0] for p in places), min(p[1] for p in places)
         x1, y1 = max(p[2] for p in places), max(p[3] for p in places)
+        views = {view: self.views[view] for view in parts}
+        if witnesses:
+            around = (x0, y0, x1, y1)
+            views = {k: view for k, view in enumerate(self.views) if _meets(view, around)}
+            parts = {view: parts.get(view, []) for view in views}
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
         columns, rows = self._cells(list(views.values()), (x0, y0, x1, y1))
         for left, right in columns:
@@ -137,6 +145,10 @@ def _cuts(around: Span, spans: Iterable[Span], at_borders: bool, at_midst: bool)
         midst = ((begin + end) // 2 for begin, end in zip(begins[1:], ends, strict=False))
         cuts.update(at for at in midst if low < at < high)
     return sorted(cuts)
+
+
+def _meets(view: View, cell: Rect) -> bool:
+    return view[0] < cell[2] and cell[0] < view[2] and view[1] < cell[3] and cell[1] < view[3]
 
 
 def _contains(view: View, cell: Rect) -> bool:

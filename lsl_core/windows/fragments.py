@@ -117,7 +117,7 @@ def fragments_of(found: Instances, index: Ints, seen_in: Ints, views: Ints) -> F
     elif isinstance(found.masks, SoftMasks):
         pixels = [found.masks.crop(i) for i in index.tolist()]
         places = corners(found.masks.crops[index])
-        boxes, solid = _tight([_solid(crop) for crop in pixels], places)
+        boxes, solid = _tight([solid_of(crop) for crop in pixels], places)
     else:
         decoded = [found.masks.crop(i).view(np.uint8) for i in index.tolist()]
         boxes, solid = _tight(decoded, corners(found.masks.crops[index]))
@@ -128,7 +128,7 @@ def fragments_of(found: Instances, index: Ints, seen_in: Ints, views: Ints) -> F
     )
 
 
-def _solid(crop: Pixels) -> Pixels:
+def solid_of(crop: Pixels) -> Pixels:
     """Return what stands for the object: its certain pixels, or its surest ones if none is."""
     solid = (crop >= SOLID).view(np.uint8)
     if cv2.countNonZero(solid):

@@ -12,13 +12,17 @@ from lsl_core.windows.compose import Composed
 from lsl_core.windows.doubles import without_doubles
 from lsl_core.windows.fragments import Ints, fragments_of, meets_another_view, places_of
 from lsl_core.windows.join import join
+from lsl_core.windows.rims import without_rims
+from lsl_core.windows.semantic import join_layers
 from lsl_core.windows.whole import add_whole_image
 
 #: Part of the identity of a stored prediction: goes up when the same parts give another result.
-STITCH_VERSION = 2
+STITCH_VERSION = 3
 
 
-def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instances:
+def stitch(
+    parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw, semantic: bool = False
+) -> Instances:
     """Join what windows found into what the image holds: each object once, and whole.
 
     An object that windows cut comes back as one, with its holes, over any number of windows. Two
@@ -33,6 +37,9 @@ def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instan
     Args:
         parts: windows with what they show, in window pixels; windows lie inside the image.
         image_hw: (height, width) of the image, pixels.
+        semantic: whether objects are the connected parts of each label's layer of probability:
+            these are blended over all windows that see a pixel, and parts that touch are one. A
+            window of the whole image then adds nothing, parts being of any size already.
 
     Returns:
         Instances in image pixels, highest score first; soft masks stay soft.
@@ -53,10 +60,12 @@ def stitch(parts: Sequence[tuple[Window, Instances]], *, image_hw: Hw) -> Instan
     views = np.array([(w.x, w.y, w.x + w.width, w.y + w.height) for w, _ in slid], np.int64)
     found = _concat([part.moved(w.x, w.y, image_hw) for w, part in slid], image_hw)
     seen_in = np.repeat(np.arange(len(slid)), [len(part) for _, part in slid])
+    if semantic and found.masks is not None:
+        return _sorted(join_layers(found, seen_in, views))
     joined, is_whole = _join(*without_doubles(found, seen_in, views), views)
     if whole:
         joined = add_whole_image(joined, is_whole, _concat(whole, image_hw), views)
-    return _sorted(joined)
+    return _sorted(without_rims(joined))
 
 
 def _concat(parts: Sequence[Instances], image_hw: Hw) -> Instances:

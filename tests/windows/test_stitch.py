@@ -259,3 +259,26 @@ def test_a_cut_part_under_another_label_gives_way_to_the_window_that_sees_more(s
     stitched = stitch(parts, image_hw=(100, 180))
     assert stitched.class_ids.tolist() == [2]
     assert stitched.boxes.tolist() == [[92, 10, 152, 50]]
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_outline_over_a_small_neighbour_gives_way_to_it(soft):
+    hole = scene((30, 10, 40, 40))
+    hole[26:34, 46:54] = 2
+    (a, left), (b, right) = seen(hole, soft=soft)
+    drawn_too_far = left.masks.crop(0).copy()
+    drawn_too_far[16:20, 16:24] = drawn_too_far.max()
+    kind = SoftMasks if soft else CropMasks
+    masks = kind.from_crops([drawn_too_far, left.masks.crop(1)], [(30, 10), (46, 26)])
+    too_far = Instances(left.boxes, left.scores, left.class_ids, masks, left.image_hw)
+    stitched = stitch([(a, too_far), (b, right)], image_hw=hole.shape)
+    assert sorted(stitched.binary().masks.areas().tolist()) == [64, 40 * 40 - 64]
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_object_that_lies_on_another_takes_nothing_from_it(soft):
+    below, above = scene((10, 10, 60, 60)), scene((60, 30, 14, 14))
+    (a, left), (b, right) = seen(below, soft=soft)
+    parts = [(a, Instances.concat([left, seen(above, soft=soft)[0][1]])), (b, right)]
+    stitched = stitch(parts, image_hw=below.shape)
+    assert sorted(stitched.binary().masks.areas().tolist()) == [14 * 14, 60 * 60]
