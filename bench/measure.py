@@ -27,7 +27,8 @@ class Cost:
     peak_mb: float
 
 
-def _status_mb(name: str) -> float:
+def status_mb(name: str) -> float:
+    """Return a size of this process from the kernel, such as VmRSS; 0 where it tells none."""
     if not _STATUS.exists():
         return 0.0
     lines = (line.split() for line in _STATUS.read_text().splitlines())
@@ -46,13 +47,13 @@ def cost(work: Callable[[], Any], *, repeat: int = 5, warm_up: bool = True) -> t
     for _ in range(repeat):
         result = None
         gc.collect()
-        before = _status_mb("VmRSS")
+        before = status_mb("VmRSS")
         _forget_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
-        peaks.append(max(0.0, _status_mb("VmHWM") - before))
+        peaks.append(max(0.0, status_mb("VmHWM") - before))
         if walls[-1] > _LONG_S:
             break
     return result, Cost(statistics.median(walls), statistics.median(cpus), max(peaks))

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """Items made by an iterator in one background thread, at most so many bytes of them waiting.
+    """Items made in one background thread, at most so many bytes of them waiting.
 
-    One item waits even if it is larger. What the iterator raises is raised where items are
-    waited for, after those before it were taken.
+    An item is only made once there is room for it; one waits even if it is larger. What making
+    raises is raised where items are waited for, after those before it were taken.
     Use as a context manager: leaving it stops the thread after the item it works on.
 
     Args:
-        items: pairs of an item and its size in bytes.
+        items: pairs of what makes an item and its size in bytes.
         max_bytes: how much may wait.
     """
 
-    def __init__(self, items: Iterable[tuple[T, int]], *, max_bytes: int) -> None:
+    def __init__(self, items: Iterable[tuple[Callable[[], T], int]], *, max_bytes: int) -> None:
         self._items = items
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[T, int]] = deque()
@@ -51,19 +51,23 @@ class Ahead(Generic[T]):
             self._is_over = True
             self._changed.notify_all()
 
-    def _fill(self, items: Iterator[tuple[T, int]]) -> None:
+    def _fill(self, items: Iterator[tuple[Callable[[], T], int]]) -> None:
         while not self._is_stopped:
             try:
-                item, size = next(items)
+                make, size = next(items)
             except StopIteration:
                 return
             with self._changed:
                 while not self._has_room(size):
                     self._changed.wait()
+            if self._is_stopped:
+                return
+            item = make()
+            with self._changed:
                 self._waiting.append((item, size))
                 self._bytes += size
                 self._changed.notify_all()
-            del item
+            del item, make
 
     def _has_room(self, size: int) -> bool:
         return self._is_stopped or not self._waiting or self._bytes + size <= self._max_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import length_hint
 
 import numpy as np
@@ -16,7 +17,16 @@ from lsl_core.inference.batches import Batches
 from lsl_core.inference.cache import DamagedEntry, PredictionCache, cache_key
 from lsl_core.models.base import Model
 from lsl_core.progress import NULL, Progress
-from lsl_core.types import MODES, ImageRef, Instances, ModelCard, Prediction, SlideWindows, Window
+from lsl_core.types import (
+    MODES,
+    ImageRef,
+    Instances,
+    ModelCard,
+    Prediction,
+    SlideWindows,
+    SoftMasks,
+    Window,
+)
 from lsl_core.windows import check, cut, enlarge, plan, reduced_hw, shrink, stitch
 
 Pixels = NDArray[np.uint8]
@@ -129,17 +139,17 @@ class _Runner:
 
     def _read_all(
         self, images: Iterable[tuple[ImageRef, ReadPixels]]
-    ) -> Iterator[tuple[_Read, int]]:
-        """Look up or decode each image; runs in the background thread."""
+    ) -> Iterator[tuple[Callable[[], _Read], int]]:
+        """Look up each image, and say how to decode it; runs in the background thread."""
         for ref, read_pixels in images:
             read = _Read(ref, self._key(ref))
             try:
                 read.stored = self.cache.read(read.key)
             except DamagedEntry as error:
                 read.note = f"{ref.name} is predicted again: {error}."
-            if read.stored is None:
-                _decode(read, read_pixels)
-            yield read, 0 if read.pixels is None else read.pixels.nbytes
+            height, width = ref.image_hw
+            size = height * width * 3 if read.stored is None else _mask_bytes(read.stored)
+            yield partial(_decoded, read, read_pixels), size
 
     def _key(self, ref: ImageRef) -> str:
         return cache_key(
@@ -230,21 +240,31 @@ class _Runner:
             self.progress.note(f"Predictions are not kept from here on: {reason}")
 
 
-def _decode(read: _Read, read_pixels: ReadPixels) -> None:
-    """Read an image's pixels, or say why not: one bad image must not stop the others."""
+def _mask_bytes(prediction: Prediction) -> int:
+    masks = prediction.instances.masks
+    if masks is None:
+        return 0
+    return masks.values.nbytes if isinstance(masks, SoftMasks) else masks.runs.nbytes
+
+
+def _decoded(read: _Read, read_pixels: ReadPixels) -> _Read:
+    """Read the pixels that are needed, or say why not: one bad image must not stop the others."""
+    if read.stored is not None:
+        return read
     try:
         pixels = read_pixels()
     except RunCancelled:
         raise
     except LslError as error:
         read.reason = str(error)
-        return
+        return read
     except (OSError, ValueError, MemoryError) as error:
         read.reason = f"{read.ref.name} cannot be read: {error or type(error).__name__}."
-        return
+        return read
     height, width = read.ref.image_hw
     if pixels.shape != (height, width, 3):
         shape = "×".join(str(side) for side in pixels.shape[1::-1])
         read.reason = f"{read.ref.name} is {shape} pixels large, not {width}×{height} as expected."
-        return
+        return read
     read.pixels = pixels
+    return read
