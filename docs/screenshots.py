@@ -55,13 +55,14 @@ def main() -> None:
                 f"{args.url}/{'' if name == 'connect' else name}",
                 PAGES[name],
                 picture,
-                args.whole,
+                whole=args.whole,
+                zoom=3 if name == "preview" else 0,
             )
             print(picture)
         browser.close()
 
 
-def shoot(tab: Page, url: str, ready: str, picture: Path, whole: bool) -> None:
+def shoot(tab: Page, url: str, ready: str, picture: Path, *, whole: bool, zoom: int) -> None:
     """Open a page, wait until it is quiet, and take its picture."""
     tab.goto(url)
     try:
@@ -72,6 +73,11 @@ def shoot(tab: Page, url: str, ready: str, picture: Path, whole: bool) -> None:
         "() => !document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000
     )
     tab.wait_for_timeout(1500)  # charts and the canvas draw themselves after that
+    if not tab.locator("canvas.lsl-viewer").count():
+        zoom = 0
+    for _ in range(zoom):
+        tab.get_by_role("button", name="Zoom in").click()
+        tab.wait_for_timeout(400)
     if whole:  # the page scrolls inside: make the window as high as its content
         size = tab.viewport_size or {"width": 1440, "height": 900}
         height = tab.evaluate("document.querySelector('.stMain').scrollHeight")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,6 +30,8 @@ def up(ctx: click.Context, port: int, address: str, browser: bool) -> None:
 
 
 def _serve(workspace: Workspace, *, port: int, address: str, browser: bool) -> None:
+    # a service manager stops us by SIGTERM, and then the dashboard has to go, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     process, url = dashboard.start_dashboard(workspace, port=port, address=address)
     click.echo(f"The dashboard is at {url}. Ctrl-C stops it.")
     try:

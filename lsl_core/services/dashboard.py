@@ -44,7 +44,8 @@ def start_dashboard(
     Queue(workspace).ensure_worker()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
         [sys.executable, "-m", "streamlit", "run", str(script),
-         "--server.port", str(port), "--server.address", address],
+         "--server.port", str(port), "--server.address", address,
+         "--server.fileWatcherType", "none"],
         cwd=script.parent,
         env=os.environ | {"LSL_WORKSPACE": str(workspace.root)},
         stdin=subprocess.DEVNULL,

@@ -77,6 +77,10 @@ def models(cards: list[ModelCard]) -> None:
         describe(card, cards)
 
 
+#: A smaller difference of AP50 between two trainings says nothing: seeds differ by as much.
+NO_EVIDENCE = 0.02
+
+
 def _gate(card: ModelCard, cards: list[ModelCard]) -> None:
     """Say whether a model is better or worse than the version before it."""
     parent = next((other for other in cards if other.id == card.parent), None)
@@ -84,7 +88,9 @@ def _gate(card: ModelCard, cards: list[ModelCard]) -> None:
         return
     gain = card.metrics.ap50 - parent.metrics.ap50
     before = f"{escaped(parent.id)}, which reached AP50 {parent.metrics.ap50:.2f}"
-    if gain < 0:
+    if abs(gain) < NO_EVIDENCE:
+        st.markdown(f":gray[:material/trending_flat:] About as good as {before}")
+    elif gain < 0:
         st.markdown(f":orange[:material/trending_down:] **Worse** than {before}")
     else:
         st.markdown(f":green[:material/trending_up:] Better than {before}")

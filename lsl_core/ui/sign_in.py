@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -42,6 +43,12 @@ def checklist(found: dict[ConnectStep, str], *, failed: bool = False) -> None:
     st.markdown("  \n".join(lines))
 
 
+def _is_private() -> bool:
+    """Whether the page is open on the machine that serves it, where one person sits."""
+    host = urlsplit(st.context.url or "").hostname
+    return host in ("localhost", "127.0.0.1", "::1")
+
+
 def form() -> Wish | None:
     """Draw the form and return what was asked for when the button was pressed."""
     method = st.segmented_control(
@@ -66,9 +73,10 @@ def form() -> Wish | None:
             help="Only for a server of your own with a self-made certificate.",
         )  # fmt: skip
         remembers = st.checkbox(
-            "Remember this server in the workspace", value=True, key=keys.CONNECT_REMEMBER,
-            help="The address and user go to lsl.toml, a key that the server can withdraw to your "
-            "own settings folder. The password is never kept.",
+            "Sign everybody who opens this dashboard in like this", value=_is_private(),
+            key=keys.CONNECT_REMEMBER,
+            help="The address and user go to lsl.toml, so that the next visit is signed in. "
+            "Leave it off when others can open this page. The password is never kept.",
         )  # fmt: skip
         is_sent = st.form_submit_button(
             "Connect", type="primary", icon=":material/login:", key=keys.CONNECT_GO

@@ -172,7 +172,7 @@ def test_two_browsers_do_not_share_a_sign_in(world, serve, new_page) -> None:
     url = serve(APP, LSL_WORKSPACE=str(world.workspace.root))
     one, other = new_page(), new_page()
     one.goto(url)
-    one.get_by_text("Remember this server").click()
+    one.get_by_text("Sign everybody who opens").click()
     connect(one, world.session.url)
     other.goto(url)
     other.get_by_label("Server", exact=True).wait_for()
