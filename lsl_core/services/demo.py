@@ -29,6 +29,7 @@ from lsl_core.services.connections import PasswordLogin
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.types import Instances, Mode, ModelCard
 from lsl_core.workspace import Workspace
+from lsl_core.workspace.files import read_json, write_json
 from lsl_core.workspace.images import encode_rgb
 
 __all__ = ["DEMO_PORT", "Demo", "DemoReport", "run_demo"]
@@ -41,6 +42,8 @@ SOURCE = "smear"
 _KIND = SceneKind.CELLS
 _LABELLED, _UNLABELLED = "Blood smear, labelled by hand", "Blood smear, to be labelled"
 _BAR_AP50 = 0.80
+#: Written when everything worked; tells the next start that nothing is left to do.
+_REPORT = "report.json"
 
 
 @dataclass(slots=True)
@@ -111,7 +114,12 @@ def run_demo(
         with connections.sign_in(
             PasswordLogin(DEMO_USER, DEMO_PASSWORD), url=sandbox.url, remember_in=workspace
         ) as session:
-            _work(session, workspace, report, minutes, progress)
+            done = folder / _REPORT
+            if done.exists():  # it ran here before: all there is to do is to open it
+                report = DemoReport(**read_json(done))
+            else:
+                _work(session, workspace, report, minutes, progress)
+                write_json(done, report.to_json())
     except BaseException:
         sandbox.stop()
         raise
