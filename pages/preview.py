@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lsl_core.services import activity, previewing
+from lsl_core.services import activity, predicting, previewing
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.ui import cached, keys, previews, runs, session
 from lsl_core.ui import preview_panels as panels
@@ -19,7 +19,7 @@ def predict(subject: str, model: str, *, label: str, key: str, primary: bool) ->
     if cvat is None or not subject.isdigit():
         st.caption("Connect to CVAT to predict a task.")
         return
-    slide = previewing.proposed_windows(
+    slide = predicting.proposed_windows(
         session.workspace(), cvat, model=model, task_id=int(subject)
     )
     cuts = slide is not None and st.checkbox(

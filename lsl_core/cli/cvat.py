@@ -17,7 +17,7 @@ from lsl_core.cli.shared import (
 )
 from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
-from lsl_core.services import connections, exporting, previewing, pushing
+from lsl_core.services import connections, exporting, predicting, previewing, pushing
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
 from lsl_core.services.pushing import PushMode, PushPlan
 from lsl_core.services.workspaces import Workspace
@@ -99,7 +99,7 @@ def cvat_inference(
     check_conf(conf)
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
-        info = previewing.predict_task(
+        info = predicting.predict_task(
             session, workspace, cvat_task_id, model=train, slide=slide, progress=progress
         )
         thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)

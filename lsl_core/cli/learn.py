@@ -16,7 +16,7 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import UserInput
-from lsl_core.services import activity, exporting, modelling, previewing
+from lsl_core.services import activity, exporting, modelling, predicting, previewing
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, ModelCard
 
@@ -69,7 +69,7 @@ def auto_label(
         )  # fmt: skip
         click.echo(_report(card))
         for name in test:
-            info = previewing.predict_source(
+            info = predicting.predict_source(
                 workspace, name, model=card.id, slide=slide, progress=progress
             )
             thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)

@@ -5,7 +5,8 @@ connections  sign in to CVAT, and do it again without asking
 catalogue    tasks on the server, and what this workspace did with them
 sourcing     labelled images: import, list, rename, remove
 modelling    train a model, list, remove
-previewing   predict once, look at any threshold, decide
+predicting   the model looks once, and what it found is kept
+previewing   look at any threshold, decide
 pushing      plan, push, undo
 exporting    files and new tasks
 activity     the same as background runs

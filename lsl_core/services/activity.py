@@ -87,7 +87,7 @@ def submit_prediction(
     }
     return _submit(
         workspace,
-        "lsl_core.services.previewing:run_predict_task",
+        "lsl_core.services.predicting:run_predict_task",
         arguments,
         kind="predict",
         subject=f"task {task_id} with {model}",

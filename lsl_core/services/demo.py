@@ -24,7 +24,15 @@ from lsl_core.sandbox.scenes import (
     labelled_frames,
     large_frames,
 )
-from lsl_core.services import connections, modelling, previewing, pushing, sourcing, workspaces
+from lsl_core.services import (
+    connections,
+    modelling,
+    predicting,
+    previewing,
+    pushing,
+    sourcing,
+    workspaces,
+)
 from lsl_core.services.connections import PasswordLogin
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.types import Instances, Mode, ModelCard
@@ -151,14 +159,14 @@ def _work(
         good = [card for card in modelling.list_models(workspace) if _ap50(card) >= _BAR_AP50]
         card = good[0] if good else _train(workspace, minutes, progress)
     with report.stage("predict"):
-        windows = previewing.proposed_windows(
+        windows = predicting.proposed_windows(
             workspace, session, model=card.id, task_id=unlabelled.id
         )
         known = previewing.list_previews(workspace, url=session.url, task_id=unlabelled.id)
         preview = (
             known[0]
             if known and known[0].is_complete
-            else previewing.predict_task(
+            else predicting.predict_task(
                 session, workspace, unlabelled.id, model=card.id, slide=windows, progress=progress
             )
         )

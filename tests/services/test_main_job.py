@@ -23,6 +23,7 @@ from lsl_core.services import (
     connections,
     exporting,
     modelling,
+    predicting,
     previewing,
     pushing,
     sourcing,
@@ -61,7 +62,7 @@ def test_unlabelled_frames_teach_nothing_unless_their_job_is_completed(world) ->
 
 
 def test_predict_look_push_and_take_back(world, model: str) -> None:
-    info = previewing.predict_task(
+    info = predicting.predict_task(
         world.session, world.workspace, world.unlabelled, model=model,
         slide=SlideWindows(256, 200, 64),
     )  # fmt: skip
@@ -95,7 +96,7 @@ def test_predict_look_push_and_take_back(world, model: str) -> None:
 def test_a_second_preview_makes_no_model_call(
     world, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    first = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
 
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
@@ -106,7 +107,7 @@ def test_a_second_preview_makes_no_model_call(
         "compact",
         registry.Family(family.title, family.modes, family.transform_version, refuse),
     )
-    second = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    second = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     for a, b in zip(
         previewing.frames(world.workspace, first.id),
         previewing.frames(world.workspace, second.id),
@@ -118,7 +119,7 @@ def test_a_second_preview_makes_no_model_call(
 
 
 def test_a_prediction_that_left_the_cache_is_made_again(world, model: str) -> None:
-    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    info = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     frame = previewing.frames(world.workspace, info.id)[0]
     for file in world.workspace.predictions.rglob("*.pred"):
         file.write_bytes(b"damaged")
@@ -127,7 +128,7 @@ def test_a_prediction_that_left_the_cache_is_made_again(world, model: str) -> No
 
 
 def test_a_push_refuses_when_somebody_drew_meanwhile(world, model: str) -> None:
-    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    info = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     plan = pushing.plan(world.session, world.workspace, info.id)
     task = cvat.read_task(world.session, world.unlabelled)
     shape = {"type": "rectangle", "frame": 0, "label_id": task.labels[0].id,
@@ -141,13 +142,13 @@ def test_a_push_refuses_when_somebody_drew_meanwhile(world, model: str) -> None:
 
 
 def test_a_truncated_image_is_one_failed_frame(world, model: str) -> None:
-    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    info = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     victim = previewing.frames(world.workspace, info.id)[1]
     path = world.workspace.data / victim.path
     path.write_bytes(path.read_bytes()[:200])
     for file in world.workspace.predictions.rglob("*.pred"):
         file.unlink()
-    again = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    again = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     good, bad = previewing.frames(world.workspace, again.id)
     assert good.error == ""
     assert "cut off" in bad.error
@@ -156,7 +157,7 @@ def test_a_truncated_image_is_one_failed_frame(world, model: str) -> None:
 
 def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_path: Path) -> None:
     sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
-    info = previewing.predict_source(world.workspace, "cells", model=model)
+    info = predicting.predict_source(world.workspace, "cells", model=model)
     assert exporting.newest_preview(world.workspace, model=model, source="cells") == info
     show_all(world, info)
     coco = exporting.export_coco(world.workspace, info.id, tmp_path / "out", conf=0.1)
@@ -210,12 +211,12 @@ def test_tasks_that_do_not_help_say_why(world, model: str) -> None:
     with pytest.raises(UserInput, match="holds no images"):
         sourcing.import_task(world.session, world.workspace, world.empty, name="x")
     with pytest.raises(UserInput, match="holds no images"):
-        previewing.predict_task(world.session, world.workspace, world.empty, model=model)
+        predicting.predict_task(world.session, world.workspace, world.empty, model=model)
     assert sourcing.list_sources(world.workspace) == []
 
 
 def test_a_label_that_the_task_lacks_is_named_and_can_be_mapped(world, model: str) -> None:
-    info = previewing.predict_task(world.session, world.workspace, world.unlabelled, model=model)
+    info = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     show_all(world, info)
     name = info.labels[0]
     with pytest.raises(LabelMismatch, match="no label"):
