@@ -52,8 +52,9 @@ def connect(page, url: str) -> None:
 
 
 def shown(page) -> int:
-    """Return the viewer's own count of what it shows."""
-    return int(page.locator("[data-id=total]").inner_text().split()[0].replace(",", ""))
+    """Return the viewer's own count of what it shows, -1 while it still decodes the image."""
+    words = page.locator("[data-id=total]").inner_text().split()
+    return int(words[0].replace(",", "")) if words else -1
 
 
 def counted(world: World, preview_id: str, frame: int) -> int:
