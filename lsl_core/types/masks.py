@@ -7,7 +7,7 @@ hold the model's probability per pixel, so that a mask threshold is a view and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from lsl_core.types.arrays import Index, read_only
 
 Crops = NDArray[np.int32]
+
+#: Pixels that are encoded at a time, whatever the size of the masks: bounds the memory.
+_PIECE = 1 << 20
+#: Masks of more pixels than this, on average, hardly change from pixel to pixel.
+_LARGE = 1 << 16
 
 
 def _check_columns(flat: NDArray[np.generic], starts: NDArray[np.int64], crops: Crops) -> None:
@@ -38,6 +43,32 @@ def _gather(
     begins = starts[index]
     rows = zip(begins.tolist(), (begins + lengths).tolist(), strict=True)
     return np.concatenate([flat[:0], *(flat[begin:end] for begin, end in rows)]), new_starts
+
+
+def _pieces(pixels: Sequence[NDArray[np.generic]]) -> Iterator[NDArray[np.bool_]]:
+    """Give the pixels of all crops, one after the other, through one buffer."""
+    buffer, filled = np.empty(_PIECE, bool), 0
+    for crop in pixels:
+        flat = crop.reshape(-1)
+        done = 0
+        while done < len(flat):
+            count = min(len(flat) - done, _PIECE - filled)
+            np.not_equal(flat[done : done + count], 0, out=buffer[filled : filled + count])
+            done, filled = done + count, filled + count
+            if filled == _PIECE:
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
+
+
+def _sparse(claims: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return where claims are true, like `flatnonzero`, faster where hardly any are."""
+    whole = len(claims) // 8 * 8
+    words = np.flatnonzero(claims[:whole].view(np.uint64) != 0)
+    inside = np.flatnonzero(claims[:whole].reshape(-1, 8)[words])
+    rest = np.flatnonzero(claims[whole:]) + whole
+    return np.concatenate([words[inside >> 3] * 8 + (inside & 7), rest])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,30 +116,47 @@ class CropMasks:
             [(x, y, p.shape[1], p.shape[0]) for p, (x, y) in zip(pixels, xy, strict=True)],
             np.int32,
         ).reshape(-1, 4)
-        flat = np.concatenate([(p != 0).ravel() for p in pixels]) if pixels else np.zeros(0, bool)
-        return cls._from_flat(flat, crops)
+        return cls._from_pieces(_pieces(pixels), crops)
 
     @classmethod
-    def _from_flat(cls, flat: NDArray[np.bool_], crops: Crops) -> Self:
-        """Encode the row-major pixels of all crops, one after the other, in one pass."""
+    def _from_pieces(cls, pieces: Iterable[NDArray[np.bool_]], crops: Crops) -> Self:
+        """Encode the row-major pixels of all crops, one after the other.
+
+        Args:
+            pieces: these pixels in pieces of at most `_PIECE`; a piece is done with when the
+                next one is asked for.
+            crops: (N, 4) x, y, width, height.
+        """
         sizes = crops[:, 2].astype(np.int64) * crops[:, 3]
         begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        if begins[-1] != len(flat) or (sizes <= 0).any():
-            raise ValueError("crops and pixels differ in size")
+        if (sizes <= 0).any():
+            raise ValueError("a crop without a pixel")
         if not len(crops):
             return cls.empty()
-        breaks = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-        # a mask whose first pixel is set gets its begin twice: a background run of length 0
-        first_set = begins[:-1][flat[begins[:-1]]]
-        inner = breaks[~np.isin(breaks, begins, assume_unique=True)]
-        edges = np.sort(np.concatenate([begins, inner, first_set]))
-        lengths = np.diff(edges)
-        starts = np.searchsorted(edges[:-1], begins[:-1], side="left")
-        return cls(
-            lengths.astype(np.uint32),
-            np.append(starts, len(lengths)).astype(np.int64),
-            crops.astype(np.int32, copy=True),
-        )
+        is_dense = begins[-1] < _LARGE * len(crops)
+        find = np.flatnonzero if is_dense else _sparse
+        edges, first_set, at, before = [], [], 0, np.False_
+        change = np.empty(_PIECE, bool)
+        for piece in pieces:
+            until = at + len(piece)
+            here = change[: len(piece)]
+            np.not_equal(piece[1:], piece[:-1], out=here[1:])
+            here[0] = piece[0] != before
+            first, last = np.searchsorted(begins, (at, until))
+            own = begins[first:last] - at
+            here[own] = True  # every mask begins with a run of its own
+            first_set.append(piece[own])
+            edges.append(find(here) + at)
+            at, before = until, piece[-1].copy()
+        if begins[-1] != at:
+            raise ValueError("crops and pixels differ in size")
+        borders = np.concatenate([*edges, begins[-1:]])
+        starts = np.searchsorted(borders, begins, side="left")
+        # a mask whose first pixel is set begins with a background run of length 0
+        is_set = np.concatenate(first_set)
+        lengths = np.insert(np.diff(borders).astype(np.uint32), starts[:-1][is_set], 0)
+        starts[1:] += np.cumsum(is_set)
+        return cls(lengths, starts.astype(np.int64), crops.astype(np.int32, copy=True))
 
     def runs_of(self, i: int) -> NDArray[np.uint32]:
         """Return the run lengths of mask `i` (a view)."""
@@ -232,4 +280,6 @@ class SoftMasks:
         if not 0 < threshold <= 1:
             raise ValueError(f"mask threshold {threshold} is outside (0, 1]")
         level = max(1, int(np.ceil(threshold * 255)))
-        return CropMasks._from_flat(self.values >= level, self.crops)
+        blocks = range(0, len(self.values), _PIECE)
+        pieces = (self.values[at : at + _PIECE] >= level for at in blocks)
+        return CropMasks._from_pieces(pieces, self.crops)

@@ -1,0 +1,116 @@
+"""From an image to batches of windows, beside the speed of this machine's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from measure import cost, table
+from numpy.typing import NDArray
+
+from lsl_core.types import SlideWindows
+from lsl_core.windows import cut, plan
+
+#: One scale and shift for all channels, as grey levels to about [-2, 2].
+SCALE, SHIFT = 1 / 58.0, -120 / 58.0
+
+
+def run(*, side: int, repeat: int) -> None:
+    """Print what cutting and normalising cost; one thread."""
+    cv2.setNumThreads(1)
+    image = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
+    windows = plan((side, side), SlideWindows())
+    shape = (len(windows), windows[0].height, windows[0].width, 3)
+    values = int(np.prod(shape))
+    large, copy = np.ones(256 << 20, np.uint8), np.empty(256 << 20, np.uint8)
+    _, spent = cost(lambda: np.copyto(copy, large), repeat=9)
+    speed = 2 * large.nbytes / spent.wall_s
+    print(f"\n{len(windows)} windows of {side}², memory moves {speed / 1e9:.1f} GB/s (copying)")
+    rows = []
+    batch8, batch32 = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    for name, work, moved in (
+        ("floor: uint8 to uint8", None, 2),
+        ("cut, uint8 batch", lambda: _copied(image, windows, batch8), 2),
+        ("floor: uint8 to float32", None, 5),
+        *((n, w, 5) for n, w in _normalising(image, windows, batch32).items()),
+    ):
+        floor = values * moved / speed
+        wall = floor if work is None else cost(work, repeat=repeat)[1].wall_s
+        rows.append({"name": name, "ms": wall * 1e3, "times floor": wall / floor})
+    table(rows)
+    cv2.setNumThreads(-1)
+
+
+def _copied(image: NDArray[np.uint8], windows: tuple, out: NDArray[np.uint8]) -> None:
+    for k, window in enumerate(windows):
+        np.copyto(out[k], cut(image, window))
+
+
+def _normalising(
+    image: NDArray[np.uint8], windows: tuple, out: NDArray[np.float32]
+) -> dict[str, Callable[[], None]]:
+    flat = image.reshape(len(image), -1)
+    views = [flat[w.y : w.y + w.height, 3 * w.x : 3 * (w.x + w.width)] for w in windows]
+    batch = out.reshape(len(windows), windows[0].height, -1)
+    levels = (np.arange(256) * SCALE + SHIFT).astype(np.float32).reshape(1, 256)
+
+    def blocks() -> None:
+        for view, target in zip(views, batch, strict=True):
+            for row in range(0, len(view), 64):  # stays in the second-level cache
+                part = target[row : row + 64]
+                np.copyto(part, view[row : row + 64])
+                part *= np.float32(SCALE)
+                part += np.float32(SHIFT)
+
+    def lookup() -> None:
+        for view, target in zip(views, batch, strict=True):
+            cv2.LUT(view, levels, dst=target)
+
+    def weighted() -> None:
+        for view, target in zip(views, batch, strict=True):
+            cv2.addWeighted(view, SCALE, view, 0, SHIFT, dst=target, dtype=cv2.CV_32F)
+
+    def ranged() -> None:
+        for view, target in zip(views, batch, strict=True):
+            low, high, _, _ = cv2.minMaxLoc(view)
+            ends = (low * SCALE + SHIFT, high * SCALE + SHIFT)
+            cv2.normalize(view, target, *ends, cv2.NORM_MINMAX, cv2.CV_32F)
+
+    ways = {
+        "cut + normalise, numpy by blocks": blocks,
+        "cut + normalise, cv2.LUT": lookup,
+        "cut + normalise, cv2.addWeighted": weighted,
+        "cut + normalise, cv2.normalize": ranged,
+    }
+    ways.update(_with_torch(image, windows, batch))
+    return ways
+
+
+def _with_torch(
+    image: NDArray[np.uint8], windows: tuple, batch: NDArray[np.float32]
+) -> dict[str, Callable[[], None]]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    torch.set_num_threads(1)
+    source = torch.from_numpy(image.reshape(len(image), -1))
+    target = torch.from_numpy(batch)
+
+    def converted() -> None:
+        for k, w in enumerate(windows):
+            target[k].copy_(source[w.y : w.y + w.height, 3 * w.x : 3 * (w.x + w.width)])
+
+    def normalised() -> None:
+        for k, w in enumerate(windows):
+            view = source[w.y : w.y + w.height, 3 * w.x : 3 * (w.x + w.width)]
+            for row in range(0, w.height, 64):
+                part = target[k, row : row + 64]
+                part.copy_(view[row : row + 64])
+                part.mul_(SCALE).add_(SHIFT)
+
+    return {
+        "cut + to float32 by torch (scale in the network)": converted,
+        "cut + normalise, torch by blocks": normalised,
+    }
