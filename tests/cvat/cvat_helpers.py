@@ -54,10 +54,17 @@ Fault = Callable[[str, str, Callable[[], "Answer"]], "Answer | None"]
 
 
 class Answer:
-    """What the server said: status, headers, body."""
+    """What the server said: status, headers, body; `length` announces more than comes."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
+        self.length: int | None = None
+
+    def cut(self) -> Answer:
+        """Let the connection break in the middle of the body."""
+        self.length = len(self.body)
+        self.body = self.body[: len(self.body) // 2]
+        return self
 
 
 class FaultProxy:
@@ -102,9 +109,11 @@ class FaultProxy:
                 self.send_response_only(answer.status)
                 for key, value in answer.headers:
                     self.send_header(key, value)
-                self.send_header("Content-Length", str(len(answer.body)))
+                length = len(answer.body) if answer.length is None else answer.length
+                self.send_header("Content-Length", str(length))
                 self.end_headers()
                 self.wfile.write(answer.body)
+                self.close_connection |= answer.length is not None
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = _serve
 

@@ -1,0 +1,54 @@
+"""A process that forks a child per line of its input; the child pushes or undoes until it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from random_work import random_predictions
+
+from lsl_core.cvat import (
+    Journal,
+    PasswordLogin,
+    apply_push,
+    connect,
+    plan_push,
+    sending,
+    undo_push,
+)
+
+
+def work(url: str, job: dict[str, object]) -> None:
+    """Push the predictions of a seed, or undo that."""
+    sending._BATCH_SHAPES = 3
+    folder, task = Path(str(job["folder"])), int(str(job["task"]))
+    journal = Journal(folder / "j.sqlite")
+    with connect(url, PasswordLogin("demo", "demo-password"), organisation="") as session:
+        if job["undo"]:
+            undo_push(session, journal, str(job["undo"]))
+            return
+        found = random_predictions(np.random.default_rng(int(str(job["seed"]))))
+        plan = plan_push(session, task, found, ("cell",), journal=journal)
+        apply_push(session, plan, journal, snapshot=folder / "child.gz")
+
+
+def main() -> None:
+    """Serve jobs until the input ends."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            try:
+                work(sys.argv[1], json.loads(line))
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        print(pid, flush=True)
+        sys.stdin.readline()
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
