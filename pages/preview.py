@@ -48,7 +48,7 @@ def look(preview_id: str) -> None:
     if not found:
         st.error("No frame of this task could be looked at.", icon=":material/broken_image:")
     else:
-        frame = panels.navigate(found)
+        frame = panels.navigate(info, found)
         viewer(
             previews.message(info, frame, panels.compare(info, frame)),
             key=keys.VIEWER, height=476, scope=info.id, on_change=previews.keep,

@@ -30,6 +30,7 @@ __all__ = [
     "frames",
     "get_preview",
     "list_previews",
+    "num_shown",
     "view_of",
 ]
 
@@ -155,6 +156,11 @@ def view_of(
         mask_threshold or info.mask_threshold,
         frame.decisions,
     )
+
+
+def num_shown(info: PreviewInfo, frame: PreviewFrame) -> int:
+    """Return how many objects of a frame count at the chosen thresholds."""
+    return int(view_of(info, frame).shows_scores(frame.scores, frame.class_ids).sum())
 
 
 def counts(info: PreviewInfo, found: Iterable[PreviewFrame]) -> dict[str, tuple[int, int]]:

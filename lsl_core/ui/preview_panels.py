@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lsl_core.errors import LslError
 from lsl_core.services import previewing
@@ -18,10 +19,10 @@ from lsl_core.ui.previews import Order
 STRIP = 8
 
 
-def navigate(found: list[PreviewFrame]) -> PreviewFrame:
+def navigate(info: PreviewInfo, found: list[PreviewFrame]) -> PreviewFrame:
     """Draw the row of navigation and return the frame that is open."""
-    row = st.columns([3, 3, 2.4, 6, 4], vertical_alignment="center", gap="small")
-    order = row[4].selectbox(
+    row = st.columns([2.6, 2.6, 0.9, 0.9, 2.4, 5, 4], vertical_alignment="center", gap="small")
+    order = row[6].selectbox(
         "Sort", list(Order), key=keys.PREVIEW_SORT, persist_state="session",
         label_visibility="collapsed", help="The order of F, D and of the film strip",
     )  # fmt: skip
@@ -39,18 +40,44 @@ def navigate(found: list[PreviewFrame]) -> PreviewFrame:
         shortcut="f", disabled=at == len(numbers) - 1, on_click=address.remember, width="stretch",
         args=(keys.FRAME, numbers[min(len(numbers) - 1, at + 1)]), help="Next image (F)",
     )  # fmt: skip
+    _skip(row[2], row[3], info, ordered, at)
     st.session_state[keys.PREVIEW_JUMP] = number
-    row[2].selectbox(
+    row[4].selectbox(
         "Frame", sorted(numbers), key=keys.PREVIEW_JUMP, label_visibility="collapsed",
         on_change=address.follow, args=(keys.FRAME, keys.PREVIEW_JUMP), help="Jump to a frame",
         format_func=lambda n: f"Frame {n}",
     )  # fmt: skip
     frame = ordered[at]
     height, width = frame.ref.image_hw
-    row[3].caption(
+    row[5].caption(
         f"**{at + 1} of {len(numbers)}** · {escaped(frame.ref.name)} · {width} × {height}"
     )
     return frame
+
+
+def _skip(
+    back: DeltaGenerator,
+    on: DeltaGenerator,
+    info: PreviewInfo,
+    ordered: list[PreviewFrame],
+    at: int,
+) -> None:
+    """Draw the two buttons that skip images on which nothing is shown."""
+    full = [i for i, frame in enumerate(ordered) if previewing.num_shown(info, frame)]
+    targets = (max((i for i in full if i < at), default=None),
+               min((i for i in full if i > at), default=None))  # fmt: skip
+    looks = (
+        (back, ":material/keyboard_double_arrow_left:", keys.PREVIEW_SKIP_BACK, "left",
+         "Previous image with objects at this threshold (←)"),
+        (on, ":material/keyboard_double_arrow_right:", keys.PREVIEW_SKIP_ON, "right",
+         "Next image with objects at this threshold (→)"),
+    )  # fmt: skip
+    for (place, icon, key, shortcut, text), target in zip(looks, targets, strict=True):
+        place.button(
+            icon, key=key, shortcut=shortcut, disabled=target is None, help=text, width="stretch",
+            on_click=address.remember,
+            args=(keys.FRAME, ordered[at if target is None else target].ref.frame),
+        )  # fmt: skip
 
 
 def compare(info: PreviewInfo, frame: PreviewFrame) -> Instances | None:

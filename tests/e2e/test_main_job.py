@@ -134,7 +134,14 @@ def look_at_a_frame(page, world: World, preview_id: str, frame: int) -> None:
 def go_to_the_other_frame(page, world: World, preview_id: str, other: int) -> None:
     """Walk by keys, right after a drag, without a click elsewhere."""
     drag_threshold(page, 0.7)
-    for key, place, frame in (("f", "2 of 2", other), ("d", "1 of 2", 1 - other)):
+    first = 1 - other
+    walk = (
+        ("f", "2 of 2", other),
+        ("d", "1 of 2", first),
+        ("ArrowRight", "2 of 2", other),
+        ("ArrowLeft", "1 of 2", first),
+    )
+    for key, place, frame in walk:
         page.keyboard.press(key)
         page.get_by_text(place).wait_for()
         page.wait_for_url(re.compile(rf"frame={frame}"))

@@ -61,6 +61,10 @@ Object.assign(Viewer.prototype, {
     on(this.range, "pointerup", () => this.canvas.focus({preventScroll: true}));
     on(this.dialog, "click", (event) => event.target === this.dialog && this.dialog.close());
     on(window, "keydown", (event) => this.onKey(event));
+    on(this.root, "keydown", (event) => {
+      // arrows move the slider that has the focus; the page would take them for "next image"
+      if (event.target.type === "range" && event.key.startsWith("Arrow")) event.stopPropagation();
+    });
     on(window, "keyup", (event) => event.key.toLowerCase() === "h" && this.hold(false));
     on(window, "blur", () => this.hold(false));
     this.listenToMouse(on);
