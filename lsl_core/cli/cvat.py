@@ -1,4 +1,4 @@
-"""`cvat-setup`, `cvat-inference`, `push`, `undo`, `cvat-export`."""
+"""`cvat-setup`, `cvat-inference`, `push`, `undo`, `review`, `cvat-export`."""
 
 from __future__ import annotations
 
@@ -172,6 +172,22 @@ def undo(ctx: click.Context, push_id: str | None) -> None:
         click.echo(f"{len(result.kept)} stay, since people edited them.")
 
 
+@click.command()
+@click.argument("push_id")
+@click.pass_context
+def review(ctx: click.Context, push_id: str) -> None:
+    """Show what people did with the objects of a push: kept, moved, relabelled, deleted, added."""
+    workspace = workspace_of(ctx)
+    with session_of(ctx, workspace) as session:
+        found = pushing.review(session, workspace, push_id)
+    columns = ("kept", "moved", "relabelled", "deleted", "added")
+    click.echo(f"{'label':<24}" + "".join(f" {name:>10}" for name in columns) + "   mean IoU")
+    for label, row in found.by_label().items():
+        counts = "".join(f" {getattr(row, name):>10}" for name in columns)
+        iou = f"{sum(row.ious) / len(row.ious):.2f}" if row.ious else "-"
+        click.echo(f"{label:<24}{counts} {iou:>10}")
+
+
 @click.command("cvat-export")
 @click.option("--train", metavar="NAME", help="The model; without it, what people drew goes.")
 @click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
@@ -193,4 +209,4 @@ def cvat_export(ctx: click.Context, train: str | None, name: str, cvat_name: str
     click.echo(f'Made task {task.id} "{cvat_name}": {task.url}')
 
 
-COMMANDS = (cvat_setup, cvat_inference, push, undo, cvat_export)
+COMMANDS = (cvat_setup, cvat_inference, push, undo, review, cvat_export)

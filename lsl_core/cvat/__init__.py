@@ -29,6 +29,7 @@ Writing (nothing but these changes a server)::
     apply_push(session, plan, journal, *, snapshot=Path, progress) -> PushResult
     resume_push(session, journal, push_id, *, progress) -> PushResult
     undo_push(session, journal, push_id, *, progress) -> UndoResult
+    review_push(session, journal, push_id) -> Review: what people did with it (writes nothing)
     create_task(session, name, [(label, shape type)], images, *, project_id=None,
                 segment_size=None, progress) -> TaskInfo
     draw_in_new_task(session, task, {frame: (Instances, has_mask)}, labels, *, progress) -> int
@@ -57,6 +58,7 @@ from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
 from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
 from lsl_core.cvat.planning import plan_push
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
+from lsl_core.cvat.review import Review, ReviewRow, compare_frames, review_push
 from lsl_core.cvat.seeding import delete_task, draw_in_new_task
 from lsl_core.cvat.session import (
     ConnectStep,
@@ -112,6 +114,8 @@ __all__ = [
     "PushPlan",
     "PushRecord",
     "PushResult",
+    "Review",
+    "ReviewRow",
     "SavedKey",
     "ServerInfo",
     "SkippedFrame",
@@ -121,6 +125,7 @@ __all__ = [
     "UndoResult",
     "add_label",
     "apply_push",
+    "compare_frames",
     "connect",
     "create_task",
     "delete_task",
@@ -137,6 +142,7 @@ __all__ = [
     "read_task",
     "require_images",
     "resume_push",
+    "review_push",
     "server_address",
     "task_annotations",
     "task_frames",

@@ -76,11 +76,11 @@ def _pairs(
     iou = box_math.iou(new.boxes[left], theirs.boxes[right])
     if isinstance(new.masks, CropMasks) and isinstance(theirs.masks, CropMasks):
         exact = live.has_mask[right] & ~as_box[left]
-        iou[exact] = _mask_iou(new.masks, theirs.masks, left[exact], right[exact])
+        iou[exact] = mask_iou(new.masks, theirs.masks, left[exact], right[exact])
     return left, right, iou
 
 
-def _mask_iou(
+def mask_iou(
     first: CropMasks, second: CropMasks, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the IoU of mask left[k] of the first with mask right[k] of the second, (K,)."""

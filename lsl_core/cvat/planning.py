@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.annotations import TaskState, read_task
+from lsl_core.cvat.checking import require_sound
 from lsl_core.cvat.content import content_key, state_key
 from lsl_core.cvat.drawing import Drawing, from_instances, hole_pixels, within_image
 from lsl_core.cvat.journal import Journal
@@ -158,6 +159,7 @@ class _Work:
 
     def plan(self, run_id: str) -> PushPlan:
         """Put the plan together."""
+        require_sound(self._create, [frame.image_hw for frame in self._state.frames])
         state = state_key(self._state.annotations)
         content = [content_key(s) for s in self._create]
         removed = [int(s["id"]) for s in self._remove]

@@ -14,6 +14,7 @@ from lsl_core.cvat import (
     PushPlan,
     PushRecord,
     PushResult,
+    Review,
     UndoResult,
 )
 from lsl_core.errors import UserInput
@@ -28,11 +29,13 @@ __all__ = [
     "PushPlan",
     "PushRecord",
     "PushResult",
+    "Review",
     "UndoResult",
     "apply",
     "list_pushes",
     "plan",
     "resume",
+    "review",
     "undo",
 ]
 
@@ -115,6 +118,11 @@ def undo(
 ) -> UndoResult:
     """Take back exactly what a push added; what people edited since stays and is listed."""
     return cvat.undo_push(session, Journal(workspace.journal), push_id, progress=progress)
+
+
+def review(session: CvatSession, workspace: Workspace, push_id: str) -> Review:
+    """Compare what a push added with the task as people left it. Writes nothing."""
+    return cvat.review_push(session, Journal(workspace.journal), push_id)
 
 
 def list_pushes(
