@@ -69,6 +69,10 @@ class Composer:
             members: fragments.
             witnesses: whether windows that see the place and found nothing have a say as well.
         """
+        if len(members) == 2 and not self.is_soft and not witnesses:
+            pair = self._pair(*members)
+            if pair is not None:
+                return pair
         parts: dict[int, list[tuple[Rect, Pixels]]] = {}
         for i in members:
             parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
@@ -88,6 +92,36 @@ class Composer:
                 seeing = {v: rect for v, rect in views.items() if _contains(rect, cell)}
                 out = whole[top - y0 : bottom - y0, left - x0 : right - x0]
                 self._fill(out, cell, seeing, parts)
+        return _trimmed(whole, (x0, y0), self.is_soft)
+
+    def _pair(self, i: int, k: int) -> Composed | None:
+        """Return the usual case, two solid parts in neighbouring windows, by two copies.
+
+        None when the windows do not lie in line and side by side.
+        """
+        one, two = self.views[self.seen_in[i]], self.views[self.seen_in[k]]
+        if (one[1], one[3]) == (two[1], two[3]) and one[0] != two[0]:
+            axis = 0
+        elif (one[0], one[2]) == (two[0], two[2]) and one[1] != two[1]:
+            axis = 1
+        else:
+            return None
+        if one[axis] > two[axis]:
+            i, k, one, two = k, i, two, one
+        midst = (two[axis] + one[axis + 2]) // 2
+        a, b = self.places[i], self.places[k]
+        x0, y0 = min(a[0], b[0]), min(a[1], b[1])
+        x1, y1 = max(a[2], b[2]), max(a[3], b[3])
+        whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        for at, pixels, is_first in ((a, self.pixels[i], True), (b, self.pixels[k], False)):
+            left, top, right, bottom = at
+            if axis == 0:
+                left, right = (left, min(right, midst)) if is_first else (max(left, midst), right)
+            else:
+                top, bottom = (top, min(bottom, midst)) if is_first else (max(top, midst), bottom)
+            if left < right and top < bottom:
+                part = pixels[top - at[1] : bottom - at[1], left - at[0] : right - at[0]]
+                whole[top - y0 : bottom - y0, left - x0 : right - x0] = part
         return _trimmed(whole, (x0, y0), self.is_soft)
 
     def _cells(self, views: list[View], around: Rect) -> tuple[list[Span], list[Span]]:
