@@ -31,7 +31,7 @@ Writing (nothing but these changes a server)::
     undo_push(session, journal, push_id, *, progress) -> UndoResult
     review_push(session, journal, push_id) -> Review: what people did with it (writes nothing)
     create_task(session, name, [(label, shape type)], images, *, project_id=None,
-                segment_size=None, progress) -> TaskInfo
+                segment_size=None, overlap=None, subset="", progress) -> TaskInfo
     draw_in_new_task(session, task, {frame: (Instances, has_mask)}, labels, *, progress) -> int
     delete_task(session, task_id)
     add_label(session, task_id, name, Drawing) -> CvatLabel

@@ -42,6 +42,8 @@ def create_task(
     names: Sequence[str] | None = None,
     project_id: int | None = None,
     segment_size: int | None = None,
+    overlap: int | None = None,
+    subset: str = "",
     image_quality: int = 80,
     progress: Progress = NULL,
 ) -> TaskInfo:
@@ -58,6 +60,8 @@ def create_task(
         names: what CVAT calls them; the files' own names when None. Equal names are told apart.
         project_id: of the project that it belongs to.
         segment_size: images in a job; one job when None.
+        overlap: images that a job shares with the one before it; CVAT's own choice when None.
+        subset: of its project: Train, Validation, Test or any other name; "" for none.
         image_quality: of the pictures that annotators see, in [1, 100]; the originals stay.
         progress: counts megabytes, then waits for CVAT.
 
@@ -74,6 +78,10 @@ def create_task(
         spec["labels"] = [{"name": n, "type": str(d), "attributes": []} for n, d in labels]
     if segment_size is not None:
         spec["segment_size"] = segment_size
+    if overlap is not None:
+        spec["overlap"] = overlap
+    if subset:
+        spec["subset"] = subset
     made = session.transport.json("POST", "/api/tasks", doing="creating a task", body=spec)
     task_id = int(made["id"])
     try:

@@ -111,6 +111,16 @@ def test_every_kind_of_image_and_name_arrives_right(session, project, tmp_path):
     assert len({ref.name for ref in pulled.refs}) == len(paths)
 
 
+def test_jobs_overlap_and_a_subset_is_kept(session, project, images):
+    made = create_task(
+        session, "parts", [], images, project_id=project, segment_size=2, overlap=1, subset="Train"
+    )
+    jobs = [(job.start_frame, job.stop_frame) for job in task_jobs(session, made.id)]
+    assert jobs == [(0, 1), (1, 2), (2, 3)]
+    entry = session.transport.json("GET", f"/api/tasks/{made.id}", doing="reading the task")
+    assert entry["subset"] == "Train"
+
+
 def test_what_cvat_cannot_read_leaves_no_task_behind(session, project, tmp_path):
     before = [t.id for t in list_tasks(session, project_id=project)]
     bad = tmp_path / "notimage.png"
