@@ -15,7 +15,7 @@ from lsl_core.errors import (
 from lsl_core.inference import runner
 from lsl_core.inference.cache import PredictionCache
 from lsl_core.inference.runner import FailedImage, predict_images
-from lsl_core.types import Prediction, SlideWindows
+from lsl_core.types import Mode, Prediction, SlideWindows
 
 from .fakes import BrightModel, Images, Listener, bright, card, image_with
 
@@ -297,6 +297,22 @@ def test_predictions_do_not_depend_on_the_batch(tmp_path):
         cache = PredictionCache(tmp_path / str(size), max_bytes=10**7)
         (found,) = run(BrightModel, Images(pixels), cache, batch_size=size)
         assert sorted(found.instances.boxes.tolist()) == sorted(whole.boxes.tolist())
+
+
+class FirstWindowOnly(BrightModel):
+    """Finds nothing in any window after the first."""
+
+    def predict(self, windows, *, floor_score):
+        found = super().predict(windows, floor_score=floor_score)
+        is_first = [len(self.batches) == 1 and i == 0 for i in range(len(found))]
+        return [f if keep else f.above(2) for f, keep in zip(found, is_first, strict=True)]
+
+
+@pytest.mark.parametrize(("mode", "right"), [(Mode.FSIS, 64), (Mode.FSIS_SEGONLY, 56)])
+def test_windows_of_a_semantic_model_all_have_a_say(cache, mode, right):
+    images = Images(image_with((10, 10, 90, 30), hw=(64, 112)))
+    (found,) = run(FirstWindowOnly, images, cache, card=card(mode=mode))
+    assert found.instances.boxes.tolist() == [[10, 10, right, 40]]
 
 
 def test_importing_the_runner_loads_no_torch():
