@@ -152,7 +152,9 @@ def test_a_truncated_image_is_one_failed_frame(world, model: str) -> None:
     good, bad = previewing.frames(world.workspace, again.id)
     assert good.error == ""
     assert "cut off" in bad.error
-    assert pushing.plan(world.session, world.workspace, again.id).num_add >= 0
+    show_all(world, again)
+    plan = pushing.plan(world.session, world.workspace, again.id)
+    assert {row.frame for row in plan.frames if row.add} == {0}
 
 
 def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_path: Path) -> None:
