@@ -1,12 +1,13 @@
 """Everything that can go wrong and is not our bug.
 
     LslError(message, *, hint, detail)
-    ├ UserInput (exit 2) ─ LabelMismatch, BadThreshold, EmptySupport
+    ├ UserInput (exit 2) ─ LabelMismatch, BadThreshold, EmptySupport, TooLarge
     ├ CvatError (10) ─ CvatUnreachable, CvatAuth (11), CvatDenied, CvatTooOld, CvatNotFound,
     │                  CvatRequestFailed, TaskChanged
     ├ WorkspaceError (12) ─ Locked, DiskFull, FormatTooNew
     ├ ModelError (13) ─ WeightsMissing, WeightsDamaged, OutOfGpuMemory, DeviceMissing
     ├ BackupError (20) ─ Damaged, SnapshotMissing, RestoreRefused
+    ├ ServeError (14) ─ TooBusy, TooLate
     └ PartlyDone (3)
     RunCancelled (130) is no failure: somebody asked for it.
 
@@ -55,6 +56,10 @@ class BadThreshold(UserInput):
 
 class EmptySupport(UserInput):
     """A source holds too few labelled images or objects to learn from."""
+
+
+class TooLarge(UserInput):
+    """An image or a request is larger than the service takes."""
 
 
 class CvatError(LslError):
@@ -149,6 +154,20 @@ class SnapshotMissing(BackupError):
 
 class RestoreRefused(BackupError):
     """Restoring would destroy something that is not saved."""
+
+
+class ServeError(LslError):
+    """A service that answers for models cannot be started, or cannot answer now."""
+
+    exit_code = 14
+
+
+class TooBusy(ServeError):
+    """Too much waits already; trying again may help."""
+
+
+class TooLate(ServeError):
+    """The answer did not come in time; trying again may help."""
 
 
 class PartlyDone(LslError):

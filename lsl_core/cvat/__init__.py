@@ -45,7 +45,6 @@ worker makes it anew, and pushes only when the tokens are equal. Masks of predic
 from lsl_core.cvat.annotations import TaskState, job_annotations, read_task, task_annotations
 from lsl_core.cvat.create import create_task
 from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
-from lsl_core.cvat.drawing import Drawing
 from lsl_core.cvat.frames import (
     FailedFrame,
     PulledFrames,
@@ -85,6 +84,7 @@ from lsl_core.cvat.tasks import (
     task_labels,
 )
 from lsl_core.cvat.undo import KeptShape, UndoResult, undo_push
+from lsl_core.geometry.drawable import Drawing
 
 __all__ = [
     "Conflicts",

@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from lsl_core.cvat.drawing import Drawing
 from lsl_core.cvat.errors import last_line
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, get_task
 from lsl_core.errors import CvatRequestFailed, CvatUnreachable, LslError, UserInput
+from lsl_core.geometry.drawable import Drawing
 from lsl_core.progress import NULL, Progress
 
 #: CVAT's longest task name and label name (its data model).

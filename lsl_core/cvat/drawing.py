@@ -7,32 +7,17 @@ decoded. The result is byte for byte what `cvat_sdk.masks.encode_mask` makes of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.tasks import CvatLabel
-from lsl_core.geometry.masks import clip, pixel_boxes
+from lsl_core.geometry.drawable import Drawing, rectangles, rings
 from lsl_core.geometry.polygons import Ring, to_polygons
-from lsl_core.geometry.runs import trim
 from lsl_core.types import CropMasks, Instances
 
 Json = dict[str, Any]
-
-#: Decimals of a coordinate: a hundredth of a pixel is finer than any screen.
-_DECIMALS = 2
-#: A rectangle thinner than this, in pixels, cannot be seen or picked in CVAT.
-_THINNEST = 0.5
-
-
-class Drawing(StrEnum):
-    """What a shape is drawn as; the value is CVAT's shape type."""
-
-    RECTANGLE = "rectangle"
-    POLYGON = "polygon"
-    MASK = "mask"
 
 
 def drawing_for(label: CvatLabel, *, has_masks: bool, polygons: bool = False) -> Drawing | None:
@@ -56,28 +41,6 @@ def drawing_for(label: CvatLabel, *, has_masks: bool, polygons: bool = False) ->
     return Drawing.POLYGON if polygons else Drawing.MASK
 
 
-def within_image(instances: Instances) -> Instances:
-    """Return the objects cut at the border of their image; those with nothing left are gone.
-
-    Masks come back in their smallest crops.
-
-    Raises:
-        ValueError: for soft masks: choose a mask threshold first.
-    """
-    height, width = instances.image_hw
-    boxes = np.clip(instances.boxes, 0, np.array([width, height, width, height], np.float32))
-    seen = np.asarray(np.isfinite(boxes).all(axis=1))
-    seen = seen & ((boxes[:, 2:] - boxes[:, :2]) >= _THINNEST).all(axis=1)
-    masks = instances.masks
-    if masks is not None:
-        if not isinstance(masks, CropMasks):
-            raise ValueError("soft masks cannot be drawn; take binary() first")
-        masks = trim(clip(masks, instances.image_hw))
-        seen = masks.areas() > 0
-    whole = Instances(boxes, instances.scores, instances.class_ids, masks, instances.image_hw)
-    return whole if seen.all() else whole.take(seen)
-
-
 def from_instances(
     instances: Instances,
     *,
@@ -91,7 +54,7 @@ def from_instances(
     """Return the shapes that draw each object on a frame, ready to be sent.
 
     Args:
-        instances: of `within_image`; binary masks or none.
+        instances: of `geometry.drawable.within_image`; binary masks or none.
         frame: number in the task.
         labels: CVAT's label of each class id that occurs.
         drawings: how the objects of each class id are drawn.
@@ -103,7 +66,7 @@ def from_instances(
     Returns:
         One list per object; several shapes only for polygons.
     """
-    boxes, points = _rectangles(instances, has_mask), _mask_points(instances)
+    boxes, points = rectangles(instances, has_mask), _mask_points(instances)
     objects: list[list[Json]] = []
     group = first_group
     for i, class_id in enumerate(instances.class_ids.tolist()):
@@ -116,7 +79,7 @@ def from_instances(
         elif drawing is Drawing.MASK:
             drawn = [points[i]]
         else:
-            drawn = _rings(instances, i)
+            drawn = rings(instances, i)
         shapes = [_shape(drawing, label, frame, numbers, source) for numbers in drawn]
         for shape in shapes:
             shape["score"] = round(float(instances.scores[i]), 4)
@@ -158,17 +121,6 @@ def _shape(drawing: Drawing, label: CvatLabel, frame: int, points: list[Any], so
     }
 
 
-def _rectangles(instances: Instances, has_mask: NDArray[np.bool_] | None) -> list[list[float]]:
-    """Return the box of each object; around its pixels where there is a mask."""
-    boxes: NDArray[np.float32] = instances.boxes
-    if isinstance(instances.masks, CropMasks):
-        around = pixel_boxes(instances.masks)
-        boxes = around if has_mask is None else np.where(has_mask[:, None], around, boxes)
-    # by way of text, so that 0.1 is 0.1 and not the float32 next to it
-    rounded: list[list[float]] = np.round(boxes.astype(np.float64), _DECIMALS).tolist()
-    return rounded
-
-
 def _mask_points(instances: Instances) -> list[list[int]]:
     """Return CVAT's points of each mask: its runs, then left, top, right, bottom inclusive."""
     masks = instances.masks
@@ -178,12 +130,3 @@ def _mask_points(instances: Instances) -> list[list[int]]:
     ends = masks.crops.copy()
     ends[:, 2:] += ends[:, :2] - 1
     return [[*runs[starts[i] : starts[i + 1]], *corners] for i, corners in enumerate(ends.tolist())]
-
-
-def _rings(instances: Instances, i: int) -> list[list[float]]:
-    """Return the outline of each part of a mask, as x and y by turns; polygons have no holes."""
-    masks = instances.masks
-    if not isinstance(masks, CropMasks):
-        raise TypeError("an object without a mask has no outline")
-    (parts,) = to_polygons(masks.take(np.array([i])))
-    return [part.outline.ravel().tolist() for part in parts]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lsl_core.cvat.drawing import Drawing, drawing_for
+from lsl_core.cvat.drawing import drawing_for
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import CvatLabel, bare_task, labels_of
 from lsl_core.errors import LabelMismatch, UserInput
+from lsl_core.geometry.drawable import Drawing
 
 #: CVAT's longest label name (its data model).
 _LONGEST_NAME = 64

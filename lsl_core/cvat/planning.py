@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.checking import require_sound
 from lsl_core.cvat.content import content_key, state_key
-from lsl_core.cvat.drawing import Drawing, from_instances, hole_pixels, within_image
+from lsl_core.cvat.drawing import from_instances, hole_pixels
 from lsl_core.cvat.journal import Journal
 from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled
 from lsl_core.cvat.matching import match
@@ -22,6 +22,7 @@ from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import FrameAnnotations
 from lsl_core.cvat.tasks import JobKind
 from lsl_core.errors import UserInput
+from lsl_core.geometry.drawable import Drawing, within_image
 from lsl_core.types import CropMasks, Instances
 
 Json = dict[str, Any]

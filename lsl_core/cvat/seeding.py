@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import drawing_for, from_instances, within_image
+from lsl_core.cvat.drawing import drawing_for, from_instances
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
+from lsl_core.geometry.drawable import within_image
 from lsl_core.progress import NULL, Progress
 from lsl_core.types import Instances
 

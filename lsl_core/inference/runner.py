@@ -15,6 +15,7 @@ from lsl_core.errors import DiskFull, LslError, RunCancelled
 from lsl_core.inference.ahead import Ahead
 from lsl_core.inference.batches import Batches
 from lsl_core.inference.cache import DamagedEntry, PredictionCache, cache_key
+from lsl_core.inference.parts import in_window, parts_of
 from lsl_core.models.base import Model
 from lsl_core.progress import NULL, Progress
 from lsl_core.types import (
@@ -27,7 +28,7 @@ from lsl_core.types import (
     SoftMasks,
     Window,
 )
-from lsl_core.windows import check, cut, enlarge, plan, reduced_hw, shrink, stitch
+from lsl_core.windows import check, stitch
 
 Pixels = NDArray[np.uint8]
 ReadPixels = Callable[[], Pixels]
@@ -189,22 +190,17 @@ class _Runner:
         elif read.pixels is None:
             job.outcome = FailedImage(read.ref, read.reason)
         else:
-            windows = plan(read.ref.image_hw, self.slide)
-            job.num_windows = len(windows)
-            for window in windows:
-                shown = cut(read.pixels, window)
-                reduced = reduced_hw(window, self.slide)
-                self.waiting.append((job, window, shrink(shown, reduced) if reduced else shown))
+            parts = parts_of(read.pixels, self.slide)
+            job.num_windows = len(parts)
+            self.waiting += [(job, window, shown) for window, shown in parts]
 
     def _predict_batch(self) -> None:
         size = self._batch_size()
         assert self.batches is not None
         batch = [self.waiting.popleft() for _ in range(min(size, len(self.waiting)))]
         answers = self.batches.predict([pixels for _, _, pixels in batch])
-        for (job, window, pixels), found in zip(batch, answers, strict=True):
-            window_hw = (window.height, window.width)
-            full = found if pixels.shape[:2] == window_hw else enlarge(found, window_hw)
-            job.parts.append((window, full))
+        for (job, window, _), found in zip(batch, answers, strict=True):
+            job.parts.append((window, in_window(window, found)))
 
     def _complete(self) -> None:
         """Join and keep every image whose windows were all looked at."""

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lsl_core.cvat import CvatLabel, Drawing, FrameInfo, to_instances
-from lsl_core.cvat.drawing import drawing_for, from_instances, hole_pixels, within_image
+from lsl_core.cvat.drawing import drawing_for, from_instances, hole_pixels
 from lsl_core.cvat.tasks import LabelAttribute
+from lsl_core.geometry.drawable import within_image
 from lsl_core.types import CropMasks, Instances, SoftMasks
 
 ANY = CvatLabel(7, "cell", "any", "#f00")

@@ -13,8 +13,9 @@ from lsl_core.cvat import (
     undo_push,
 )
 from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import Drawing, from_instances, within_image
+from lsl_core.cvat.drawing import from_instances
 from lsl_core.errors import UserInput
+from lsl_core.geometry.drawable import Drawing, within_image
 
 FIVE = [(10, 10, 6), (40, 12, 8), (65, 15, 7), (20, 45, 9), (60, 45, 8)]
 
