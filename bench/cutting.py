@@ -9,6 +9,7 @@ import numpy as np
 from measure import cost, table
 from numpy.typing import NDArray
 
+from lsl_core.models.compact.transform import LEAST_RANGE, levelled
 from lsl_core.types import SlideWindows
 from lsl_core.windows import cut, plan
 
@@ -34,6 +35,7 @@ def run(*, side: int, repeat: int) -> None:
         ("cut, uint8 batch", lambda: _copied(image, windows, batch8), 2),
         ("floor: uint8 to float32", None, 5),
         *((n, w, 5) for n, w in _normalising(image, windows, batch32).items()),
+        ("cut + levelled region by region (compact)", lambda: _levelled(image, windows), 5),
     ):
         floor = values * moved / speed
         wall = floor if work is None else cost(work, repeat=repeat)[1].wall_s
@@ -45,6 +47,11 @@ def run(*, side: int, repeat: int) -> None:
 def _copied(image: NDArray[np.uint8], windows: tuple, out: NDArray[np.uint8]) -> None:
     for k, window in enumerate(windows):
         np.copyto(out[k], cut(image, window))
+
+
+def _levelled(image: NDArray[np.uint8], windows: tuple) -> None:
+    for window in windows:
+        levelled(cut(image, window), LEAST_RANGE)
 
 
 def _normalising(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -146,6 +147,32 @@ def test_two_windows_agree_on_the_strip_they_share() -> None:
         image[y : y + 10, x : x + 10] = 200
     left, right = (transform.levelled(w, 20.0) for w in (image[:, :1024], image[:, 776:]))
     assert np.abs(left[:, 776:] - right[:, :248]).mean() < 0.15
+
+
+@pytest.mark.parametrize("hw", [(1024, 1024), (700, 1300), (384, 900), (64, 2000), (8, 8)])
+def test_levels_are_percentiles_of_regions_and_bilinear_between_their_middles(
+    hw: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(hw[1])
+    ramp = np.linspace(0.1, 1, hw[1])[:, None] * rng.uniform(0.5, 1, (hw[0], 1, 1))
+    whole = rng.random((hw[0], hw[1] + 5, 3)) ** 2 * 250
+    whole[:, 5:] *= ramp
+    pixels = whole.astype(np.uint8)[:, 5:]  # as a window lies in its image
+    rows, columns = (max(1, round(side / transform.BLOCK_PX)) for side in hw)
+    reach = hw[0] / rows / 2, hw[1] / columns / 2
+    low, span = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+    for i, j in np.ndindex(rows, columns):
+        (top, bottom), (left, right) = (
+            (max(0, int((k * 2 - 1) * r)), int((k * 2 + 3) * r))
+            for k, r in ((i, reach[0]), (j, reach[1]))
+        )
+        part = pixels[top:bottom, left:right]
+        step = max(1, round((part.shape[0] * part.shape[1] / 16_000) ** 0.5))
+        ends = np.percentile(part[::step, ::step], (transform.LOW, transform.HIGH))
+        low[i, j], span[i, j] = ends[0], max(ends[1] - np.float32(ends[0]), 12.0)
+    lows, spans = (cv2.resize(v, hw[::-1], interpolation=cv2.INTER_LINEAR) for v in (low, span))
+    wanted = (pixels - lows[..., None]) * (2 / spans[..., None]) - 1
+    assert np.allclose(transform.levelled(pixels, 12.0), wanted, atol=1e-4)
 
 
 def test_importing_the_models_loads_no_torch() -> None:

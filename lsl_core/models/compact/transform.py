@@ -20,6 +20,8 @@ BLOCK_PX = 256
 LOW, HIGH = 1.0, 99.8
 #: No range is stretched beyond this many grey levels, so that empty ground stays calm.
 LEAST_RANGE = 8.0
+#: Rows that are levelled at a time: they stay in the processor's cache.
+_STRIP_PX = 32
 
 
 def scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
@@ -48,11 +50,24 @@ def levelled(pixels: NDArray[np.uint8], least_range: float) -> F32:
     """
     low, span = _levels(pixels, least_range)
     h, w = pixels.shape[:2]
-    if low.size == 1:
-        return (pixels.astype(np.float32) - low.item()) * (2 / span.item()) - 1
-    lows = cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
-    spans = cv2.resize(span, (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
-    return np.asarray((pixels.astype(np.float32) - lows) * (2 / spans) - 1, np.float32)
+    # bilinear between the middles of blocks, as two products: down @ levels @ across
+    down, across = _weights(len(low), h), np.repeat(_weights(low.shape[1], w).T, 3, axis=1)
+    middles, halves = (low + span / 2) @ across, span / 2 @ across
+    result, levels = np.empty((h, w, 3), np.float32), np.empty((_STRIP_PX, 3 * w), np.float32)
+    for top in range(0, h, _STRIP_PX):
+        rows = slice(top, top + _STRIP_PX)
+        np.copyto(result[rows], pixels[rows])
+        strip = result[rows].reshape(-1, 3 * w)
+        strip -= np.matmul(down[rows], middles, out=levels[: len(strip)])
+        strip /= np.matmul(down[rows], halves, out=levels[: len(strip)])
+    return result
+
+
+def _weights(count: int, length: int) -> F32:
+    """Return the share that each of `count` blocks has in each of `length` pixels."""
+    at = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
+    shares: F32 = np.maximum(1 - np.abs(at[:, None] - np.arange(count)), 0).astype(np.float32)
+    return shares
 
 
 def contrast(pixels: NDArray[np.uint8]) -> float:
@@ -75,9 +90,20 @@ def _levels(pixels: NDArray[np.uint8], least_range: float) -> tuple[F32, F32]:
             left, right = (j * 2 - 1) * reach_x, (j * 2 + 3) * reach_x
             part = pixels[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)]
             step = max(1, round((part.shape[0] * part.shape[1] / 16_000) ** 0.5))
-            low[i, j], high = np.percentile(part[::step, ::step], (LOW, HIGH))
+            low[i, j], high = _percentiles(part[::step, ::step], (LOW, HIGH))
             span[i, j] = max(high - low[i, j], least_range)
     return low, span
+
+
+def _percentiles(values: NDArray[np.uint8], percent: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what `np.percentile` does for grey levels (h, w, 3), by counting them."""
+    flat = np.concatenate([values[..., channel] for channel in range(3)])
+    until = np.cumsum(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel())
+    rank = np.array(percent) / 100 * (flat.size - 1)
+    below = np.searchsorted(until, np.floor(rank), side="right")
+    above = np.searchsorted(until, np.ceil(rank), side="right")
+    levels: NDArray[np.float64] = below + (above - below) * (rank - np.floor(rank))
+    return levels
 
 
 def padded(image: F32, multiple: int) -> F32:
