@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
@@ -15,7 +14,8 @@ from urllib.parse import quote
 from lsl_core.cvat.errors import last_line
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, get_task
-from lsl_core.errors import CvatRequestFailed, CvatUnreachable, LslError, UserInput
+from lsl_core.cvat.tus import upload_resumable
+from lsl_core.errors import CvatRequestFailed, LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.progress import NULL, Progress
 
@@ -23,10 +23,6 @@ from lsl_core.progress import NULL, Progress
 _LONGEST_NAME, _LONGEST_LABEL = 256, 64
 #: Files up to this size travel together, in requests of about this size.
 _BULK_BYTES = 16 * 2**20
-#: One part of a large file; CVAT's proxy takes up to 1 GB, a part must pass in its 60 s.
-_PART_BYTES = 8 * 2**20
-#: How often the same part of a file is sent before the upload counts as failed.
-_PART_TRIES = 4
 #: Seconds between looks at the server's work: quick at first, then patient.
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.05, 3.0
 #: Without a word of progress for this long, the server has lost the work.
@@ -126,7 +122,7 @@ def upload_images(
         counter.add(sum(path.stat().st_size for _, path in group))
     for (name, path), size in zip(files, sizes, strict=True):
         if size > _BULK_BYTES:
-            _upload_large(session, url, name, path, counter)
+            upload_resumable(session, url, name, path, uploaded=counter.add)
     answer = session.transport.json(
         "POST",
         url,
@@ -255,49 +251,3 @@ def _bulk_groups(
         total += size
     if group:
         yield group
-
-
-def _upload_large(
-    session: CvatSession, url: str, name: str, path: Path, counter: _Megabytes
-) -> None:
-    """Upload one file by TUS (https://tus.io, version 1.0.0), part by part."""
-    size, doing = path.stat().st_size, f"uploading {name}"
-    resumable = {"Tus-Resumable": "1.0.0"}
-    encoded = base64.b64encode(name.encode()).decode()
-    begun = session.transport.send(
-        "POST",
-        url,
-        doing=doing,
-        headers={
-            **resumable,
-            "Upload-Length": str(size),
-            "Upload-Metadata": f"filename {encoded}",
-        },
-    )
-    place = begun.headers.get("Location")
-    if not place:
-        raise CvatRequestFailed(f"CVAT gave no place for {name}.", hint="Try again.")
-    # behind a proxy the server may know itself by another name than we do
-    place = "/api/" + place.split("/api/", 1)[1]
-    offset, left = 0, _PART_TRIES
-    with path.open("rb") as file:
-        while offset < size:
-            file.seek(offset)
-            part = file.read(_PART_BYTES)
-            headers = {
-                **resumable,
-                "Content-Type": "application/offset+octet-stream",
-                "Upload-Offset": str(offset),
-            }
-            try:
-                session.transport.send("PATCH", place, doing=doing, body=part, headers=headers)
-                now, left = offset + len(part), _PART_TRIES
-            except CvatUnreachable:
-                left -= 1
-                if not left:
-                    raise
-                # the part may have arrived in whole, in half or not at all: the server knows
-                state = session.transport.send("HEAD", place, doing=doing, headers=resumable)
-                now = int(state.headers["Upload-Offset"])
-            counter.add(now - offset)
-            offset = now

@@ -23,6 +23,12 @@ class PushMode(StrEnum):
     REPLACE_AUTOMATIC = "replace-automatic"
 
 
+class RestoreMode(StrEnum):
+    """What a plan does that is made of a backup, not of predictions."""
+
+    RESTORE = "restore"
+
+
 class Conflicts(StrEnum):
     """What happens to our object where a person drew something else about the same thing."""
 
@@ -85,7 +91,7 @@ class PushPlan:
     token: str
     task: TaskInfo
     url: str
-    mode: PushMode
+    mode: PushMode | RestoreMode
     run_id: str
     state: str
     num_shapes: int

@@ -354,14 +354,14 @@ def _task_info(entry: Json, url: str, *, project: str, labels: tuple[str, ...]) 
         created=entry.get("created_date") or "",
         updated=entry.get("updated_date") or "",
         url=f"{url}/tasks/{entry['id']}",
-        organisation_id=_organisation_id(entry),
+        organisation_id=organisation_id(entry),
         chunk_size=int(entry.get("data_chunk_size") or 0),
         has_image_chunks=entry.get("data_original_chunk_type") == "imageset",
         validation=entry.get("validation_mode") or "",
     )
 
 
-def _organisation_id(entry: Json) -> int | None:
+def organisation_id(entry: Json) -> int | None:
     """Read a task's organisation; 2.80 calls the field organization_id."""
     values = (entry.get("organization"), entry.get("organization_id"))
     return next((int(value) for value in values if value is not None), None)

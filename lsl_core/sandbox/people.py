@@ -183,6 +183,32 @@ def get_membership(call: Call) -> Response:
     return reply(_member_json(call, row))
 
 
+def invite(call: Call) -> Response:
+    """POST /api/invitations: a user with that address becomes a member of the organisation."""
+    given = call.json_object()
+    email, role = given.get("email"), given.get("role")
+    if call.org.id is None:
+        raise ApiError(400, ["An organisation is needed"])
+    org = call.db.row("SELECT * FROM organizations WHERE id = ?", (call.org.id,))
+    user = call.db.row("SELECT * FROM users WHERE email = ?", (email,))
+    if org is None or (org["owner_id"] != call.user.id and not call.user.is_admin):
+        raise denied()
+    if user is None or role not in accounts.ROLES or role == "owner":
+        raise ApiError(400, {"email": ["There is no such user, or no such role."]})
+    accounts.add_member(call.db, org["id"], user["id"], role=str(role))
+    return reply(
+        {
+            "key": f"{org['id']}-{user['id']}",
+            "created_date": now(),
+            "owner": brief_user(call, user),
+            "role": role,
+            "organization": org["id"],
+            "expired": False,
+        },
+        201,
+    )
+
+
 def _token_json(call: Call, row: Row) -> dict[str, Any]:
     owner = call.db.row("SELECT * FROM users WHERE id = ?", (row["user_id"],))
     return {

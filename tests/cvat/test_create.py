@@ -50,7 +50,7 @@ def test_a_large_file_goes_in_parts_and_survives_a_broken_one(
     sandbox, session, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("lsl_core.cvat.create._BULK_BYTES", 3000)
-    monkeypatch.setattr("lsl_core.cvat.create._PART_BYTES", 4000)
+    monkeypatch.setattr("lsl_core.cvat.tus._PART_BYTES", 4000)
     paths = write_images(tmp_path, 2)
     assert paths[0].stat().st_size > 8000
     parts: list[str] = []

@@ -1,0 +1,213 @@
+"""Reading a unit and the whole instance as documents; what cannot be read is noted, and passed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lsl_core.cvat.backup.inventory import Unit, UnitKind
+from lsl_core.cvat.session import CvatSession
+from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatNotFound, CvatUnreachable
+
+Json = dict[str, Any]
+
+#: What CVAT's own archives do not hold; all but the last is kept in documents beside them.
+ARCHIVE_LEAVES_OUT = (
+    "assignees, stages and states of jobs",
+    "owners and assignees of projects and tasks",
+    "issues and their comments",
+    "settings of the quality check",
+    "who drew an object, and earlier versions of it",
+)
+#: Fields of webhooks and cloud storages that may hold a secret.
+_SECRETS = frozenset({"secret", "key", "secret_key", "session_token", "key_file", "credentials"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One JSON file of a backup. path: as the package's docstring lists them."""
+
+    path: str
+    value: Any
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to store: the same for the same value, so that it is stored once."""
+        text = json.dumps(self.value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that a backup does not hold, and why. path: of the document it would be."""
+
+    path: str
+    reason: str
+
+
+#: What reading yields: documents, and what is missing, in no particular order.
+Piece = Document | Lack
+
+
+def read_unit(session: CvatSession, unit: Unit) -> Iterator[Piece]:
+    """Yield the documents of a project or loose task.
+
+    Raises:
+        CvatAuth: the sign-in is not valid any more: nothing else can be read, either.
+        CvatUnreachable: the server went away.
+        CvatNotFound: the unit was deleted meanwhile.
+    """
+    at = unit.key
+    if unit.kind is UnitKind.PROJECT:
+        project = _object(session, f"/api/projects/{unit.id}")
+        yield Document(f"{at}/project.json", project)
+        yield from _list(session, f"{at}/labels.json", "/api/labels", {"project_id": unit.id})
+        yield from _guide(session, f"{at}/guide.json", project)
+        query = {"project_id": unit.id}
+        yield from _list(session, f"{at}/quality.json", "/api/quality/settings", query)
+    for task in unit.task_entries:
+        yield from _task(session, f"{at}/tasks/{task['id']}", task)
+
+
+def _task(session: CvatSession, at: str, entry: Json) -> Iterator[Piece]:
+    """Yield the documents of one task; a failure of one leaves the others."""
+    task_id = int(entry["id"])
+    yield from _one(f"{at}/task.json", lambda: _object(session, f"/api/tasks/{task_id}"))
+    yield from _list(session, f"{at}/labels.json", "/api/labels", {"task_id": task_id})
+    if not entry.get("size"):
+        yield Lack(f"{at}/data.json", "the task holds no images yet")
+        return
+    yield from _one(f"{at}/data.json", lambda: _object(session, f"/api/tasks/{task_id}/data/meta"))
+    yield from _guide(session, f"{at}/guide.json", entry)
+    yield from _list(session, f"{at}/quality.json", "/api/quality/settings", {"task_id": task_id})
+    jobs = list(_list(session, f"{at}/jobs.json", "/api/jobs", {"task_id": task_id}))
+    yield from jobs
+    for job in _entries(jobs):
+        path = f"{at}/annotations/{job['id']}.json"
+        yield from _one(path, partial(job_document, session, int(job["id"])))
+    yield from _issues(session, f"{at}/issues.json", _entries(jobs))
+
+
+def job_document(session: CvatSession, job_id: int) -> Json:
+    """Return the annotations of a job, in an order that does not depend on the server's."""
+    answer = _object(session, f"/api/jobs/{job_id}/annotations/")
+    kinds = ("tags", "shapes", "tracks")
+    return {kind: sorted(answer.get(kind) or (), key=lambda s: s["id"]) for kind in kinds}
+
+
+def _issues(session: CvatSession, path: str, jobs: list[Json]) -> Iterator[Piece]:
+    """Yield the issues of all jobs, each with its comments."""
+    found = []
+    for job in jobs:
+        if job.get("issues", {}).get("count") == 0:
+            continue
+        pieces = list(_list(session, path, "/api/issues", {"job_id": job["id"]}))
+        if any(isinstance(piece, Lack) for piece in pieces):
+            yield from pieces
+            return
+        for issue in _entries(pieces):
+            query = {"issue_id": issue["id"]}
+            comments = list(_list(session, path, "/api/comments", query))
+            if any(isinstance(piece, Lack) for piece in comments):
+                yield from comments
+            found.append({**issue, "comments": _entries(comments)})
+    yield Document(path, found)
+
+
+def _guide(session: CvatSession, path: str, owner: Json) -> Iterator[Piece]:
+    if owner.get("guide_id"):
+        yield from _one(path, lambda: _object(session, f"/api/guides/{owner['guide_id']}"))
+
+
+def read_instance(session: CvatSession) -> Iterator[Piece]:
+    """Yield what belongs to no unit: users, organisations, members, webhooks, cloud storages."""
+    about = session.server
+    yield Document(
+        "instance/about.json",
+        {"url": session.url, "version": about.version, "name": about.name, "read_by": session.user},
+    )
+    yield from _list(session, "instance/organisations.json", "/api/organizations", {}, org=None)
+    yield from _list(session, "instance/users.json", "/api/users", {}, org=None)
+    yield from _members(session)
+    for path, address in (
+        ("instance/webhooks.json", "/api/webhooks"),
+        ("instance/clouds.json", "/api/cloudstorages"),
+        ("instance/invitations.json", "/api/invitations"),
+    ):
+        yield from _list(session, path, address, {}, clean=_without_secrets)
+
+
+def _members(session: CvatSession) -> Iterator[Piece]:
+    """Yield the members of every organisation, each with the organisation's short name."""
+    found = []
+    for organisation in session.organisations():
+        pieces = list(
+            _list(session, "instance/members.json", "/api/memberships", {}, org=organisation.slug)
+        )
+        yield from (
+            Lack(piece.path, f"organisation {organisation.slug}: {piece.reason}")
+            for piece in pieces
+            if isinstance(piece, Lack)
+        )
+        found += [{**entry, "organisation": organisation.slug} for entry in _entries(pieces)]
+    yield Document("instance/members.json", found)
+
+
+def _without_secrets(entry: Json) -> Json:
+    return {key: value for key, value in entry.items() if key not in _SECRETS}
+
+
+def _entries(pieces: list[Piece]) -> list[Json]:
+    return [entry for piece in pieces if isinstance(piece, Document) for entry in piece.value]
+
+
+def _object(session: CvatSession, path: str) -> Json:
+    answer: Json = session.transport.json("GET", path, doing=f"reading {path}")
+    return answer
+
+
+def _list(
+    session: CvatSession,
+    path: str,
+    address: str,
+    query: Json,
+    *,
+    org: str | None = "",
+    clean: Callable[[Json], Json] = lambda entry: entry,
+) -> Iterator[Piece]:
+    """Yield a whole list as one document, sorted by id.
+
+    Args:
+        session: who asks.
+        path: of the document.
+        address: of the list.
+        query: what it is narrowed by.
+        org: "" asks as the session does, None in no organisation, a short name in that one.
+        clean: what is kept of an entry.
+    """
+    headers = {} if org == "" else {"X-Organization": org}
+
+    def read() -> list[Json]:
+        found = session.transport.pages(
+            address, doing=f"reading {address}", query=query, headers=headers
+        )
+        return sorted(map(clean, found), key=lambda entry: str(entry.get("id", "")).zfill(12))
+
+    yield from _one(path, read)
+
+
+def _one(path: str, read: Callable[[], Any]) -> Iterator[Piece]:
+    """Yield the document that `read` returns, or why there is none."""
+    try:
+        yield Document(path, read())
+    except (CvatAuth, CvatUnreachable):
+        raise  # nothing that follows would fare better
+    except CvatDenied:
+        yield Lack(path, "this account may not read it")
+    except CvatNotFound:
+        yield Lack(path, "this CVAT does not offer it, or it was deleted meanwhile")
+    except CvatError as error:
+        yield Lack(path, error.message)

@@ -1,0 +1,168 @@
+"""The documents of a backup as they are read back: by name, and only when they are needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lsl_core.cvat.backup.inventory import UnitKind
+
+Json = dict[str, Any]
+
+#: Gives the value of the document at a path.
+Load = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTask:
+    """One task of a backup. at: the folder of its documents. paths: those that are there."""
+
+    id: int
+    at: str
+    paths: frozenset[str]
+    load: Load
+
+    def document(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
+        """Return a document of the task, `default` when the backup has none."""
+        path = f"{self.at}/{name}.json"
+        return self.load(path) if path in self.paths else default
+
+    @property
+    def entry(self) -> Json:
+        """The task as the API described it."""
+        return self.document("task") or {"id": self.id, "name": f"task {self.id}"}
+
+    @property
+    def labels(self) -> list[Json]:
+        """Its labels with their attributes."""
+        return list(self.document("labels") or ())
+
+    @property
+    def jobs(self) -> list[Json]:
+        """All its jobs, by first frame, then by id."""
+        found = list(self.document("jobs") or ())
+        return sorted(found, key=lambda job: (job["start_frame"], job["id"]))
+
+    def annotations(self, job_id: int) -> Json | None:
+        """The annotations of a job, None when the backup lacks them."""
+        found: Json | None = self.document(f"annotations/{job_id}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SavedUnit:
+    """A project or loose task of a backup."""
+
+    key: str
+    paths: frozenset[str]
+    load: Load
+
+    @property
+    def kind(self) -> UnitKind:
+        """Whether it was a project or a task."""
+        return UnitKind(self.key.partition("-")[0])
+
+    @property
+    def id(self) -> int:
+        """Its id on the server that it was read from."""
+        return int(self.key.partition("-")[2])
+
+    def document(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
+        """Return a document of the unit, `default` when the backup has none."""
+        path = f"{self.key}/{name}.json"
+        return self.load(path) if path in self.paths else default
+
+    def tasks(self) -> list[SavedTask]:
+        """Return its tasks by id."""
+        found = re.compile(rf"{re.escape(self.key)}/tasks/(\d+)/")
+        ids = {int(m[1]) for path in self.paths if (m := found.match(path))}
+        return [SavedTask(i, f"{self.key}/tasks/{i}", self.paths, self.load) for i in sorted(ids)]
+
+
+def saved_units(paths: Iterable[str], load: Load) -> list[SavedUnit]:
+    """Return the units that a backup with these paths holds, projects first."""
+    found = frozenset(paths)
+    keys = {path.partition("/")[0] for path in found} - {"instance"}
+    order = sorted(keys, key=lambda key: (key.partition("-")[0], int(key.partition("-")[2])))
+    return [SavedUnit(key, found, load) for key in order]
+
+
+class Relabel:
+    """Turns annotations of one task into those of another with labels of the same names.
+
+    Args:
+        before: labels that the annotations name, as the API lists them.
+        after: labels of the task that they go to.
+    """
+
+    def __init__(self, before: Iterable[Json], after: Iterable[Json]) -> None:
+        targets = {_full_name(label, of): label for label, of in _named(after)}
+        self._labels: dict[int, int] = {}
+        self._specs: dict[int, int] = {}
+        self.missing: set[str] = set()
+        self._names: dict[int, str] = {}
+        for label, of in _named(before):
+            name = _full_name(label, of)
+            self._names[int(label["id"])] = str(label["name"])
+            target = targets.get(name)
+            if target is None:
+                continue
+            self._labels[int(label["id"])] = int(target["id"])
+            specs = {spec["name"]: int(spec["id"]) for spec in target.get("attributes") or ()}
+            for spec in label.get("attributes") or ():
+                if spec["name"] in specs:
+                    self._specs[int(spec["id"])] = specs[spec["name"]]
+
+    def __call__(self, entries: Iterable[Json]) -> list[Json]:
+        """Return the entries without ids and with the other task's labels.
+
+        Those whose label is not there are left out; `missing` names their labels.
+        """
+        return [new for entry in entries if (new := self._entry(entry)) is not None]
+
+    def document(self, annotations: Mapping[str, Any]) -> Json:
+        """Return the annotations of a job in the other task's labels."""
+        return {kind: self(annotations.get(kind) or ()) for kind in ("tags", "shapes", "tracks")}
+
+    def _entry(self, entry: Json) -> Json | None:
+        label = self._labels.get(int(entry["label_id"]))
+        if label is None:
+            self.missing.add(self._names.get(int(entry["label_id"]), str(entry["label_id"])))
+            return None
+        made = {key: value for key, value in entry.items() if key != "id"}
+        made["label_id"] = label
+        made["attributes"] = self._attributes(entry)
+        if entry.get("elements"):
+            made["elements"] = self(entry["elements"])
+        # a track's own shapes carry ids and the attributes that change, but no label
+        if isinstance(entry.get("shapes"), list):
+            made["shapes"] = [
+                {k: v for k, v in shape.items() if k != "id"}
+                | {"attributes": self._attributes(shape)}
+                for shape in entry["shapes"]
+            ]
+        return made
+
+    def _attributes(self, entry: Json) -> list[Json]:
+        return [
+            {"spec_id": self._specs[int(item["spec_id"])], "value": item["value"]}
+            for item in entry.get("attributes") or ()
+            if int(item["spec_id"]) in self._specs
+        ]
+
+
+def _named(labels: Iterable[Json]) -> list[tuple[Json, str]]:
+    """Return labels and the parts of skeletons, each with the name of what it is a part of."""
+    found: list[tuple[Json, str]] = []
+    for label in labels:
+        if label.get("has_parent"):
+            continue  # listed with its parent, too
+        found.append((label, ""))
+        found += [(part, str(label["name"])) for part in label.get("sublabels") or ()]
+    return found
+
+
+def _full_name(label: Json, of: str) -> tuple[str, str]:
+    return of, str(label["name"])

@@ -1,0 +1,254 @@
+"""What a backup reads from CVAT: everything, honestly, and whole."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cvat_helpers import LABELS, FaultProxy, discs, write_images
+
+from lsl_core.cvat import CvatSession, PasswordLogin, connect, create_task, draw_in_new_task
+from lsl_core.cvat.backup import (
+    Document,
+    Lack,
+    Unit,
+    UnitKind,
+    export_archive,
+    list_units,
+    read_instance,
+    read_unit,
+    restore_archive,
+)
+from lsl_core.errors import CvatRequestFailed, CvatUnreachable
+from lsl_core.sandbox import Sandbox
+
+LOGIN = PasswordLogin("demo", "demo-password")
+
+
+def api(session: CvatSession, method: str, path: str, body: object = None, **options: Any) -> Any:
+    return session.transport.json(method, path, doing="the test", body=body, **options)
+
+
+def make_project(session: CvatSession, name: str) -> int:
+    labels = [{"name": label, "type": kind, "attributes": []} for label, kind in LABELS]
+    return int(api(session, "POST", "/api/projects", {"name": name, "labels": labels})["id"])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory):
+    """A server with a project of one drawn task, a loose task, and a task without images."""
+    folder = tmp_path_factory.mktemp("world")
+    with Sandbox(folder / "sandbox") as sandbox:
+        sandbox.add_user("ana", "ana-password", full_name="Ana Müller")
+        sandbox.add_organisation("lab", "demo", {"ana": "worker"})
+        with connect(sandbox.url, LOGIN) as session:
+            images = write_images(folder / "images", 4)
+            project = make_project(session, "cells")
+            task = create_task(
+                session, "drawn", [], images, project_id=project, segment_size=2, overlap=0
+            )
+            masks = {
+                0: (discs([(15, 15, 8)]), np.ones(1, bool)),
+                3: (discs([(60, 40, 9)]), np.ones(1, bool)),
+            }
+            draw_in_new_task(session, task, masks, ("cell",))
+            loose = create_task(session, "loose", [("cell", "mask")], images[:1])
+            api(session, "POST", "/api/tasks", {"name": "empty", "labels": [{"name": "a"}]})
+            yield sandbox, session, project, task.id, loose.id
+
+
+@pytest.fixture
+def units(world) -> dict[str, Unit]:
+    return {unit.key: unit for unit in list_units(world[1]).units}
+
+
+def documents(session: CvatSession, unit: Unit) -> dict[str, Any]:
+    return {p.path: p.value for p in read_unit(session, unit) if isinstance(p, Document)}
+
+
+def test_e1_every_page_of_projects_is_read(tmp_path: Path, monkeypatch):
+    with Sandbox(tmp_path) as sandbox, connect(sandbox.url, LOGIN) as session:
+        made = {make_project(session, f"project {i}") for i in range(13)}
+        pages = []
+
+        def counting(method, path, forward):
+            pages.append(path)
+            return forward()
+
+        monkeypatch.setattr("lsl_core.cvat.transport._PAGE_SIZE", 10)
+        with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+            proxy.fault = counting
+            found = {unit.id for unit in list_units(through).units}
+        assert found == made
+        assert sum("/api/projects" in path for path in pages) == 2
+
+
+def test_e2_loose_tasks_are_units_of_their_own(world, units):
+    _, _, project, task, loose = world
+    assert units[f"project-{project}"].tasks == (task,)
+    assert units[f"task-{loose}"].kind is UnitKind.TASK
+    assert f"task-{task}" not in units
+
+
+def test_what_a_unit_holds_is_read_to_the_last_shape(world, units):
+    _, session, project, task, _ = world
+    found = documents(session, units[f"project-{project}"])
+    at = f"project-{project}/tasks/{task}"
+    jobs = [job["id"] for job in found[f"{at}/jobs.json"]]
+    shapes = [len(found[f"{at}/annotations/{job}.json"]["shapes"]) for job in jobs]
+    assert shapes == [1, 1]
+    assert [label["name"] for label in found[f"{at}/labels.json"]] == [name for name, _ in LABELS]
+    assert len(found[f"{at}/data.json"]["frames"]) == 4
+    assert found[f"{at}/quality.json"][0]["task_id"] == task
+
+
+def test_the_same_annotations_are_the_same_bytes(world, units):
+    _, session, project, _, _ = world
+    unit = units[f"project-{project}"]
+    first, again = ([p.data for p in read_unit(session, unit) if isinstance(p, Document)]
+                    for _ in range(2))  # fmt: skip
+    assert first == again
+
+
+def test_issues_come_with_their_comments(world, units):
+    _, session, project, task, _ = world
+    job = api(session, "GET", "/api/jobs", query={"task_id": task})["results"][0]
+    body = {"job": job["id"], "frame": 0, "position": [1, 2, 3, 4], "message": "is this a cell?"}
+    issue = api(session, "POST", "/api/issues", body)
+    api(session, "POST", "/api/comments", {"issue": issue["id"], "message": "yes"})
+    found = documents(session, units[f"project-{project}"])
+    saved = found[f"project-{project}/tasks/{task}/issues.json"]
+    assert [c["message"] for c in saved[0]["comments"]] == ["is this a cell?", "yes"]
+
+
+def test_a_task_without_images_is_a_lack_not_an_error(world, units):
+    session = world[1]
+    empty = next(unit for unit in units.values() if unit.name == "empty")
+    lacks = [piece for piece in read_unit(session, empty) if isinstance(piece, Lack)]
+    assert [lack.reason for lack in lacks] == ["the task holds no images yet"]
+
+
+def test_a_document_that_fails_is_a_lack_and_the_others_are_read(world, units):
+    sandbox, _, project, task, _ = world
+    with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+        def break_issues(method, path, forward):
+            answer = forward()
+            if "/api/jobs?" in path:
+                answer.status = 403
+            return answer
+
+        proxy.fault = break_issues
+        pieces = list(read_unit(through, units[f"project-{project}"]))
+    lacks = [piece for piece in pieces if isinstance(piece, Lack)]
+    assert [lack.path for lack in lacks] == [f"project-{project}/tasks/{task}/jobs.json"]
+    assert "may not read" in lacks[0].reason
+    assert any(piece.path.endswith("data.json") for piece in pieces)
+
+
+def test_the_instance_knows_its_people_and_organisations_without_secrets(world):
+    _, session, *_ = world
+    hook = {"target_url": "https://a", "type": "organization", "content_type": "application/json",
+            "secret": "open-sesame", "events": ["update:task"]}  # fmt: skip
+    api(session, "POST", "/api/webhooks", hook)
+    found = {p.path: p.value for p in read_instance(session) if isinstance(p, Document)}
+    assert {user["username"] for user in found["instance/users.json"]} == {"demo", "ana"}
+    assert [org["slug"] for org in found["instance/organisations.json"]] == ["lab"]
+    roles = {m["user"]["username"]: m["role"] for m in found["instance/members.json"]}
+    assert roles == {"demo": "owner", "ana": "worker"}
+    assert found["instance/webhooks.json"][0]["target_url"] == "https://a"
+    assert "open-sesame" not in json.dumps(found)
+
+
+def test_an_archive_comes_whole_and_makes_a_new_project(world, tmp_path):
+    _, session, project, _, _ = world
+    path = tmp_path / "archive.zip"
+    export_archive(session, UnitKind.PROJECT, project, path)
+    with zipfile.ZipFile(path) as archive:
+        assert sum("/data/" in name for name in archive.namelist()) == 5
+    made = restore_archive(session, UnitKind.PROJECT, path)
+    assert made != project
+    api(session, "DELETE", f"/api/projects/{made}")
+
+
+def test_e4_a_cut_download_goes_on_where_it_broke(world, tmp_path):
+    sandbox, _, project, _, _ = world
+    asked = []
+    with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+        def cut_twice(method, path, forward):
+            answer = forward()
+            if "/backup" in path and method == "GET":
+                asked.append(answer.status)
+                return answer.cut() if len(asked) <= 2 else answer
+            return answer
+
+        proxy.fault = cut_twice
+        export_archive(through, UnitKind.PROJECT, project, tmp_path / "a.zip")
+    assert asked == [200, 206, 206]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.testzip() is None
+
+
+def test_e4_a_download_that_never_ends_well_is_no_archive(world, tmp_path):
+    sandbox, _, project, _, _ = world
+    with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+        def always_cut(method, path, forward):
+            answer = forward()
+            return answer.cut() if method == "GET" and "/backup" in path else answer
+
+        proxy.fault = always_cut
+        with pytest.raises(CvatUnreachable):
+            export_archive(through, UnitKind.PROJECT, project, tmp_path / "a.zip")
+
+
+def test_e5_what_is_no_whole_archive_is_refused(world, tmp_path):
+    sandbox, _, project, _, _ = world
+    with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+        def flip(method, path, forward):
+            answer = forward()
+            if method == "GET" and "/backup" in path:
+                middle = len(answer.body) // 2
+                answer.body = answer.body[:middle] + b"\0" * 64 + answer.body[middle + 64 :]
+            return answer
+
+        proxy.fault = flip
+        with pytest.raises(CvatRequestFailed, match=r"archive|damaged"):
+            export_archive(through, UnitKind.PROJECT, project, tmp_path / "a.zip")
+
+
+def test_e8_a_server_in_trouble_is_asked_again(world, tmp_path, monkeypatch):
+    sandbox, _, project, _, _ = world
+    waited: list[float] = []
+    monkeypatch.setattr("lsl_core.cvat.backup.archives.time.sleep", waited.append)
+    troubles = [503, 429]
+    with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+        def busy(method, path, forward):
+            if method == "POST" and "/backup/export" in path and troubles:
+                answer = forward()
+                answer.status = troubles.pop()
+                return answer
+            return forward()
+
+        proxy.fault = busy
+        export_archive(through, UnitKind.PROJECT, project, tmp_path / "a.zip")
+    assert waited[:2] == [0.5, 2.0]
+
+
+def test_e16_tracks_stay_tracks(world, units):
+    _, session, _, _, loose = world
+    label = api(session, "GET", "/api/labels", query={"task_id": loose})["results"][0]["id"]
+    places = [{"type": "rectangle", "frame": 0, "points": [1, 1, 9, 9], "outside": False}]
+    track = {"frame": 0, "label_id": label, "shapes": places, "attributes": []}
+    body = {"version": 0, "tags": [], "shapes": [], "tracks": [track]}
+    api(session, "PUT", f"/api/tasks/{loose}/annotations/", body)
+    found = documents(session, units[f"task-{loose}"])
+    (saved,) = [value for path, value in found.items() if "/annotations/" in path]
+    assert len(saved["tracks"][0]["shapes"]) == 1
