@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from cvat_helpers import LABELS, FaultProxy, discs, write_images
+from backup_world import LOGIN, BackupWorld, api, backup_world, documents, make_project
+from cvat_helpers import LABELS, FaultProxy
 
-from lsl_core.cvat import CvatSession, PasswordLogin, connect, create_task, draw_in_new_task
+from lsl_core.cvat import connect
 from lsl_core.cvat.backup import (
     Document,
     Lack,
-    Unit,
     UnitKind,
     export_archive,
     list_units,
@@ -26,48 +24,16 @@ from lsl_core.cvat.backup import (
 from lsl_core.errors import CvatRequestFailed, CvatUnreachable
 from lsl_core.sandbox import Sandbox
 
-LOGIN = PasswordLogin("demo", "demo-password")
-
-
-def api(session: CvatSession, method: str, path: str, body: object = None, **options: Any) -> Any:
-    return session.transport.json(method, path, doing="the test", body=body, **options)
-
-
-def make_project(session: CvatSession, name: str) -> int:
-    labels = [{"name": label, "type": kind, "attributes": []} for label, kind in LABELS]
-    return int(api(session, "POST", "/api/projects", {"name": name, "labels": labels})["id"])
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
-    """A server with a project of one drawn task, a loose task, and a task without images."""
-    folder = tmp_path_factory.mktemp("world")
-    with Sandbox(folder / "sandbox") as sandbox:
-        sandbox.add_user("ana", "ana-password", full_name="Ana Müller")
-        sandbox.add_organisation("lab", "demo", {"ana": "worker"})
-        with connect(sandbox.url, LOGIN) as session:
-            images = write_images(folder / "images", 4)
-            project = make_project(session, "cells")
-            task = create_task(
-                session, "drawn", [], images, project_id=project, segment_size=2, overlap=0
-            )
-            masks = {
-                0: (discs([(15, 15, 8)]), np.ones(1, bool)),
-                3: (discs([(60, 40, 9)]), np.ones(1, bool)),
-            }
-            draw_in_new_task(session, task, masks, ("cell",))
-            loose = create_task(session, "loose", [("cell", "mask")], images[:1])
-            api(session, "POST", "/api/tasks", {"name": "empty", "labels": [{"name": "a"}]})
-            yield sandbox, session, project, task.id, loose.id
+    with backup_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
 
 
 @pytest.fixture
-def units(world) -> dict[str, Unit]:
-    return {unit.key: unit for unit in list_units(world[1]).units}
-
-
-def documents(session: CvatSession, unit: Unit) -> dict[str, Any]:
-    return {p.path: p.value for p in read_unit(session, unit) if isinstance(p, Document)}
+def units(world: BackupWorld):
+    return {unit.key: unit for unit in list_units(world.session).units}
 
 
 def test_e1_every_page_of_projects_is_read(tmp_path: Path, monkeypatch):
@@ -88,15 +54,15 @@ def test_e1_every_page_of_projects_is_read(tmp_path: Path, monkeypatch):
 
 
 def test_e2_loose_tasks_are_units_of_their_own(world, units):
-    _, _, project, task, loose = world
+    project, task, loose = world.project, world.task, world.loose
     assert units[f"project-{project}"].tasks == (task,)
     assert units[f"task-{loose}"].kind is UnitKind.TASK
     assert f"task-{task}" not in units
 
 
 def test_what_a_unit_holds_is_read_to_the_last_shape(world, units):
-    _, session, project, task, _ = world
-    found = documents(session, units[f"project-{project}"])
+    session, project, task = world.session, world.project, world.task
+    found = documents(session, f"project-{project}")
     at = f"project-{project}/tasks/{task}"
     jobs = [job["id"] for job in found[f"{at}/jobs.json"]]
     shapes = [len(found[f"{at}/annotations/{job}.json"]["shapes"]) for job in jobs]
@@ -107,7 +73,7 @@ def test_what_a_unit_holds_is_read_to_the_last_shape(world, units):
 
 
 def test_the_same_annotations_are_the_same_bytes(world, units):
-    _, session, project, _, _ = world
+    session, project = world.session, world.project
     unit = units[f"project-{project}"]
     first, again = ([p.data for p in read_unit(session, unit) if isinstance(p, Document)]
                     for _ in range(2))  # fmt: skip
@@ -115,25 +81,25 @@ def test_the_same_annotations_are_the_same_bytes(world, units):
 
 
 def test_issues_come_with_their_comments(world, units):
-    _, session, project, task, _ = world
+    session, project, task = world.session, world.project, world.task
     job = api(session, "GET", "/api/jobs", query={"task_id": task})["results"][0]
     body = {"job": job["id"], "frame": 0, "position": [1, 2, 3, 4], "message": "is this a cell?"}
     issue = api(session, "POST", "/api/issues", body)
     api(session, "POST", "/api/comments", {"issue": issue["id"], "message": "yes"})
-    found = documents(session, units[f"project-{project}"])
+    found = documents(session, f"project-{project}")
     saved = found[f"project-{project}/tasks/{task}/issues.json"]
     assert [c["message"] for c in saved[0]["comments"]] == ["is this a cell?", "yes"]
 
 
 def test_a_task_without_images_is_a_lack_not_an_error(world, units):
-    session = world[1]
+    session = world.session
     empty = next(unit for unit in units.values() if unit.name == "empty")
     lacks = [piece for piece in read_unit(session, empty) if isinstance(piece, Lack)]
     assert [lack.reason for lack in lacks] == ["the task holds no images yet"]
 
 
 def test_a_document_that_fails_is_a_lack_and_the_others_are_read(world, units):
-    sandbox, _, project, task, _ = world
+    sandbox, project, task = world.sandbox, world.project, world.task
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
 
         def break_issues(method, path, forward):
@@ -151,7 +117,7 @@ def test_a_document_that_fails_is_a_lack_and_the_others_are_read(world, units):
 
 
 def test_the_instance_knows_its_people_and_organisations_without_secrets(world):
-    _, session, *_ = world
+    session = world.session
     hook = {"target_url": "https://a", "type": "organization", "content_type": "application/json",
             "secret": "open-sesame", "events": ["update:task"]}  # fmt: skip
     api(session, "POST", "/api/webhooks", hook)
@@ -165,7 +131,7 @@ def test_the_instance_knows_its_people_and_organisations_without_secrets(world):
 
 
 def test_an_archive_comes_whole_and_makes_a_new_project(world, tmp_path):
-    _, session, project, _, _ = world
+    session, project = world.session, world.project
     path = tmp_path / "archive.zip"
     export_archive(session, UnitKind.PROJECT, project, path)
     with zipfile.ZipFile(path) as archive:
@@ -176,7 +142,7 @@ def test_an_archive_comes_whole_and_makes_a_new_project(world, tmp_path):
 
 
 def test_e4_a_cut_download_goes_on_where_it_broke(world, tmp_path):
-    sandbox, _, project, _, _ = world
+    sandbox, project = world.sandbox, world.project
     asked = []
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
 
@@ -195,7 +161,7 @@ def test_e4_a_cut_download_goes_on_where_it_broke(world, tmp_path):
 
 
 def test_e4_a_download_that_never_ends_well_is_no_archive(world, tmp_path):
-    sandbox, _, project, _, _ = world
+    sandbox, project = world.sandbox, world.project
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
 
         def always_cut(method, path, forward):
@@ -208,7 +174,7 @@ def test_e4_a_download_that_never_ends_well_is_no_archive(world, tmp_path):
 
 
 def test_e5_what_is_no_whole_archive_is_refused(world, tmp_path):
-    sandbox, _, project, _, _ = world
+    sandbox, project = world.sandbox, world.project
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
 
         def flip(method, path, forward):
@@ -224,7 +190,7 @@ def test_e5_what_is_no_whole_archive_is_refused(world, tmp_path):
 
 
 def test_e8_a_server_in_trouble_is_asked_again(world, tmp_path, monkeypatch):
-    sandbox, _, project, _, _ = world
+    sandbox, project = world.sandbox, world.project
     waited: list[float] = []
     monkeypatch.setattr("lsl_core.cvat.backup.archives.time.sleep", waited.append)
     troubles = [503, 429]
@@ -243,12 +209,12 @@ def test_e8_a_server_in_trouble_is_asked_again(world, tmp_path, monkeypatch):
 
 
 def test_e16_tracks_stay_tracks(world, units):
-    _, session, _, _, loose = world
+    session, loose = world.session, world.loose
     label = api(session, "GET", "/api/labels", query={"task_id": loose})["results"][0]["id"]
     places = [{"type": "rectangle", "frame": 0, "points": [1, 1, 9, 9], "outside": False}]
     track = {"frame": 0, "label_id": label, "shapes": places, "attributes": []}
     body = {"version": 0, "tags": [], "shapes": [], "tracks": [track]}
     api(session, "PUT", f"/api/tasks/{loose}/annotations/", body)
-    found = documents(session, units[f"task-{loose}"])
+    found = documents(session, f"task-{loose}")
     (saved,) = [value for path, value in found.items() if "/annotations/" in path]
     assert len(saved["tracks"][0]["shapes"]) == 1

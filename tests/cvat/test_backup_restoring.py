@@ -1,0 +1,187 @@
+"""Bringing back: a unit as a new one, an instance into a fresh server, a frame into a live task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from backup_world import (
+    LOGIN,
+    ONE,
+    BackupWorld,
+    api,
+    backup_world,
+    documents,
+    instance_documents,
+    jobs_of,
+    saved,
+)
+from cvat_helpers import discs
+
+from lsl_core.cvat import (
+    apply_push,
+    connect,
+    draw_in_new_task,
+    get_task,
+    read_task,
+    task_annotations,
+    undo_push,
+)
+from lsl_core.cvat.backup import (
+    People,
+    UnitKind,
+    export_archive,
+    plan_restore,
+    reapply,
+    restore_archive,
+    restore_organisations,
+)
+from lsl_core.cvat.content import content_key
+from lsl_core.errors import RestoreRefused, UserInput
+from lsl_core.sandbox import Sandbox
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    with backup_world(tmp_path) as made:
+        yield made
+
+
+def contents(world: BackupWorld, task_id: int) -> Counter[str]:
+    return Counter(map(content_key, task_annotations(world.session, task_id)["shapes"]))
+
+
+def review(world: BackupWorld) -> None:
+    """Let people work on the drawn task: stages, assignees, an issue, quality settings."""
+    session = world.session
+    ana = next(u for u in api(session, "GET", "/api/users")["results"] if u["username"] == "ana")
+    first, second = jobs_of(session, world.task)
+    api(session, "PATCH", f"/api/jobs/{first['id']}", {"assignee": ana["id"]})
+    api(session, "PATCH", f"/api/jobs/{first['id']}", {"stage": "validation"})
+    api(session, "PATCH", f"/api/jobs/{second['id']}", {"state": "completed"})
+    api(session, "PATCH", f"/api/tasks/{world.task}", {"assignee_id": ana["id"]})
+    issue = {"job": first["id"], "frame": 0, "position": [1, 1], "message": "sure?",
+             "assignee": ana["id"]}  # fmt: skip
+    made = api(session, "POST", "/api/issues", issue)
+    api(session, "POST", "/api/comments", {"issue": made["id"], "message": "yes"})
+    api(session, "PATCH", f"/api/issues/{made['id']}", {"resolved": True})
+    query = {"task_id": world.task}
+    (settings,) = api(session, "GET", "/api/quality/settings", query=query)["results"]
+    api(session, "PATCH", f"/api/quality/settings/{settings['id']}", {"iou_threshold": 0.9})
+
+
+def test_what_cvats_archive_loses_is_put_back(world, tmp_path):
+    review(world)
+    found = documents(world.session, f"project-{world.project}")
+    export_archive(world.session, UnitKind.PROJECT, world.project, tmp_path / "a.zip")
+    made = restore_archive(world.session, UnitKind.PROJECT, tmp_path / "a.zip")
+    done = reapply(world.session, saved(found), made, People(world.session))
+    assert done.not_restored == []
+    new = done.tasks[world.task]
+    first, second = jobs_of(world.session, new)
+    assert (first["stage"], first["assignee"]["username"]) == ("validation", "ana")
+    assert second["state"] == "completed"
+    assert get_task(world.session, new).assignee == "ana"
+    query = {"job_id": first["id"]}
+    (issue,) = api(world.session, "GET", "/api/issues", query=query)["results"]
+    assert (issue["resolved"], issue["comments"]["count"]) == (True, 2)
+    (quality,) = api(world.session, "GET", "/api/quality/settings", query={"task_id": new})[
+        "results"
+    ]
+    assert quality["iou_threshold"] == 0.9
+
+
+def test_newer_annotations_take_the_place_of_an_older_archives(world, tmp_path):
+    export_archive(world.session, UnitKind.PROJECT, world.project, tmp_path / "daily.zip")
+    task = get_task(world.session, world.task)
+    draw_in_new_task(world.session, task, {1: (discs([(30, 30, 9)]), ONE)}, ("cell",))
+    hourly = documents(world.session, f"project-{world.project}")
+    made = restore_archive(world.session, UnitKind.PROJECT, tmp_path / "daily.zip")
+    done = reapply(world.session, saved(hourly), made, People(world.session), annotations=True)
+    before, after = contents(world, world.task), contents(world, done.tasks[world.task])
+    assert sum(after.values()) == sum(before.values()) == 3
+    assert done.not_restored == []
+
+
+def test_people_who_are_not_there_are_named(world, tmp_path):
+    review(world)
+    found = documents(world.session, f"project-{world.project}")
+    export_archive(world.session, UnitKind.PROJECT, world.project, tmp_path / "a.zip")
+    with Sandbox(tmp_path / "other") as fresh, connect(fresh.url, LOGIN) as there:
+        fresh.add_user("anne", "anne-password")
+        made = restore_archive(there, UnitKind.PROJECT, tmp_path / "a.zip")
+        alone = reapply(there, saved(found), made, People(there))
+        mapped = reapply(there, saved(found), made, People(there, {"ana": "anne"}))
+        job = jobs_of(there, mapped.tasks[world.task])[0]
+    assert ('user "ana"', "there is no such user on this server") in alone.not_restored
+    assert mapped.not_restored == []
+    assert job["assignee"]["username"] == "anne"
+
+
+def test_a_fresh_server_gets_organisations_and_members(world, tmp_path):
+    found = instance_documents(world.session)
+    with Sandbox(tmp_path / "other") as fresh, connect(fresh.url, LOGIN) as there:
+        fresh.add_user("ana", "ana-password")
+        organisations, members = (
+            found[f"instance/{name}.json"] for name in ("organisations", "members")
+        )
+        for _ in range(2):  # doing it again changes nothing
+            assert restore_organisations(there, organisations, members, People(there)) == []
+        assert [organisation.slug for organisation in there.organisations()] == ["lab"]
+        roles = {
+            entry["user"]["username"]: entry["role"]
+            for entry in instance_documents(there)["instance/members.json"]
+        }
+    assert roles == {"demo": "owner", "ana": "worker"}
+
+
+def test_a_frame_comes_back_and_undo_takes_it_away_again(world, journal, tmp_path):
+    before = contents(world, world.task)
+    found = saved(documents(world.session, f"project-{world.project}")).tasks()[0]
+    api(world.session, "DELETE", f"/api/tasks/{world.task}/annotations/")
+    task = get_task(world.session, world.task)
+    draw_in_new_task(world.session, task, {0: (discs([(50, 20, 6)]), ONE)}, ("cell",))
+    lost = contents(world, world.task)
+    plan = plan_restore(world.session, found, frames=[0])
+    assert (plan.num_add, plan.num_remove) == (1, 1)
+    result = apply_push(world.session, plan, journal, snapshot=tmp_path / "s.gz")
+    assert result.is_verified
+    now = read_task(world.session, world.task).annotations["shapes"]
+    assert [shape["frame"] for shape in now] == [0]
+    assert set(map(content_key, now)) < set(before)
+    assert undo_push(world.session, journal, result.push_id).is_verified
+    assert contents(world, world.task) == lost
+
+
+def test_a_job_comes_back_and_nothing_else_is_touched(world, journal, tmp_path):
+    before = contents(world, world.task)
+    found = saved(documents(world.session, f"project-{world.project}")).tasks()[0]
+    api(world.session, "DELETE", f"/api/tasks/{world.task}/annotations/")
+    second = jobs_of(world.session, world.task)[1]["id"]
+    plan = plan_restore(world.session, found, job=second)
+    apply_push(world.session, plan, journal, snapshot=tmp_path / "s.gz")
+    now = read_task(world.session, world.task).annotations["shapes"]
+    assert [shape["frame"] for shape in now] == [3]
+    everything = plan_restore(world.session, found)
+    apply_push(world.session, everything, journal, snapshot=tmp_path / "t.gz")
+    assert contents(world, world.task) == before
+    assert plan_restore(world.session, found).does_nothing
+
+
+def test_what_came_later_can_stay(world):
+    found = saved(documents(world.session, f"project-{world.project}")).tasks()[0]
+    task = get_task(world.session, world.task)
+    draw_in_new_task(world.session, task, {0: (discs([(50, 20, 6)]), ONE)}, ("cell",))
+    assert plan_restore(world.session, found).num_remove == 1
+    assert plan_restore(world.session, found, keep_newer=True).does_nothing
+
+
+def test_a_task_with_other_images_is_refused(world):
+    found = saved(documents(world.session, f"project-{world.project}")).tasks()[0]
+    with pytest.raises(RestoreRefused, match="other images"):
+        plan_restore(world.session, found, task_id=world.loose)
+    with pytest.raises(UserInput, match="no frame 9"):
+        plan_restore(world.session, found, frames=[9])
+    with pytest.raises(UserInput, match="no job 9999"):
+        plan_restore(world.session, found, job=9999)
