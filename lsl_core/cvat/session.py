@@ -119,6 +119,15 @@ class CvatSession:
         self.client.api_client.rest_client.pool_manager.clear()
         self.client.close()
 
+    def in_organisation(self, slug: str | None) -> CvatSession:
+        """Open a session of the same user in another organisation; None sees all of them."""
+        return connect(
+            self.url,
+            self.saved_login,
+            organisation=slug,
+            verify_tls=self.client.config.verify_ssl is not False,
+        )
+
     def organisations(self) -> list[Organisation]:
         """Return the organisations of the user, by short name."""
         return _organisations(self.transport)

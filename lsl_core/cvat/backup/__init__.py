@@ -21,6 +21,7 @@ A document that could not be read is a `Lack` in its place, and never stops the 
 """
 
 from lsl_core.cvat.backup.archives import check_archive, export_archive, restore_archive
+from lsl_core.cvat.backup.comparing import differences
 from lsl_core.cvat.backup.granular import plan_restore
 from lsl_core.cvat.backup.instance import restore_organisations
 from lsl_core.cvat.backup.inventory import Inventory, Unit, UnitKind, list_units
@@ -33,7 +34,8 @@ from lsl_core.cvat.backup.reading import (
     read_unit,
 )
 from lsl_core.cvat.backup.reapply import Reapplied, reapply
-from lsl_core.cvat.backup.saved import SavedTask, SavedUnit, saved_units
+from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit, saved_units
+from lsl_core.cvat.tasks import organisation_id
 
 __all__ = [
     "ARCHIVE_LEAVES_OUT",
@@ -42,13 +44,16 @@ __all__ = [
     "Lack",
     "People",
     "Reapplied",
+    "Relabel",
     "SavedTask",
     "SavedUnit",
     "Unit",
     "UnitKind",
     "check_archive",
+    "differences",
     "export_archive",
     "list_units",
+    "organisation_id",
     "plan_restore",
     "read_instance",
     "read_unit",

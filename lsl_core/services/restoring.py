@@ -1,0 +1,274 @@
+"""Bringing back what a snapshot holds: as new projects and tasks, a whole server, or one frame."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsl_core.backups import Repository, Snapshot
+from lsl_core.cvat import CvatSession, PushPlan
+from lsl_core.cvat.backup import (
+    People,
+    SavedTask,
+    SavedUnit,
+    UnitKind,
+    organisation_id,
+    plan_restore,
+    reapply,
+    restore_archive,
+    restore_organisations,
+    saved_units,
+)
+from lsl_core.errors import CvatAuth, CvatUnreachable, LslError, RestoreRefused, RunCancelled
+from lsl_core.progress import NULL, Progress
+
+__all__ = [
+    "RestoredInstance",
+    "RestoredUnit",
+    "plan_live",
+    "restore_instance",
+    "restore_unit",
+    "saved_task",
+    "units_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredUnit:
+    """A project or task that was made of a snapshot.
+
+    id: on the server. url: its page there. images_from: the snapshot that its images came from,
+    when that was another one. not_restored: (what, why).
+    """
+
+    key: str
+    name: str
+    id: int
+    url: str
+    tasks: dict[int, int]
+    images_from: str
+    not_restored: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredInstance:
+    """What filling a server came to. failed: units that are not there, and why."""
+
+    units: tuple[RestoredUnit, ...]
+    failed: tuple[tuple[str, str], ...]
+    not_restored: tuple[tuple[str, str], ...]
+
+
+def units_of(repository: Repository, snapshot: Snapshot) -> list[SavedUnit]:
+    """Return the projects and loose tasks that a snapshot holds documents of.
+
+    Raises:
+        RestoreRefused: when it holds none.
+    """
+
+    def load(path: str) -> Any:  # noqa: ANN401 - any JSON value
+        return repository.read_json(snapshot, path)
+
+    found = saved_units((file.name for file in snapshot.files), load)
+    if not found:
+        raise RestoreRefused(
+            f"Snapshot {snapshot.short_id} holds no project and no task.",
+            hint="Choose another one: lsl backup list",
+        )
+    return found
+
+
+def saved_task(repository: Repository, snapshot: Snapshot, task_id: int) -> SavedTask:
+    """Return one task of a snapshot.
+
+    Raises:
+        RestoreRefused: when the snapshot has no such task.
+    """
+    for unit in units_of(repository, snapshot):
+        for task in unit.tasks():
+            if task.id == task_id:
+                return task
+    raise RestoreRefused(
+        f"Snapshot {snapshot.short_id} holds no task {task_id}.",
+        hint=f"See what it holds: lsl backup show {snapshot.short_id}",
+    )
+
+
+def restore_unit(
+    repository: Repository,
+    session: CvatSession,
+    snapshot: Snapshot,
+    unit: SavedUnit,
+    *,
+    people: People | None = None,
+    name: str = "",
+    progress: Progress = NULL,
+) -> RestoredUnit:
+    """Make a new project or task of a unit of a snapshot, in the session's organisation.
+
+    A snapshot of annotations holds no images: those come from the newest other snapshot of the
+    unit that has them, and the annotations of this one are written over.
+
+    Args:
+        repository: where the snapshot lies.
+        session: where it goes.
+        snapshot: what to restore.
+        unit: one of `units_of`.
+        people: who is who there; by equal names when None.
+        name: of the new project or task; as it was when "".
+        progress: counts megabytes, then tasks.
+
+    Raises:
+        RestoreRefused: no snapshot holds the images.
+        CvatError: CVAT could not do it; a half-made project or task is removed again.
+    """
+    source = _with_images(repository, snapshot, unit)
+    with tempfile.TemporaryDirectory(prefix="lsl-restore-") as folder:
+        path = Path(folder) / "archive.zip"
+        repository.extract(source, f"{unit.key}/archive.zip", path)
+        made = restore_archive(session, unit.kind, path, progress=progress)
+    at = f"/api/{unit.kind}s/{made}"
+    try:
+        if name:
+            session.transport.json("PATCH", at, doing="naming what came back", body={"name": name})
+        done = reapply(
+            session,
+            unit,
+            made,
+            people or People(session),
+            progress=progress,
+            annotations=source.id != snapshot.id,
+        )
+    except BaseException:
+        remove_unit(session, unit.kind, made)
+        raise
+    entry = unit.document("project") or unit.tasks()[0].entry
+    return RestoredUnit(
+        key=unit.key,
+        name=name or str(entry["name"]),
+        id=made,
+        url=f"{session.url}/{unit.kind}s/{made}",
+        tasks=done.tasks,
+        images_from="" if source.id == snapshot.id else source.id,
+        not_restored=tuple(done.not_restored),
+    )
+
+
+def remove_unit(session: CvatSession, kind: UnitKind, unit_id: int) -> None:
+    """Delete a project or task that we have just made."""
+    session.transport.send("DELETE", f"/api/{kind}s/{unit_id}", doing=f"removing {kind} {unit_id}")
+
+
+def restore_instance(
+    repository: Repository,
+    session: CvatSession,
+    snapshot: Snapshot,
+    *,
+    names: Mapping[str, str] | None = None,
+    progress: Progress = NULL,
+) -> RestoredInstance:
+    """Fill a server with everything that a snapshot holds: organisations, people's roles, units.
+
+    Users cannot be made through CVAT's API: they must be there, under the same name or that of
+    the map. A unit that fails is listed, and the others are restored.
+
+    Args:
+        repository: where the snapshot lies.
+        session: on the server to fill, in no organisation.
+        snapshot: of the whole instance, or of one unit.
+        names: user name in the snapshot to user name there.
+        progress: counts units.
+    """
+    people = People(session, names)
+    not_restored = _restore_people(repository, session, snapshot, people)
+    made: list[RestoredUnit] = []
+    failed: list[tuple[str, str]] = []
+    units = units_of(repository, snapshot)
+    progress.start("Restoring", total=len(units), unit="projects and tasks")
+    for unit in units:
+        progress.check()
+        try:
+            with session.in_organisation(_slug_of(repository, snapshot, unit)) as there:
+                one = restore_unit(repository, there, snapshot, unit, people=people)
+            made.append(one)
+            not_restored += one.not_restored
+        except (CvatAuth, CvatUnreachable, RunCancelled):
+            raise
+        except LslError as error:
+            failed.append((unit.key, error.message))
+            progress.note(f"{unit.key}: {error.message}")
+        progress.advance()
+    return RestoredInstance(tuple(made), tuple(failed), tuple(dict.fromkeys(not_restored)))
+
+
+def plan_live(
+    repository: Repository,
+    session: CvatSession,
+    snapshot: Snapshot,
+    task_id: int,
+    *,
+    frames: Collection[int] | None = None,
+    job: int | None = None,
+    keep_newer: bool = False,
+) -> PushPlan:
+    """Work out what makes a live task, or some frames of it, what they were. Writes nothing.
+
+    See `cvat.backup.plan_restore`; `pushing.apply` does it, `pushing.undo` takes it back.
+    """
+    if snapshot.subject.url != session.url:
+        raise RestoreRefused(
+            f"Snapshot {snapshot.short_id} is of {snapshot.subject.url}, not of {session.url}.",
+            hint="Restore it as a new project or task instead.",
+        )
+    task = saved_task(repository, snapshot, task_id)
+    return plan_restore(session, task, frames=frames, job=job, keep_newer=keep_newer)
+
+
+def _with_images(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> Snapshot:
+    """Return the snapshot that the images of a unit come from: this one, or the nearest older."""
+    name = f"{unit.key}/archive.zip"
+    if snapshot.file(name) is not None:
+        return snapshot
+    subject = snapshot.subject
+    same = [
+        one
+        for one in repository.snapshots()
+        if one.subject.url == subject.url and one.file(name) is not None and one.is_usable
+    ]
+    older = [one for one in same if one.sequence < snapshot.sequence]
+    if not same:
+        raise RestoreRefused(
+            f"Snapshot {snapshot.short_id} holds annotations only, and no other one has the "
+            f"images of {unit.key.replace('-', ' ')}.",
+            hint="If it still exists in CVAT, bring back frames: lsl backup restore --task ID",
+        )
+    return (older or same)[0]
+
+
+def _restore_people(
+    repository: Repository, session: CvatSession, snapshot: Snapshot, people: People
+) -> list[tuple[str, str]]:
+    """Make organisations and invite members, as far as the snapshot knows them."""
+    lists = []
+    for name in ("organisations", "members"):
+        path = f"instance/{name}.json"
+        lists.append(
+            repository.read_json(snapshot, path) if snapshot.file(path) is not None else []
+        )
+    organisations, members = lists
+    return restore_organisations(session, organisations, members, people)
+
+
+def _slug_of(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> str:
+    """Return the short name of the organisation that a unit belonged to, "" for a person's own."""
+    if snapshot.subject.kind != "instance":
+        return snapshot.subject.organisation or ""
+    listed = "instance/organisations.json"
+    if snapshot.file(listed) is None:
+        return ""
+    slugs = {int(entry["id"]): entry["slug"] for entry in repository.read_json(snapshot, listed)}
+    entry = unit.document("project") or unit.tasks()[0].entry
+    return str(slugs.get(organisation_id(entry) or 0, ""))
