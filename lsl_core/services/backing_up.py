@@ -15,6 +15,7 @@ from lsl_core.cvat.backup import (
     Document,
     Lack,
     Unit,
+    UnitKind,
     export_archive,
     list_units,
     read_instance,
@@ -209,7 +210,8 @@ def _save_unit(
     draft: Draft, session: CvatSession, unit: Unit, *, with_images: bool, progress: Progress
 ) -> None:
     _add(draft, read_unit(session, unit))
-    if with_images and unit.frames:
+    # CVAT packs a project without images, but no such task
+    if with_images and (unit.frames or unit.kind is UnitKind.PROJECT):
         _add_archive(draft, session, unit, progress)
 
 

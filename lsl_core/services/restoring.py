@@ -239,6 +239,8 @@ def _with_images(repository: Repository, snapshot: Snapshot, unit: SavedUnit) ->
         if one.subject.url == subject.url and one.file(name) is not None and one.is_usable
     ]
     older = [one for one in same if one.sequence < snapshot.sequence]
+    if not same and not any(task.entry.get("size") for task in unit.tasks()):
+        raise RestoreRefused(f"{unit.key.replace('-', ' ').capitalize()} held no images yet.")
     if not same:
         raise RestoreRefused(
             f"Snapshot {snapshot.short_id} holds annotations only, and no other one has the "

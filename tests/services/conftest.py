@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from lsl_core.services.connections import PasswordLogin
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances, Mode
 from lsl_core.workspace.images import encode_rgb
+
+# the tests of backups stand on the small server of the CVAT room's
+sys.path.insert(0, str(Path(__file__).parents[1] / "cvat"))
 
 KIND = SceneKind.CELLS
 
