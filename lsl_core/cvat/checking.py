@@ -34,7 +34,7 @@ def require_sound(shapes: Iterable[Json], sizes: Sequence[Hw]) -> None:
 def fault(shape: Json, image_hw: Hw) -> str:
     """Return what is wrong with a mask, polygon or rectangle, or ""."""
     points = shape["points"]
-    if not all(math.isfinite(value) for value in points):
+    if not math.isfinite(sum(points)):
         return "a coordinate that is no number"
     if shape["type"] == "mask":
         return _mask_fault(points, image_hw)
@@ -54,8 +54,9 @@ def _mask_fault(points: Sequence[int], image_hw: Hw) -> str:
     *runs, left, top, right, bottom = points
     if not (0 <= left <= right < image_hw[1] and 0 <= top <= bottom < image_hw[0]):
         return "a mask box outside the image"
-    if any(run < 0 or run != int(run) for run in runs):
+    area = sum(runs)
+    if min(runs, default=0) < 0 or sum(map(int, runs)) != area:
         return "a run that is no length"
-    if sum(runs) != (right - left + 1) * (bottom - top + 1):
+    if area != (right - left + 1) * (bottom - top + 1):
         return "runs that do not add up to the box"
     return "" if len(runs) > 1 else "an empty mask"

@@ -227,14 +227,19 @@ class _Work:
         for shape in doomed:
             there[content_key(shape, group=False)].append(shape)
         kept = np.zeros(len(shapes), bool)
-        seen: set[tuple[str, ...]] = set()
+        seen: set[tuple[object, ...]] = set()
         spared: set[int] = set()
         for i, parts in enumerate(shapes):
-            keys = tuple(sorted(content_key(part, group=False) for part in parts))
-            if keys in seen:
+            drawn = tuple(
+                sorted((part["type"], part["label_id"], *part["points"]) for part in parts)
+            )
+            if drawn in seen:
                 kept[i] = True  # the model gave the same object twice
                 continue
-            seen.add(keys)
+            seen.add(drawn)
+            if not there:
+                continue
+            keys = [content_key(part, group=False) for part in parts]
             needed = Counter(keys)
             if all(len(there[key]) >= count for key, count in needed.items()):
                 kept[i] = True

@@ -175,11 +175,7 @@ def _finish(
     session: CvatSession, journal: Journal, record: PushRecord, progress: Progress, settle_s: float
 ) -> PushResult:
     sender = Sender(session, journal, record.id, known_ids=known_ids(record), settle_s=settle_s)
-    batches = journal.batches(record.id, Part.PUSH)
-    progress.start("Pushing", total=sum(len(b.shapes) for b in batches), unit="shapes")
-    settled = (BatchState.DONE, BatchState.FAILED)
-    progress.advance(sum(len(b.shapes) for b in batches if b.state in settled))
-    sender.send_all(Part.PUSH, progress)
+    sender.send_all(Part.PUSH, progress, doing="Pushing")
     progress.start("Reading back", total=1, unit="task")
     result = _read_back(session, journal, record, kept=len(sender.kept))
     summary = asdict(result)

@@ -87,22 +87,26 @@ class Sender:
         self._settle_s = settle_s
         self.kept: list[Json] = []  # shapes not deleted, since a person edited them
 
-    def send_all(self, part: Part, progress: Progress) -> None:
+    def send_all(self, part: Part, progress: Progress, *, doing: str) -> None:
         """Send every batch that is not settled: creates first, so that nothing is ever missing.
+
+        Args:
+            part: the push or its undoing.
+            progress: counts shapes, those settled earlier among them.
+            doing: the step's name for progress.
 
         Raises:
             CvatError: when the server went away or the right is gone; what is done is written
                 down, and the rest can be sent later.
             RunCancelled: likewise.
         """
+        batches = self._journal.batches(self._push_id, part)
+        waiting = [b for b in batches if b.state in (BatchState.PLANNED, BatchState.SENDING)]
+        total, left = (sum(len(b.shapes) for b in some) for some in (batches, waiting))
+        progress.start(doing, total=total, unit="shapes")
+        progress.advance(total - left)
         for action in (Action.CREATE, Action.DELETE):
-            waiting = [
-                batch
-                for batch in self._journal.batches(self._push_id, part)
-                if batch.action is action
-                and batch.state in (BatchState.PLANNED, BatchState.SENDING)
-            ]
-            self._send_side_by_side(waiting, progress)
+            self._send_side_by_side([b for b in waiting if b.action is action], progress)
 
     def settle(self, part: Part) -> None:
         """Find out what became of batches that were being sent, without sending any.

@@ -69,11 +69,7 @@ def undo_push(
     if record.phase is not PushPhase.UNDOING:
         sender.settle(Part.PUSH)
         _plan_undo(session, journal, record)
-    batches = journal.batches(push_id, Part.UNDO)
-    progress.start("Undoing", total=sum(len(b.shapes) for b in batches), unit="shapes")
-    done = [b for b in batches if b.state is BatchState.DONE]
-    progress.advance(sum(len(b.shapes) for b in done))
-    sender.send_all(Part.UNDO, progress)
+    sender.send_all(Part.UNDO, progress, doing="Undoing")
     result = _result(session, journal, record)
     journal.finish(
         push_id,
