@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lsl_core import __version__
-from lsl_core.cli import cvat, learn, project, system
+from lsl_core.cli import cvat, learn, project, serving, system
 from lsl_core.cli.shared import TOKEN_VARIABLE
 from lsl_core.errors import LslError, PartlyDone
 
@@ -40,7 +40,13 @@ def app(ctx: click.Context, workspace: Path) -> None:
     ctx.meta[TOKEN_VARIABLE] = os.environ.get(TOKEN_VARIABLE)
 
 
-for command in (*project.COMMANDS, *learn.COMMANDS, *cvat.COMMANDS, *system.COMMANDS):
+for command in (
+    *project.COMMANDS,
+    *learn.COMMANDS,
+    *cvat.COMMANDS,
+    *serving.COMMANDS,
+    *system.COMMANDS,
+):
     app.add_command(command)
 
 

@@ -17,6 +17,7 @@ Reading::
     frame_url(session, jobs, frame) -> str
     pull_frames(session, task_id, folder, *, frames=None, progress) -> PulledFrames
     frame_bytes(session, task_id, frame, *, quality="compressed") -> bytes
+    has_functions(session), list_functions(session): CVAT's AI tools
     read_task(session, task_id) -> TaskState;  state.objects() -> Converted
         Converted.frames[n]: FrameAnnotations(instances, has_mask, shape_ids, sources)
         Converted.left_out: what did not become objects, and why
@@ -52,6 +53,7 @@ from lsl_core.cvat.frames import (
     pull_frames,
     task_preview,
 )
+from lsl_core.cvat.functions import has_functions, list_functions
 from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
 from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
 from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
@@ -133,7 +135,9 @@ __all__ = [
     "frame_bytes",
     "frame_url",
     "get_task",
+    "has_functions",
     "job_annotations",
+    "list_functions",
     "list_tasks",
     "match_labels",
     "plan_push",

@@ -14,9 +14,6 @@ from lsl_core.models.base import Model
 from lsl_core.progress import NULL
 from lsl_core.types import Instances
 
-#: Pixels that may wait for the model, in bytes; more callers are asked to come back later.
-WAITING_BYTES = 1024 * 1024 * 1024
-
 
 class _Request:
     """The windows of one image on their way."""
@@ -51,7 +48,6 @@ class Batching:
     def __init__(self, model: Model, *, floor_score: float, size: int | None = None) -> None:
         self._batches = Batches(model, floor_score=floor_score, size=size, progress=NULL)
         self._waiting: deque[_Request] = deque()
-        self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -65,19 +61,13 @@ class Batching:
             timeout_s: after this long nobody waits any more, and windows are dropped unseen.
 
         Raises:
-            TooBusy: when too much waits already.
+            TooBusy: when it was closed.
         """
         request = _Request(windows, time.monotonic() + timeout_s)
-        num_bytes = sum(window.nbytes for window in windows)
         with self._changed:
             if self._is_closed:
                 raise TooBusy("This model is being replaced.", hint="Send it again.")
-            if self._waiting and self._waiting_bytes + num_bytes > WAITING_BYTES:
-                raise TooBusy(
-                    "Too many images wait for the model.", hint="Send fewer at once, or later."
-                )
             self._waiting.append(request)
-            self._waiting_bytes += num_bytes
             self._changed.notify()
         return request.answer
 
@@ -108,7 +98,6 @@ class Batching:
                 self._drop(request)
                 continue
             i, pixels = request.left.popleft()
-            self._waiting_bytes -= pixels.nbytes
             batch.append((request, i, pixels))
             size = self._batches.size(batch[0][2])
             if request.left:
@@ -116,7 +105,6 @@ class Batching:
         return batch
 
     def _drop(self, request: _Request) -> None:
-        self._waiting_bytes -= sum(pixels.nbytes for _, pixels in request.left)
         if not request.answer.done():
             request.answer.set_exception(TooLate("No answer in time.", hint="Send it again."))
 

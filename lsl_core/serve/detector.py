@@ -6,9 +6,11 @@ import hashlib
 import logging
 import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +19,14 @@ from typing import Self, TypeVar
 import numpy as np
 from PIL import Image
 
-from lsl_core.errors import BadThreshold, DiskFull, LabelMismatch, TooLarge, TooLate, UserInput
+from lsl_core.errors import (
+    BadThreshold,
+    DiskFull,
+    LabelMismatch,
+    TooLarge,
+    TooLate,
+    UserInput,
+)
 from lsl_core.geometry.drawable import without_holes
 from lsl_core.inference.batches import Pixels
 from lsl_core.inference.cache import PredictionCache, cache_key
@@ -25,7 +34,9 @@ from lsl_core.inference.parts import joined, parts_of
 from lsl_core.models import load_model
 from lsl_core.models.base import Model
 from lsl_core.serve.batching import Batching
+from lsl_core.serve.room import Room
 from lsl_core.types import (
+    Hw,
     ImageRef,
     Instances,
     ModelCard,
@@ -42,6 +53,8 @@ _LOG = logging.getLogger(__name__)
 FLOOR_SCORE = 0.05
 #: Pixels of the largest image that is decoded, unless another limit is asked for.
 MAX_PIXELS = 150_000_000
+#: Bytes of decoded images at a time; further callers wait for room, so memory stays bounded.
+DECODED_BYTES = 1024 * 1024 * 1024
 #: Seconds a caller waits. CVAT gives up after 120, and then nobody hears the reason.
 TIMEOUT_S = 100.0
 
@@ -106,6 +119,7 @@ class Detector:
         self._batching = Batching(model, floor_score=floor_score, size=batch_size)
         self._flights: dict[str, Future[Instances]] = {}
         self._lock = threading.Lock()
+        self._room = Room(DECODED_BYTES)
 
     @classmethod
     def open(
@@ -218,17 +232,26 @@ class Detector:
             with self._lock:
                 del self._flights[key]
 
-    def pixels(self, data: bytes, *, name: str = "The image") -> Pixels:
-        """Decode an image within the limit; (h, w, 3) uint8 RGB.
+    @contextmanager
+    def decoded(
+        self, data: bytes, *, name: str = "The image", timeout_s: float = TIMEOUT_S
+    ) -> Iterator[Pixels]:
+        """Give the pixels of an image, (h, w, 3) uint8 RGB, while there is room for them.
 
         Raises:
             UserInput: when the bytes are no whole image.
             TooLarge: when it has too many pixels; then nothing was decoded.
+            TooBusy: when other images take all the room for too long.
         """
+        height, width = self._size_of(data, name)
+        with self._room.taken(height * width * 3, timeout_s=timeout_s):
+            yield decode_rgb(data, name=name)
+
+    def _size_of(self, data: bytes, name: str) -> Hw:
         try:
             with Image.open(BytesIO(data)) as image:
                 width, height = image.size
-        except (OSError, ValueError, SyntaxError, TypeError) as error:
+        except Exception as error:  # Pillow's readers raise all kinds for damaged files
             raise UserInput(
                 f"{name} is no image that can be read.", hint="Send a PNG or JPEG file."
             ) from error
@@ -237,7 +260,7 @@ class Detector:
                 f"{name} has {width}×{height} pixels; at most {self._max_pixels:,} are taken.",
                 hint="Send parts of it, or raise the limit of the service.",
             )
-        return decode_rgb(data, name=name)
+        return height, width
 
     def close(self) -> None:
         """Answer what waits, then stop."""
@@ -252,14 +275,14 @@ class Detector:
     def _look(
         self, data: bytes, slide: SlideWindows | None, name: str, timeout_s: float
     ) -> Instances:
-        pixels = self.pixels(data, name=name)
-        parts = parts_of(pixels, slide)
-        image_hw = (pixels.shape[0], pixels.shape[1])
-        del pixels
-        answer = self._batching.submit([shown for _, shown in parts], timeout_s=timeout_s)
+        ends_at = time.monotonic() + timeout_s
+        with self.decoded(data, name=name, timeout_s=timeout_s) as pixels:
+            parts = parts_of(pixels, slide)
+            left_s = max(0.0, ends_at - time.monotonic())
+            answer = self._batching.submit([shown for _, shown in parts], timeout_s=left_s)
+            found = _waited(answer, left_s)
+            image_hw = (pixels.shape[0], pixels.shape[1])
         windows = [window for window, _ in parts]
-        del parts
-        found = _waited(answer, timeout_s)
         return joined(windows, found, image_hw=image_hw, mode=self.card.mode)
 
     def _keep(self, key: str, ref: ImageRef, found: Instances) -> None:

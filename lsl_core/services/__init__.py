@@ -10,6 +10,8 @@ previewing   look at any threshold, decide
 pushing      plan, push, undo
 exporting    files and new tasks
 activity     the same as background runs
+offers       which models are served to others, and in which version
+serving      the service itself: start, look, stop, what CVAT has to be told
 demo         the whole job on the embedded sandbox
 doctor       what this machine can and lacks
 """

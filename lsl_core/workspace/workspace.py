@@ -111,6 +111,11 @@ class Workspace:
         return self.data / "snapshots"
 
     @property
+    def serve(self) -> Path:
+        """What is offered to others, and how the service stands."""
+        return self.data / "serve"
+
+    @property
     def trash(self) -> Path:
         """Removed sources and models, kept until emptied."""
         return self.data / "trash"

@@ -6,7 +6,7 @@ import pytest
 
 from lsl_core.errors import BadThreshold, LabelMismatch, TooBusy, TooLarge, TooLate, UserInput
 from lsl_core.inference.cache import PredictionCache
-from lsl_core.serve import Detector, DetectSettings, batching
+from lsl_core.serve import Detector, DetectSettings
 from lsl_core.types import SlideWindows
 
 from .fakes import POISON, BrightModel, image_with, png, ring
@@ -174,17 +174,15 @@ def test_a_caller_that_waits_too_long_is_told_and_its_windows_are_dropped(detect
     assert len(model.batches) == 1
 
 
-def test_more_pixels_than_may_wait_are_refused(detector, model, monkeypatch):
-    monkeypatch.setattr(batching, "WAITING_BYTES", 100 * 120 * 3)
+def test_more_pixels_than_there_is_room_for_wait_their_turn(model, monkeypatch):
+    monkeypatch.setattr("lsl_core.serve.detector.DECODED_BYTES", 100 * 120 * 3)
     model.may_go.clear()
-    with ThreadPoolExecutor(2) as pool:
+    with Detector(model) as detector, ThreadPoolExecutor(2) as pool:
         first = pool.submit(detector.detect, png(ring()))
         assert model.has_begun.wait(60)
-        second = pool.submit(detector.detect, png(image_with((1, 1, 3, 3))))
-        while not detector._batching._waiting:
-            threading.Event().wait(0.01)
         with pytest.raises(TooBusy):
-            detector.detect(png(image_with((2, 1, 3, 3))))
+            detector.detect(png(image_with((1, 1, 3, 3))), timeout_s=0.01)
+        second = pool.submit(detector.detect, png(image_with((2, 1, 3, 3))))
         model.may_go.set()
         assert len(first.result(60)) == len(second.result(60)) == 1
 

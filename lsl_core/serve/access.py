@@ -1,0 +1,103 @@
+"""Who may call: everybody on this machine, or those with the token, or from allowed networks."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lsl_core.errors import ServeError, UserInput
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Asked by monitors that hold no token; they tell nothing but whether the service is there.
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The rule of who may call.
+
+    networks: callers from there need no token. token: what `Authorization: Bearer` must carry;
+    "" for none.
+    """
+
+    networks: tuple[Network, ...] = ()
+    token: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, *, host: str, allow: Sequence[str], token: str) -> Access:
+        """Return the rule for a service on an address.
+
+        Raises:
+            UserInput: when a network is none.
+            ServeError: when others could reach the service and nothing keeps them out.
+        """
+        try:
+            networks = tuple(ipaddress.ip_network(text, strict=False) for text in allow)
+        except ValueError as error:
+            raise UserInput(
+                f"{error} is no network.", hint="For example: --allow 172.16.0.0/12"
+            ) from error
+        if not _is_loopback(host) and not networks and not token:
+            raise ServeError(
+                f"On {host} everybody who reaches this machine could use the models.",
+                hint="Give --allow NETWORK (for a CVAT in Docker: 172.16.0.0/12) or "
+                "--token-file FILE.",
+            )
+        return cls(networks, token)
+
+    def lets_in(self, client: str, authorization: str) -> bool:
+        """Whether a caller from an address with this `Authorization` header may call."""
+        if self.token:
+            kind, _, given = authorization.partition(" ")
+            same = hmac.compare_digest(given.strip().encode(), self.token.encode())
+            if kind.lower() in ("bearer", "token") and same:
+                return True
+        elif _is_loopback(client):
+            return True
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self.networks)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Turns away who may not call, before anything of the request is read."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 403, or go on."""
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            client = (scope.get("client") or ("", 0))[0]
+            given = Headers(scope=scope).get("authorization", "")
+            if not self._access.lets_in(client, given):
+                await self._refuse(client)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refuse(self, client: str) -> JSONResponse:
+        if self._access.token:
+            text = "A token is needed: Authorization: Bearer TOKEN."
+            return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+        text = f"{client} is in no allowed network. Start the service with --allow for it."
+        return JSONResponse({"error": text}, 403)

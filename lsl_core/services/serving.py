@@ -1,0 +1,306 @@
+"""The service that answers for models: start, look, stop, and what CVAT has to be told.
+
+It runs as a process of its own, `python -m lsl_core.serve`, so that neither a page nor a terminal
+has to stay open. It writes down every second how it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from lsl_core import cvat
+from lsl_core.cvat import CvatSession
+from lsl_core.errors import CvatError, ServeError, WorkspaceError
+from lsl_core.workspace import Workspace
+from lsl_core.workspace.files import read_json, write_json
+
+__all__ = [
+    "DEFAULT_PORT",
+    "FunctionState",
+    "OfferState",
+    "ServiceSettings",
+    "ServiceState",
+    "Verdict",
+    "check_cvat",
+    "cvat_settings",
+    "last_settings",
+    "start",
+    "state",
+    "stop",
+]
+
+#: Where CVAT looks for Nuclio when nobody says otherwise.
+DEFAULT_PORT = 8070
+STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
+    "state.json", "service.lock", "service.json", "service.log",
+)  # fmt: skip
+_START_S = 120.0
+_STOP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """How the service is reached and what it takes. Holds no secret.
+
+    host, port: to listen on. is_nuclio: a port for every function beside it, for CVAT's direct
+    calls. allow: networks whose callers need no token. token_file: holds the token of all others.
+    max_body_mb: of a request, MiB. max_megapixels: of an image. timeout_s: until an answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    is_nuclio: bool = False
+    allow: tuple[str, ...] = ()
+    token_file: str | None = None
+    max_body_mb: float = 128.0
+    max_megapixels: float = 150.0
+    timeout_s: float = 100.0
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read them from a file."""
+        fields = read_json(path)
+        return cls(**fields | {"allow": tuple(fields["allow"])})
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionState:
+    """A function that others call, and how that went; times in seconds.
+
+    port: of direct calls. last_error_at: seconds since the epoch.
+    """
+
+    name: str
+    is_interactor: bool
+    port: int | None
+    requests: int
+    failed: int
+    median_s: float | None
+    p95_s: float | None
+    last_error: str
+    last_error_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferState:
+    """A model that is offered now; since: seconds since the epoch."""
+
+    model: str
+    version: str
+    since: float
+    labels: tuple[str, ...]
+    drawing: str
+    device: str
+    functions: tuple[FunctionState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """How the running service stands. callers: (who, requests, last call) of the last hour."""
+
+    pid: int
+    host: str
+    port: int
+    is_nuclio: bool
+    started: float
+    offers: tuple[OfferState, ...]
+    problems: dict[str, str]
+    callers: tuple[tuple[str, int, float], ...]
+
+    @property
+    def url(self) -> str:
+        """Address on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether CVAT can call the service, in a sentence, and what to do if not."""
+
+    is_fine: bool
+    text: str
+    hint: str = ""
+
+
+def state(workspace: Workspace) -> ServiceState | None:
+    """Return how the service stands, None when it does not run."""
+    if not _is_running(workspace):
+        return None
+    try:
+        row = read_json(workspace.serve / STATE_FILE)
+    except WorkspaceError:
+        return None  # it is loading its models
+    return _state(row)
+
+
+def last_settings(workspace: Workspace) -> ServiceSettings:
+    """Return the settings that the service was started with last; the defaults before that."""
+    path = workspace.serve / SETTINGS_FILE
+    return ServiceSettings.read(path) if path.exists() else ServiceSettings()
+
+
+def start(workspace: Workspace, settings: ServiceSettings) -> ServiceState:
+    """Start the service in the background and wait until it answers.
+
+    Raises:
+        ServeError: when it runs already, or does not start; says why.
+    """
+    process = launch(workspace, settings, to_log=True)
+    # somebody has to take note of its end, or it stays as a zombie
+    threading.Thread(target=process.wait, daemon=True).start()
+    return wait_until_up(workspace, process)
+
+
+def launch(
+    workspace: Workspace, settings: ServiceSettings, *, to_log: bool
+) -> subprocess.Popen[bytes]:
+    """Start the process of the service; see `wait_until_up`.
+
+    Args:
+        workspace: whose offers.
+        settings: kept for the next start.
+        to_log: detach it, with its words in a file; otherwise it is this terminal's.
+
+    Raises:
+        ServeError: when it runs already.
+    """
+    if _is_running(workspace):
+        raise ServeError(
+            "A service of this workspace runs already.", hint="Stop it first: lsl serve --stop"
+        )
+    workspace.serve.mkdir(parents=True, exist_ok=True)
+    (workspace.serve / STATE_FILE).unlink(missing_ok=True)
+    path = workspace.serve / SETTINGS_FILE
+    write_json(path, asdict(settings))
+    words = [sys.executable, "-m", "lsl_core.serve", str(workspace.root), "--settings", str(path)]
+    if not to_log:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+    with (workspace.serve / LOG_FILE).open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def wait_until_up(workspace: Workspace, process: subprocess.Popen[bytes]) -> ServiceState:
+    """Wait until a launched service answers.
+
+    Raises:
+        ServeError: when it ended, or does not answer; with its last words.
+    """
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and process.poll() is None:
+        found = state(workspace)
+        if found is not None:
+            return found
+        time.sleep(0.1)
+    if process.poll() is None:
+        process.terminate()
+    raise ServeError(_last_words(workspace), hint="Change the settings and start it again.")
+
+
+def stop(workspace: Workspace) -> bool:
+    """Stop the service; callers that wait get their answers. False when none runs.
+
+    Raises:
+        ServeError: when it does not stop.
+    """
+    found = state(workspace)
+    if found is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    end = time.monotonic() + _STOP_S
+    while time.monotonic() < end:
+        if not _is_running(workspace):
+            return True
+        time.sleep(0.1)
+    raise ServeError(f"The service (process {found.pid}) does not stop.", hint="End it by hand.")
+
+
+def cvat_settings(found: ServiceState, *, host: str | None = None) -> dict[str, str]:
+    """Return the environment of CVAT's server and annotation worker that makes them call this.
+
+    Args:
+        found: the running service.
+        host: name of this machine as CVAT sees it; from a container on the same machine that is
+            host.docker.internal.
+    """
+    inside = found.host in ("127.0.0.1", "localhost", "::1")
+    return {
+        "CVAT_SERVERLESS": "1",
+        "CVAT_NUCLIO_HOST": host or ("localhost" if inside else "host.docker.internal"),
+        "CVAT_NUCLIO_PORT": str(found.port),
+        "CVAT_NUCLIO_INVOKE_METHOD": "dashboard",
+    }
+
+
+def check_cvat(session: CvatSession, found: ServiceState) -> Verdict:
+    """Ask CVAT for its functions and say whether those of the service are among them."""
+    ours = {function.name for offer in found.offers for function in offer.functions}
+    try:
+        if not cvat.has_functions(session):
+            return Verdict(
+                False, f"{session.url} has its AI tools switched off.",
+                "Set CVAT_SERVERLESS=1 in its environment and start it again.",
+            )  # fmt: skip
+        listed = {row["id"] for row in cvat.list_functions(session)}
+    except CvatError as error:
+        return Verdict(
+            False, f"{session.url} does not reach the service: {error.message}",
+            "Check CVAT_NUCLIO_HOST and CVAT_NUCLIO_PORT of its containers cvat_server and "
+            "cvat_worker_annotation, and --allow of the service.",
+        )  # fmt: skip
+    missing = sorted(ours - listed)
+    if missing:
+        return Verdict(
+            False, f"{session.url} does not list {', '.join(missing)}.",
+            "It asks another Nuclio: check CVAT_NUCLIO_HOST and CVAT_NUCLIO_PORT.",
+        )  # fmt: skip
+    return Verdict(True, f"{session.url} offers {', '.join(sorted(ours))} among its AI tools.")
+
+
+def _is_running(workspace: Workspace) -> bool:
+    path = workspace.serve / LOCK_FILE
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _state(row: dict[str, Any]) -> ServiceState:
+    offers = tuple(
+        OfferState(
+            **{k: v for k, v in offer.items() if k not in ("labels", "functions")},
+            labels=tuple(offer["labels"]),
+            functions=tuple(
+                FunctionState(**{k: v for k, v in f.items() if k != "use"}, **f["use"])
+                for f in offer["functions"]
+            ),
+        )
+        for offer in row["offers"]
+    )
+    callers = tuple((c["who"], c["requests"], c["last"]) for c in row["callers"])
+    kept = ("pid", "host", "port", "is_nuclio", "started", "problems")
+    return ServiceState(**{k: row[k] for k in kept}, offers=offers, callers=callers)
+
+
+def _last_words(workspace: Workspace) -> str:
+    path = workspace.serve / LOG_FILE
+    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+    said = [line.removeprefix("lsl: ") for line in lines if line.startswith("lsl: ")]
+    return said[-1] if said else "The service did not start."
