@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 
 import cv2
 import numpy as np
 from measure import cost, table
 from numpy.typing import NDArray
 
-from lsl_core.types import CropMasks, Instances, SoftMasks
+from lsl_core.cvat.mask_points import from_points, to_points
+from lsl_core.types import CropMasks, SoftMasks
 
 Pixels = NDArray[np.uint8]
 
@@ -65,26 +65,17 @@ def run(*, repeat: int, small: int, large: int) -> None:
 def _rows(
     pixels: list[Pixels], places: list[tuple[int, int]], repeat: int
 ) -> list[dict[str, object]]:
-    from lsl_core.cvat.drawing import _mask_points
-    from lsl_core.cvat.shapes import _mask
-
     n = len(pixels)
-    zeros = np.zeros(n, np.float32)
     masks = CropMasks.from_crops(pixels, places)
-    found = Instances(np.zeros((n, 4), np.float32), zeros, zeros.astype(np.int32), masks, (1, 1))
-    points = _mask_points(found)
+    points = to_points(masks)
     soft = SoftMasks.from_crops([p * np.uint8(255) for p in pixels], places)
 
-    def encode() -> object:
-        made = CropMasks.from_crops(pixels, places)
-        return _mask_points(replace(found, masks=made))
-
     works = {
-        "ours: pixels to points": encode,
-        "ours: a prediction's masks to points": lambda: _mask_points(found),
-        "ours: soft masks to points": lambda: _mask_points(replace(found, masks=soft.binary(0.5))),
-        "ours: points to masks": lambda: [_mask(p) for p in points],
-        "ours: points to pixels": lambda: [_mask(p).crop(0) for p in points],
+        "ours: pixels to points": lambda: to_points(CropMasks.from_crops(pixels, places)),
+        "ours: a prediction's masks to points": lambda: to_points(masks),
+        "ours: soft masks to points": lambda: to_points(soft.binary(0.5)),
+        "ours: points to masks": lambda: from_points(points)[0],
+        "ours: points to pixels": lambda: from_points(points)[0].decoded(),
     }
     if importlib.util.find_spec("cvat_sdk"):
         works["cvat_sdk: pixels to points"] = lambda: _sdk_points(pixels, places)

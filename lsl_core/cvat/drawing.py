@@ -1,8 +1,4 @@
-"""Instances become CVAT's shapes: checked here, since CVAT stores any nonsense.
-
-A mask goes as the run lengths that it already is, with its box behind: a slice, nothing is
-decoded. The result is byte for byte what `cvat_sdk.masks.encode_mask` makes of the pixels.
-"""
+"""Instances become CVAT's shapes: checked here, since CVAT stores any nonsense."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.cvat.mask_points import to_points
 from lsl_core.cvat.tasks import CvatLabel
 from lsl_core.geometry.drawable import Drawing, rectangles, rings
 from lsl_core.geometry.polygons import Ring, to_polygons
@@ -66,7 +63,8 @@ def from_instances(
     Returns:
         One list per object; several shapes only for polygons.
     """
-    boxes, points = rectangles(instances, has_mask), _mask_points(instances)
+    boxes, masks = rectangles(instances, has_mask), instances.masks
+    points = to_points(masks) if isinstance(masks, CropMasks) else []
     objects: list[list[Json]] = []
     group = first_group
     for i, class_id in enumerate(instances.class_ids.tolist()):
@@ -119,14 +117,3 @@ def _shape(drawing: Drawing, label: CvatLabel, frame: int, points: list[Any], so
         "attributes": [{"spec_id": a.id, "value": a.default} for a in label.attributes],
         "elements": [],
     }
-
-
-def _mask_points(instances: Instances) -> list[list[int]]:
-    """Return CVAT's points of each mask: its runs, then left, top, right, bottom inclusive."""
-    masks = instances.masks
-    if not isinstance(masks, CropMasks):
-        return []
-    runs, starts = masks.runs.tolist(), masks.starts.tolist()
-    ends = masks.crops.copy()
-    ends[:, 2:] += ends[:, :2] - 1
-    return [[*runs[starts[i] : starts[i + 1]], *corners] for i, corners in enumerate(ends.tolist())]

@@ -7,6 +7,7 @@ Every object gets a mask, also one that was drawn as a rectangle: its mask is th
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.cvat.mask_points import from_points
 from lsl_core.cvat.tasks import CvatLabel, FrameInfo, JobInfo
 from lsl_core.cvat.tracks import expand
 from lsl_core.errors import UserInput
@@ -65,13 +67,13 @@ class Converted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Object:
-    """One object before its frame is put together: either runs or pixels, at a place."""
+    """One object before its frame is put together; drawn masks are read later, all together."""
 
     shape: Json
     class_id: int
     ids: tuple[int, ...]
     has_mask: bool
-    masks: CropMasks
+    masks: CropMasks | None
     box: tuple[float, float, float, float] | None = None
 
 
@@ -140,7 +142,8 @@ def _frame(
             objects.append(_object(members, class_ids, frame.image_hw))
         except _Unusable as reason:
             left[str(reason)] += [frame.frame] * len(members)
-    masks = trim(clip(CropMasks.concat([o.masks for o in objects]), frame.image_hw))
+    objects, masks = _with_masks(objects, frame.frame, left)
+    masks = trim(clip(masks, frame.image_hw))
     has_pixels = masks.areas() > 0
     if not has_pixels.all():
         lost = int((~has_pixels).sum())
@@ -167,6 +170,22 @@ def _frame(
     )
 
 
+def _with_masks(
+    objects: list[_Object], frame: int, left: dict[str, list[int]]
+) -> tuple[list[_Object], CropMasks]:
+    """Read the masks that were drawn; return the objects that have one, and their masks."""
+    drawn = [i for i, o in enumerate(objects) if o.masks is None]
+    masks, faults = from_points([objects[i].shape["points"] for i in drawn])
+    for reason in faults.values():
+        left[reason].append(frame)
+    others = {i: o.masks for i, o in enumerate(objects) if o.masks is not None}
+    at = [i for k, i in enumerate(drawn) if k not in faults] + list(others)
+    order = np.argsort(at)
+    if others:
+        masks = CropMasks.concat([masks, *others.values()]).take(order)
+    return [objects[at[k]] for k in order.tolist()], masks
+
+
 def _objects(shapes: Iterable[Json]) -> list[list[Json]]:
     """Put polygons of one label and group together: they are one object, as COCO has it.
 
@@ -191,9 +210,8 @@ def _object(members: Sequence[Json], class_ids: Mapping[int, int], hw: Hw) -> _O
     ids = tuple(int(s["id"]) for s in members if s.get("id") is not None)
     rotation = float(first.get("rotation") or 0.0)
     box = None
-    if kind == "mask":
-        masks = _mask(first["points"])
-    elif kind == "polygon":
+    masks = None
+    if kind == "polygon":
         masks = _polygons([_numbers(s["points"]) for s in members], hw)
     elif kind == "rectangle" and not rotation % 360.0:
         box, masks = _rectangle(first["points"], hw)
@@ -201,15 +219,18 @@ def _object(members: Sequence[Json], class_ids: Mapping[int, int], hw: Hw) -> _O
         masks = _polygons([_rotated(first["points"], rotation).ravel().tolist()], hw)
     elif kind == "ellipse":
         masks = _polygons([_ellipse(first["points"], rotation).ravel().tolist()], hw)
-    else:
+    elif kind != "mask":
         raise _Unusable(f"a {kind}, which has no area")
     return _Object(first, class_id, ids, kind != "rectangle", masks, box)
 
 
 def _numbers(points: object) -> list[float]:
-    if not isinstance(points, list) or not all(isinstance(v, int | float) for v in points):
-        raise _Unusable("damaged: its points are no numbers")
-    return [float(v) for v in points]
+    try:
+        numbers = array("d")
+        numbers.fromlist(points)  # type: ignore[arg-type]
+    except (TypeError, OverflowError) as error:
+        raise _Unusable("damaged: its points are no numbers") from error
+    return numbers.tolist()
 
 
 def _four(points: object) -> tuple[float, float, float, float]:
@@ -217,19 +238,6 @@ def _four(points: object) -> tuple[float, float, float, float]:
     if len(values) != 4 or not all(math.isfinite(v) for v in values):
         raise _Unusable("damaged: it needs four numbers")
     return values[0], values[1], values[2], values[3]
-
-
-def _mask(points: object) -> CropMasks:
-    values = np.array(_numbers(points), np.float64)
-    if len(values) < 5 or (values != np.rint(values)).any() or (values[:-4] < 0).any():
-        raise _Unusable("damaged: a mask of numbers that are no run lengths")
-    left, top, right, bottom = values[-4:].astype(np.int64).tolist()
-    width, height = right - left + 1, bottom - top + 1  # CVAT's right and bottom are inclusive
-    if width < 1 or height < 1 or int(values[:-4].sum()) != width * height:
-        raise _Unusable("damaged: the run lengths of a mask do not fill its box")
-    runs = values[:-4].astype(np.uint32)
-    crop = np.array([[left, top, width, height]], np.int32)
-    return CropMasks(runs, np.array([0, len(runs)]), crop)
 
 
 def _polygons(polygons: Sequence[Sequence[float]], hw: Hw) -> CropMasks:

@@ -46,20 +46,20 @@ def _gather(
 
 
 def _pieces(pixels: Sequence[NDArray[np.generic]]) -> Iterator[NDArray[np.bool_]]:
-    """Give the pixels of all crops, one after the other, through one buffer."""
-    buffer, filled = np.empty(_PIECE, bool), 0
+    """Give the pixels of all crops, one after the other, `_PIECE` at a time."""
+    waiting: list[NDArray[np.generic]] = []
+    count = 0
     for crop in pixels:
         flat = crop.reshape(-1)
-        done = 0
-        while done < len(flat):
-            count = min(len(flat) - done, _PIECE - filled)
-            np.not_equal(flat[done : done + count], 0, out=buffer[filled : filled + count])
-            done, filled = done + count, filled + count
-            if filled == _PIECE:
-                yield buffer
-                filled = 0
-    if filled:
-        yield buffer[:filled]
+        while count + len(flat) >= _PIECE:
+            room = _PIECE - count
+            waiting.append(flat[:room])
+            yield (np.concatenate(waiting) if len(waiting) > 1 else waiting[0]) != 0
+            waiting, count, flat = [], 0, flat[room:]
+        waiting.append(flat)
+        count += len(flat)
+    if count:
+        yield np.concatenate(waiting) != 0
 
 
 def _sparse(claims: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -135,7 +135,8 @@ class CropMasks:
             return cls.empty()
         is_dense = begins[-1] < _LARGE * len(crops)
         find = np.flatnonzero if is_dense else _sparse
-        edges, first_set, at, before = [], [], 0, np.False_
+        lengths, starts, first_set = [], [], []
+        at, num_edges, last_edge, before = 0, 0, 0, np.False_
         change = np.empty(_PIECE, bool)
         for piece in pieces:
             until = at + len(piece)
@@ -146,17 +147,25 @@ class CropMasks:
             own = begins[first:last] - at
             here[own] = True  # every mask begins with a run of its own
             first_set.append(piece[own])
-            edges.append(find(here) + at)
+            edges = find(here)
+            starts.append(np.searchsorted(edges, own) + num_edges)
+            if len(edges):
+                closed = np.empty(len(edges), np.uint32)
+                np.subtract(edges[1:], edges[:-1], out=closed[1:], casting="unsafe")
+                closed[0] = at + edges[0] - last_edge
+                lengths.append(closed)
+                num_edges, last_edge = num_edges + len(edges), at + int(edges[-1])
             at, before = until, piece[-1].copy()
         if begins[-1] != at:
             raise ValueError("crops and pixels differ in size")
-        borders = np.concatenate([*edges, begins[-1:]])
-        starts = np.searchsorted(borders, begins, side="left")
+        # every edge ends a run, but the first one; the last run ends with the pixels
+        runs = np.concatenate([*lengths, np.array([at - last_edge], np.uint32)])[1:]
+        begin_at = np.concatenate([*starts, [num_edges]])
         # a mask whose first pixel is set begins with a background run of length 0
         is_set = np.concatenate(first_set)
-        lengths = np.insert(np.diff(borders).astype(np.uint32), starts[:-1][is_set], 0)
-        starts[1:] += np.cumsum(is_set)
-        return cls(lengths, starts.astype(np.int64), crops.astype(np.int32, copy=True))
+        runs = np.insert(runs, begin_at[:-1][is_set], 0)
+        begin_at[1:] += np.cumsum(is_set)
+        return cls(runs, begin_at.astype(np.int64), crops.astype(np.int32, copy=True))
 
     def runs_of(self, i: int) -> NDArray[np.uint32]:
         """Return the run lengths of mask `i` (a view)."""
@@ -164,9 +173,20 @@ class CropMasks:
 
     def crop(self, i: int) -> NDArray[np.bool_]:
         """Decode mask `i` to its crop, (h, w) bool."""
-        runs = self.runs_of(i)
-        _, _, w, h = self.crops[i].tolist()
-        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(h, w)
+        begin, end = self.starts[i : i + 2].tolist()
+        w, h = self.crops[i, 2:].tolist()
+        is_set = np.zeros(end - begin, bool)
+        is_set[1::2] = True
+        return is_set.repeat(self.runs[begin:end]).reshape(h, w)
+
+    def decoded(self) -> list[NDArray[np.bool_]]:
+        """Decode all masks to their crops, (h, w) bool each; they share their memory."""
+        first = np.repeat(self.starts[:-1], np.diff(self.starts))
+        flat = ((np.arange(len(self.runs)) - first) % 2 == 1).repeat(self.runs)
+        sizes = self.crops[:, 2:].astype(np.int64).prod(1)
+        ends = np.cumsum(sizes)
+        rows = zip((ends - sizes).tolist(), ends.tolist(), self.crops[:, 2:].tolist(), strict=True)
+        return [flat[begin:end].reshape(h, w) for begin, end, (w, h) in rows]
 
     def areas(self) -> NDArray[np.int64]:
         """Return the number of set pixels of each mask, (N,)."""

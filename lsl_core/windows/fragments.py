@@ -119,7 +119,7 @@ def fragments_of(found: Instances, index: Ints, seen_in: Ints, views: Ints) -> F
         places = corners(found.masks.crops[index])
         boxes, solid = _tight([solid_of(crop) for crop in pixels], places)
     else:
-        decoded = [found.masks.crop(i).view(np.uint8) for i in index.tolist()]
+        decoded = [crop.view(np.uint8) for crop in found.masks.take(index).decoded()]
         boxes, solid = _tight(decoded, corners(found.masks.crops[index]))
         pixels, places = solid, boxes.astype(np.int64)
     scores, class_ids = found.scores[index], found.class_ids[index]
