@@ -127,7 +127,7 @@ def train_compact(
     if device.type == "cpu":
         probe, (images, targets) = copy.deepcopy(network), draw()
         set_threads(settings.threads, lambda: _backward(loss(probe(images), targets)))
-    loop = _Loop(network, loss, settings, progress)
+    loop = Loop(network, loss, settings, progress)
     while not loop.is_over():
         progress.check()
         loop.step(*draw())
@@ -160,7 +160,7 @@ def _least_range(
     return max(transform.LEAST_RANGE, lowest / 2)
 
 
-class _Loop:
+class Loop:
     """Optimiser, schedule, running average and reports of one training."""
 
     def __init__(

@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lsl_core.models.devices import has_bfloat16
 from lsl_core.types import Mode
 
 #: Input pixels a side per output pixel.
@@ -132,6 +134,9 @@ class CompactNetwork(nn.Module):
             {name: nn.Conv2d(w4, sizes[size], 1) for name, size in heads.items()}
         )
         self._start()
+        # Channels last, and half precision in `forward`: a training step on a core with
+        # AVX512-BF16 takes 0.09 s with them and 0.22 s without.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
 
     def _start(self) -> None:
         for module in self.modules():
@@ -154,9 +159,18 @@ class CompactNetwork(nn.Module):
             x: (B, 3, h, w) float32 as `transform.prepare` gives it; h and w multiples of 16.
 
         Returns:
-            Per head (B, channels, h / 2, w / 2): `ltrb`, not negative, and `offset` (x, y) in
-            units of `UNIT` output pixels; logits of all others.
+            Per head (B, channels, h / 2, w / 2) float32: `ltrb`, not negative, and `offset`
+            (x, y) in units of `UNIT` output pixels; logits of all others.
         """
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=has_bfloat16(x.device)):
+            out = self._answer(x)
+        out = {name: value.float() for name, value in out.items()}
+        if "ltrb" in out:
+            out["ltrb"] = functional.softplus(out["ltrb"])
+        return out
+
+    def _answer(self, x: Tensor) -> dict[str, Tensor]:
         x2 = functional.relu(self.stem_norm(self.stem(x)))
         x4 = self.level4(x2)
         x8 = self.level8(x4)
@@ -166,6 +180,4 @@ class CompactNetwork(nn.Module):
         out = {name: head(half) for name, head in self.heads.items()}
         if self.label is not None:
             out["label"] = self.label(quarter)
-        if "ltrb" in out:
-            out["ltrb"] = functional.softplus(out["ltrb"])
         return out

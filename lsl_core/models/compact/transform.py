@@ -11,7 +11,7 @@ from lsl_core.types import Hw
 F32 = NDArray[np.float32]
 
 #: Goes into every cache key; change it when anything here or in `decode` changes the answer.
-TRANSFORM_VERSION = "compact-1"
+TRANSFORM_VERSION = "compact-2"
 
 #: Side of the blocks that are levelled apart, in pixels of the network's input. Dim regions
 #: beside bright ones keep their contrast, and two windows that share a strip agree on it.
