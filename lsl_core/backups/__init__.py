@@ -28,20 +28,45 @@ Reading (needs no lock)::
     repository.members(snapshot, "project.zip") -> Iterator[Member]
     repository.read_member(snapshot, "project.zip", "data/0001.jpg") -> bytes
 
-Keeping (needs the lock)::
+    frame_names(repository, snapshot, archive, at="") -> list[str]; task_folders(…) -> list[str]
+    read_frames(repository, snapshot, archive, [0, 7], at="task_0/") -> {0: jpeg bytes, …}
+    compare([JobAnnotations…], [JobAnnotations…]) -> list[Change];  summary(changes)
 
-    repository.protect(snapshot, on=True, note=""), .mark(snapshot, verified=Verdict(…), drill=…)
+Trust::
+
+    check(repository) -> Report                    what points, and whether its targets are there
+    verify(repository, snapshots=None, progress=…) -> Report    reads everything; needs the lock
+        Report.is_good, .problems, .damaged {name: problems}, .whole, .notes
+
+Keeping (what changes something needs the lock)::
+
+    repository.protect(snapshot, on=True, note=""), .mark(snapshot, drill=Verdict(…))
+    decide(snapshots, {tier: Keep(…)}) -> list[Decision]; decision.text: "kept because daily …"
+    fit_quota(decisions, Usage(repository, snapshots), quota_bytes) -> QuotaPlan
     repository.forget([snapshot]), .undelete([snapshot])
+    plan_prune(repository) -> PrunePlan (a dry run, with .lines); prune(repository) -> PrunePlan
+    forecast(snapshots, used_bytes=, limit_bytes=, now=) -> Forecast; .text: "full in about 9 days"
 
-The files of a snapshot, by agreement with those who fill it: `tasks/<id>/annotations.json` as
-CVAT's API gives it, `tasks/<id>/meta.json`, and archives as CVAT's export made them. Subjects are
-grouped by server, kind and id; names are data and never become paths.
+When (pure; the history is the snapshots)::
+
+    all_due(rules, subjects, snapshots, now, forecast=, changed=) -> list[Due]
+    pace_of(rule, snapshots, …) -> Pace(interval, reasons);  next_time(rule, subject, pace, now)
+
+Names of files in a snapshot are chosen by whoever fills it. Subjects are grouped by server, kind
+and id; names are data and never become paths.
 """
 
 from lsl_core.backups.archives import Member
+from lsl_core.backups.checking import Report, check, verify
+from lsl_core.backups.diff import Change, DiffRow, JobAnnotations, compare, summary
+from lsl_core.backups.frames import frame_names, read_frames, task_folders
 from lsl_core.backups.locking import Holder
+from lsl_core.backups.pruning import PrunePlan, plan_prune, prune
+from lsl_core.backups.quota import Forecast, QuotaPlan, Usage, fit_quota, forecast
 from lsl_core.backups.recording import Draft
 from lsl_core.backups.repository import Repository
+from lsl_core.backups.retention import DEFAULT_KEEP, Decision, Keep, decide
+from lsl_core.backups.schedule import DEFAULT_RULES, Due, Pace, Rule, all_due, next_time, pace_of
 from lsl_core.backups.sealing import (
     Key,
     Passphrase,
@@ -62,22 +87,52 @@ from lsl_core.backups.snapshot import (
 )
 
 __all__ = [
+    "DEFAULT_KEEP",
+    "DEFAULT_RULES",
+    "Change",
+    "Decision",
+    "DiffRow",
     "Draft",
+    "Due",
+    "Forecast",
     "Holder",
+    "JobAnnotations",
+    "Keep",
     "Key",
     "Marks",
     "Member",
     "Missing",
+    "Pace",
     "Passphrase",
+    "PrunePlan",
+    "QuotaPlan",
     "RandomKey",
+    "Report",
     "Repository",
+    "Rule",
     "Snapshot",
     "State",
     "StoredFile",
     "Subject",
     "Tier",
+    "Usage",
     "Verdict",
+    "all_due",
+    "check",
+    "compare",
+    "decide",
+    "fit_quota",
+    "forecast",
+    "frame_names",
     "key_from_keyring",
     "make_key_file",
+    "next_time",
+    "pace_of",
+    "plan_prune",
+    "prune",
+    "read_frames",
     "read_key_file",
+    "summary",
+    "task_folders",
+    "verify",
 ]

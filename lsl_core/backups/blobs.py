@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from lsl_core.backups import packs
-from lsl_core.backups.index import Index, PackTable, Place, index_bytes
+from lsl_core.backups.index import Index, PackTable, Place, write_index
 from lsl_core.backups.pieces import cut
 from lsl_core.backups.sealing import Sealer
 from lsl_core.backups.snapshot import Content
@@ -77,14 +77,26 @@ class BlobReader:
         length = last.offset + last.length - first.offset
         try:
             data = self._store.read(packs.pack_key(first.pack), first.offset, length)
-        except FileNotFoundError as error:
-            raise Damaged(
-                f"Pack {first.pack[:10]} is missing.",
-                hint="Run: lsl backup verify. It names what is still whole.",
-            ) from error
+        except FileNotFoundError:
+            yield from self._fetch_moved([name for name, _ in group])
+            return
         for name, place in group:
             start = place.offset - first.offset
             yield self._decode(name, data[start : start + place.length], place)
+
+    def _fetch_moved(self, names: list[bytes]) -> Iterator[bytes]:
+        """Look again: a prune may have moved them since the index was read."""
+        self._index.forget()
+        for name in names:
+            place = self._place(name)
+            try:
+                data = self._store.read(packs.pack_key(place.pack), place.offset, place.length)
+            except FileNotFoundError as error:
+                raise Damaged(
+                    f"Pack {place.pack[:10]} is missing.",
+                    hint="Run: lsl backup verify. It names what is still whole.",
+                ) from error
+            yield self._decode(name, data, place)
 
     def _decode(self, name: bytes, stored: bytes, place: Place) -> bytes:
         try:
@@ -114,7 +126,7 @@ def _names_in(blobs: Iterable[bytes]) -> Iterator[bytes]:
 class BlobWriter:
     """Writes blobs that the repository does not have yet; `flush` makes them safe.
 
-    added_bytes: what was stored so far, packs and indexes.
+    added_bytes: what was stored so far, packs and indexes. stored: names of the packs.
     """
 
     def __init__(self, store: Store, sealer: Sealer, index: Index) -> None:
@@ -125,16 +137,13 @@ class BlobWriter:
         self._blobs: dict[bytes, int] = {}
         self._tables: list[PackTable] = []
         self.added_bytes = 0
+        self.stored: set[str] = set()
 
     def put(self, data: bytes) -> bytes:
         """Store a blob unless it is there; return its name."""
         name = packs.blob_id(data)
         if name not in self._blobs and self._index.find(name) is None:
-            stored = packs.encode_blob(data, self._sealer)
-            self._pack += packs.LENGTH.pack(len(stored)) + stored
-            self._blobs[name] = len(stored)
-            if len(self._pack) >= packs.FULL_PACK:
-                self._store_pack()
+            self._append(name, packs.encode_blob(data, self._sealer))
         return name
 
     def put_stream(self, blocks: Iterable[bytes], *, text: bool) -> Content:
@@ -151,6 +160,17 @@ class BlobWriter:
         pieces = tuple(names[at : at + 32].hex() for at in range(0, len(names), 32))
         return Content(size=size, sha256=digest.hexdigest(), pieces=pieces, depth=depth)
 
+    def keep(self, name: bytes, stored: bytes) -> None:
+        """Store a blob again as it lies, in a pack of this writer."""
+        if name not in self._blobs:
+            self._append(name, stored)
+
+    def _append(self, name: bytes, stored: bytes) -> None:
+        self._pack += packs.LENGTH.pack(len(stored)) + stored
+        self._blobs[name] = len(stored)
+        if len(self._pack) >= packs.FULL_PACK:
+            self._store_pack()
+
     def flush(self) -> None:
         """Store what is held: first the pack, then the index that lists it."""
         self._store_pack()
@@ -160,19 +180,19 @@ class BlobWriter:
         if not self._blobs:
             return
         data = bytes(self._pack)
-        table = PackTable(hashlib.sha256(data).hexdigest(), tuple(self._blobs.items()))
+        table = PackTable.of(hashlib.sha256(data).hexdigest(), self._blobs.items())
         self._store.write(packs.pack_key(table.name), data)
         self._index.add(table)
         self._tables.append(table)
+        self.stored.add(table.name)
         self.added_bytes += len(data)
         self._pack, self._blobs = bytearray(packs.MAGIC), {}
         if len(self._tables) >= _PACKS_PER_INDEX:
             self._store_index()
 
     def _store_index(self) -> None:
-        if not self._tables:
+        tables = [*self._index.unsaved, *self._tables]
+        if not tables:
             return
-        data = index_bytes(self._tables, self._sealer)
-        self._store.write(f"index/{hashlib.sha256(data).hexdigest()}", data)
-        self.added_bytes += len(data)
-        self._tables = []
+        self.added_bytes += write_index(self._store, self._sealer, tables)[1]
+        self._tables, self._index.unsaved = [], []

@@ -27,7 +27,7 @@ from lsl_core.errors import Locked, LslError
 _REFRESH_S = 300.0
 _STALE = timedelta(minutes=30)
 #: Attempts when several want the lock at the same instant.
-_ATTEMPTS = 5
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _take(store: Store, purpose: str) -> str:
         if _is_older(other, mine):
             break
         # both came at once: whoever waits less is alone next time
-        time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))  # noqa: S311 - no secret
+        time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))  # noqa: S311 - no secret
     assert other is not None
     raise Locked(
         f"The backups in {store.location} are in use by {other.text} since {_minute(other.since)}.",

@@ -67,13 +67,13 @@ def blob_id(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def walk(pack: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and stored bytes of every blob of a pack, as far as it is whole."""
+def walk(pack: bytes) -> Iterator[bytes]:
+    """Yield the stored bytes of every blob of a pack in order, as far as it is whole."""
     offset = len(MAGIC)
     while offset + LENGTH.size < len(pack):
         (length,) = LENGTH.unpack_from(pack, offset)
         offset += LENGTH.size
         if offset + length > len(pack):
             return
-        yield offset, pack[offset : offset + length]
+        yield pack[offset : offset + length]
         offset += length

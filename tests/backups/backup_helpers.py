@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lsl_core.backups import Repository, Snapshot, Subject, Tier
+from lsl_core.workspace.images import encode_rgb
 
 URL = "http://cvat.example"
 
@@ -17,11 +20,10 @@ def project(id_: int = 1, name: str = "bolts") -> Subject:
     return Subject(url=URL, kind="project", id=id_, name=name)
 
 
-def jpeg(seed: int, size: int = 3000) -> bytes:
-    """Bytes that no compressor helps, with the head and the tail of a JPEG of 16 × 8."""
-    head = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-    frame = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x10\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
-    return head + frame + random.Random(seed).randbytes(size) + b"\xff\xd9"
+def jpeg(seed: int, side: int = 48) -> bytes:
+    """A photograph of noise: small, whole, and of no use to a compressor."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    return encode_rgb(pixels)
 
 
 def shapes(count: int, *, seed: int = 0, frames: int = 10) -> list[dict[str, Any]]:
@@ -40,17 +42,25 @@ def shapes(count: int, *, seed: int = 0, frames: int = 10) -> list[dict[str, Any
 
 def write_archive(
     path: Path, *, images: int = 5, objects: list[dict[str, Any]] | None = None,
-    method: int = zipfile.ZIP_DEFLATED, size: int = 3000,
+    method: int = zipfile.ZIP_DEFLATED,
 ) -> Path:  # fmt: skip
     """A task's backup as CVAT makes it."""
     body = [{"version": 0, "tags": [], "shapes": objects or [], "tracks": []}]
     with zipfile.ZipFile(path, "w", method) as archive:
         for number in range(images):
             info = zipfile.ZipInfo(f"data/{number:04}.jpg", (2026, 5, 1, 12, 0, 0))
-            archive.writestr(info, jpeg(number, size))
+            archive.writestr(info, jpeg(number))
         archive.writestr("task.json", json.dumps({"name": "bolts", "version": "1.0"}))
         archive.writestr("annotations.json", json.dumps(body))
     return path
+
+
+def save_archive(repository: Repository, path: Path, subject: Subject | None = None) -> Snapshot:
+    """One snapshot of an archive, "task.zip"."""
+    with repository.lock("test"), repository.record(subject or project(), Tier.FULL) as draft:
+        draft.add_archive("task.zip", path)
+    assert draft.snapshot is not None
+    return draft.snapshot
 
 
 def save(repository: Repository, subject: Subject | None = None, **files: bytes) -> Snapshot:

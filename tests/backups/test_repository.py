@@ -4,9 +4,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from backup_helpers import project, save, shapes, write_archive
+from backup_helpers import project, save, save_archive, shapes, write_archive
 
-from lsl_core.backups import Repository, Snapshot, State, Tier
+from lsl_core.backups import Repository, State, Tier
 from lsl_core.errors import BackupError, CvatError, Locked, RunCancelled, SnapshotMissing
 
 
@@ -36,19 +36,12 @@ def test_the_same_bytes_are_stored_once(location: str) -> None:
     assert repository.read(second, "b") == b"x" * 100_000
 
 
-def _save_archive(repository: Repository, path: Path) -> Snapshot:
-    with repository.lock("test"), repository.record(project(), Tier.FULL) as draft:
-        draft.add_archive("task.zip", path)
-    assert draft.snapshot is not None
-    return draft.snapshot
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive_comes_back_to_the_last_bit(
     repository: Repository, tmp_path: Path, method: int
 ) -> None:
     path = write_archive(tmp_path / "a.zip", objects=shapes(300), method=method)
-    snapshot = _save_archive(repository, path)
+    snapshot = save_archive(repository, path)
 
     assert repository.extract(snapshot, "task.zip", tmp_path / "b.zip")
     assert (tmp_path / "b.zip").read_bytes() == path.read_bytes()
