@@ -65,7 +65,7 @@ def cvat_serverless(
     )
     card = modelling.get_model(workspace, train)
     if check:
-        name = serverless.function_name(card.name)
+        name = serverless.nuclio_name(card.name)
         deployed = serverless.FunctionFolder(Path(), name, card.labels)
         _tell(nuctl.check_function(deployed, image=nuctl.test_image(workspace, card)))
         return

@@ -26,11 +26,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lsl_core.errors import LslError, ModelError, ServeError, TooBusy, TooLarge, TooLate, UserInput
+from lsl_core.errors import LslError, TooBusy, TooLarge, TooLate
 from lsl_core.serve.access import Access, Guard
 from lsl_core.serve.answers import cvat_answer
 from lsl_core.serve.asking import asked_of
-from lsl_core.serve.gateway import CVAT_WAITS_S, Function, functions_of, payload_of
+from lsl_core.serve.gateway import CVAT_WAITS_S, Function, functions_of
+from lsl_core.serve.payload import UnknownFunction, payload_of, status_of
 from lsl_core.serve.shelf import Shelf
 from lsl_core.serve.usage import Usage
 
@@ -159,7 +160,7 @@ class Service:
             status, error = 499, "The caller hung up."
             response = Response(status_code=status)
         except LslError as problem:
-            status, error = _status(problem), str(problem)
+            status, error = status_of(problem), str(problem)
             response = _problem(status, error)
         except Exception:
             _LOG.exception("%s failed", function)
@@ -215,10 +216,6 @@ class Service:
         )
 
 
-class UnknownFunction(UserInput):
-    """Nothing of that name is offered."""
-
-
 def _in_time(work: Callable[[bytes, float], bytes], body: bytes, ends_at: float) -> bytes:
     left_s = ends_at - time.monotonic()
     if left_s <= 0:
@@ -233,16 +230,6 @@ def _asked_timeout_s(request: Request) -> float:
         return max(1.0, 0.9 * float(text.removesuffix("s")))
     except ValueError:
         return 0.9 * CVAT_WAITS_S
-
-
-def _status(problem: LslError) -> int:
-    for kind, status in (
-        (UnknownFunction, 404), (TooLarge, 413), (UserInput, 422), (TooLate, 504),
-        (ServeError, 503), (ModelError, 503),
-    ):  # fmt: skip
-        if isinstance(problem, kind):
-            return status
-    return 500
 
 
 def _problem(status: int, error: str) -> JSONResponse:

@@ -7,21 +7,17 @@ header), or directly (a port for every function).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lsl_core.errors import UserInput
 from lsl_core.serve.answers import cvat_answer, label_specs
 from lsl_core.serve.detector import DetectSettings
 from lsl_core.serve.interactor import Point, Prompt, interactor_answer, select
+from lsl_core.serve.payload import Json, image_of, number_of
 from lsl_core.serve.shelf import Live
-
-Json = dict[str, Any]
 
 #: CVAT waits this long for a function.
 CVAT_WAITS_S = 120.0
@@ -106,50 +102,6 @@ def functions_of(lives: Iterable[Live], ports: dict[str, int]) -> dict[str, Func
         for live in lives
         for name in names_of(live)
     }
-
-
-def payload_of(body: bytes) -> Json:
-    """Read the JSON of a call.
-
-    Raises:
-        UserInput: when it is none, or no object.
-    """
-    try:
-        payload = json.loads(body)
-    except ValueError as error:
-        raise UserInput("The request is no JSON.", hint='Send {"image": BASE64, …}.') from error
-    if not isinstance(payload, dict):
-        raise UserInput("The request is no JSON object.", hint='Send {"image": BASE64, …}.')
-    return payload
-
-
-def image_of(payload: Json) -> bytes:
-    """Return the bytes of the image file of a call.
-
-    Raises:
-        UserInput: when there is none, or it is no base64.
-    """
-    text = payload.get("image")
-    if not isinstance(text, str):
-        raise UserInput("The request has no image.", hint='Send it as base64 text in "image".')
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UserInput("The image is no base64 text.", hint="Encode the image file.") from error
-
-
-def number_of(payload: Json, key: str) -> float | None:
-    """Return a number of a call, None where it is left out.
-
-    Raises:
-        UserInput: when it is something else.
-    """
-    value = payload.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserInput(f'"{key}" is no number.', hint="For example 0.5.")
-    return float(value)
 
 
 def prompt_of(payload: Json) -> Prompt:

@@ -1,4 +1,4 @@
-"""What CVAT sends to a detector function: an image as base64, and a threshold."""
+"""What callers send: an image as base64, numbers; and the status of what cannot be answered."""
 
 from __future__ import annotations
 
@@ -8,9 +8,30 @@ import json
 import math
 from typing import Any
 
-from lsl_core.errors import UserInput
+from lsl_core.errors import LslError, ModelError, ServeError, TooLarge, TooLate, UserInput
 
 Json = dict[str, Any]
+
+
+class UnknownFunction(UserInput):
+    """Nothing of that name is offered."""
+
+
+#: HTTP status by kind of trouble, the first that fits.
+_STATUS: tuple[tuple[type[LslError], int], ...] = (
+    (UnknownFunction, 404),
+    (TooLarge, 413),
+    (UserInput, 422),
+    (TooLate, 504),
+    (ServeError, 503),
+    (ModelError, 503),
+    (LslError, 500),
+)
+
+
+def status_of(problem: LslError) -> int:
+    """Return the HTTP status of a request that ended so: 4xx its own fault, 5xx ours."""
+    return next(status for kind, status in _STATUS if isinstance(problem, kind))
 
 
 def payload_of(body: bytes) -> Json:

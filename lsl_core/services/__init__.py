@@ -12,6 +12,7 @@ exporting    files and new tasks
 activity     the same as background runs
 offers       which models are served to others, and in which version
 serving      the service itself: start, look, stop, what CVAT has to be told
+serverless   a model as a function of CVAT's Nuclio; nuctl deploys it and says how it is
 demo         the whole job on the embedded sandbox
 doctor       what this machine can and lacks
 """

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shlex
 import shutil
 import tempfile
-import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.services import modelling
 from lsl_core.services.bundle import Bundle, bundle_of
+from lsl_core.services.offers import function_name
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
 from lsl_core.windows import check
 from lsl_core.workspace import Workspace
@@ -32,7 +31,7 @@ __all__ = [
     "FunctionFolder",
     "FunctionSettings",
     "deploy_command",
-    "function_name",
+    "nuclio_name",
     "write_function",
 ]
 
@@ -69,18 +68,16 @@ class FunctionFolder:
     labels: tuple[str, ...]
 
 
-def function_name(model: str) -> str:
-    """Return a model's name as Nuclio, Docker and Kubernetes take it: a DNS-1123 label.
+def nuclio_name(model: str) -> str:
+    """Return the name of a model's function in Nuclio: a DNS-1123 label of at most 50 signs.
 
-    At most 50 signs, since Nuclio puts its own before it. Names that differ only in what such a
-    label cannot hold stay different by a few signs of their hash.
+    Names that differ only in what such a label cannot hold stay different by a few signs of their
+    hash: a function of the same name would be replaced.
     """
-    plain = unicodedata.normalize("NFKD", model).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    name = f"lsl-{slug}".strip("-")
-    if slug != model or len(name) > 50:
-        name = f"{name[:43].strip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
-    return name
+    slug = function_name(model)
+    if slug == model and len(slug) <= 46:
+        return f"lsl-{slug}"
+    return f"lsl-{slug[:38].strip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
 
 
 def write_function(
@@ -107,7 +104,7 @@ def write_function(
     card = modelling.get_model(workspace, model)
     settings = settings or FunctionSettings()
     _check(settings, card)
-    name = function_name(card.name)
+    name = nuclio_name(card.name)
     folder = folder or workspace.data / "serverless" / name
     _check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
 from lsl_core.serve import Detector, DetectSettings, cvat_answer, drawing_of
 from lsl_core.services import nuctl, serverless, workspaces
-from lsl_core.services.serverless import FunctionSettings, function_name
+from lsl_core.services.serverless import FunctionSettings, nuclio_name
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, SlideWindows
 from lsl_core.workspace.images import encode_rgb
@@ -41,14 +41,14 @@ def workspace(tmp_path: Path, trained: Path) -> Workspace:
     "model", ["cells", "My Cells", "my_cells", "Zellen (größer)", "細胞", "a" * 90, "-", "v1.2"]
 )
 def test_a_name_is_a_dns_label_of_at_most_50_signs(model: str) -> None:
-    name = function_name(model)
+    name = nuclio_name(model)
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
     assert len(name) <= 50
-    assert name == function_name(model)
+    assert name == nuclio_name(model)
 
 
 def test_names_that_look_alike_as_labels_stay_different() -> None:
-    names = {function_name(model) for model in ("my cells", "my_cells", "My Cells", "my-cells")}
+    names = {nuclio_name(model) for model in ("my cells", "my_cells", "My Cells", "my-cells")}
     assert len(names) == 4
     assert "lsl-my-cells" in names
 

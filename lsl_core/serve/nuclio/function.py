@@ -7,22 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from lsl_core.errors import LslError, ModelError, ServeError, TooLarge, TooLate, UserInput
+from lsl_core.errors import LslError
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.serve.answers import cvat_answer, drawing_of
 from lsl_core.serve.detector import Detector, DetectSettings
-from lsl_core.serve.payload import Json, image_of, number_of, payload_of
+from lsl_core.serve.payload import Json, image_of, number_of, payload_of, status_of
 from lsl_core.types import SlideWindows
-
-#: HTTP status by kind of trouble, the first that fits.
-_STATUS = (
-    (TooLarge, 413),
-    (UserInput, 422),
-    (TooLate, 504),
-    (ServeError, 503),
-    (ModelError, 503),
-    (LslError, 500),
-)
 
 
 class Function:
@@ -65,7 +55,7 @@ class Function:
         try:
             text = self._detect(_payload(event.body))
         except LslError as error:
-            status = next(code for kind, code in _STATUS if isinstance(error, kind))
+            status = status_of(error)
             context.logger.warn_with("not answered", status=status, reason=str(error))
             text = json.dumps({"error": str(error)}).encode()
             return _response(context, text, status)
