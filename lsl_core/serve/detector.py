@@ -157,18 +157,18 @@ class Detector:
 
     def detect(
         self,
-        data: bytes,
+        image: bytes | Pixels,
         settings: DetectSettings | None = None,
         *,
         name: str = "The image",
         timeout_s: float = TIMEOUT_S,
     ) -> Instances:
-        """Return the objects of an encoded image that the settings show, masks binary.
+        """Return the objects of an image that the settings show, masks binary.
 
         The same objects as a preview at the same settings shows, and as a push would draw.
 
         Args:
-            data: bytes of an image file.
+            image: bytes of an image file, or (h, w, 3) uint8 RGB pixels.
             settings: what to show; the defaults when None.
             name: of the image, for error texts.
             timeout_s: how long to wait, seconds.
@@ -181,7 +181,7 @@ class Detector:
         """
         settings = settings or DetectSettings()
         wanted = self._wanted(settings.labels)
-        found = self.predict(data, slide=settings.slide, name=name, timeout_s=timeout_s)
+        found = self.predict(image, slide=settings.slide, name=name, timeout_s=timeout_s)
         card = self.card
         thresholds = tuple(
             card.thresholds.get(label, 0.5) if settings.threshold is None else settings.threshold
@@ -194,14 +194,14 @@ class Detector:
 
     def predict(
         self,
-        data: bytes,
+        image: bytes | Pixels,
         *,
         slide: SlideWindows | None = None,
         name: str = "The image",
         timeout_s: float = TIMEOUT_S,
     ) -> Instances:
-        """Return everything found on an encoded image, masks soft; see `detect` for the errors."""
-        sha256 = hashlib.sha256(data).hexdigest()
+        """Return everything found on an image, masks soft; see `detect` for the errors."""
+        sha256 = _sha256(image)
         key = cache_key(
             weights_sha256=self.card.weights_sha256,
             image_sha256=sha256,
@@ -220,7 +220,7 @@ class Detector:
         if not is_first:
             return _waited(flight, timeout_s)
         try:
-            found = self._look(data, slide, name, timeout_s)
+            found = self._look(image, slide, name, timeout_s)
             self._keep(key, ImageRef(None, 0, name, found.image_hw, sha256), found)
         except BaseException as error:
             flight.set_exception(error)
@@ -234,7 +234,7 @@ class Detector:
 
     @contextmanager
     def decoded(
-        self, data: bytes, *, name: str = "The image", timeout_s: float = TIMEOUT_S
+        self, image: bytes | Pixels, *, name: str = "The image", timeout_s: float = TIMEOUT_S
     ) -> Iterator[Pixels]:
         """Give the pixels of an image, (h, w, 3) uint8 RGB, while there is room for them.
 
@@ -243,9 +243,12 @@ class Detector:
             TooLarge: when it has too many pixels; then nothing was decoded.
             TooBusy: when other images take all the room for too long.
         """
-        height, width = self._size_of(data, name)
+        if isinstance(image, np.ndarray):
+            yield image
+            return
+        height, width = self._size_of(image, name)
         with self._room.taken(height * width * 3, timeout_s=timeout_s):
-            yield decode_rgb(data, name=name)
+            yield decode_rgb(image, name=name)
 
     def _size_of(self, data: bytes, name: str) -> Hw:
         try:
@@ -273,10 +276,10 @@ class Detector:
         self.close()
 
     def _look(
-        self, data: bytes, slide: SlideWindows | None, name: str, timeout_s: float
+        self, image: bytes | Pixels, slide: SlideWindows | None, name: str, timeout_s: float
     ) -> Instances:
         ends_at = time.monotonic() + timeout_s
-        with self.decoded(data, name=name, timeout_s=timeout_s) as pixels:
+        with self.decoded(image, name=name, timeout_s=timeout_s) as pixels:
             parts = parts_of(pixels, slide)
             left_s = max(0.0, ends_at - time.monotonic())
             answer = self._batching.submit([shown for _, shown in parts], timeout_s=left_s)
@@ -304,6 +307,14 @@ class Detector:
                 hint=f"Its labels: {', '.join(self.card.labels)}.",
             )
         return [self.card.labels.index(label) for label in labels]
+
+
+def _sha256(image: bytes | Pixels) -> str:
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).hexdigest()
+    of_size = hashlib.sha256(repr(image.shape).encode())
+    of_size.update(np.ascontiguousarray(image).data)
+    return of_size.hexdigest()
 
 
 T = TypeVar("T")

@@ -74,7 +74,7 @@ class Prompt:
 
 def select(
     detector: Detector,
-    data: bytes,
+    image: bytes | Pixels,
     prompt: Prompt,
     *,
     slide: SlideWindows | None = None,
@@ -88,9 +88,9 @@ def select(
         UserInput: when the bytes are no image, or nothing was pointed at; and see
             `Detector.predict`.
     """
-    found = detector.predict(data, slide=slide, timeout_s=timeout_s)
+    found = detector.predict(image, slide=slide, timeout_s=timeout_s)
     prompt = prompt.within(found.image_hw)
-    with detector.decoded(data, timeout_s=timeout_s) as pixels:
+    with detector.decoded(image, timeout_s=timeout_s) as pixels:
         return pointed_at(found, pixels, prompt)
 
 

@@ -94,7 +94,7 @@ class Shelf:
     def _follow_one(self, name: str, offer: Offer) -> bool:
         card = self._version(offer)
         live = self._live.get(name)
-        if live is not None and live.card.weights_sha256 == card.weights_sha256:
+        if live is not None and live.card == card:
             live.offer = offer
             return False
         settings = self.workspace.settings().inference

@@ -33,6 +33,11 @@ def decode_rgb(data: bytes, *, name: str) -> Pixels:
     pixels = _decode(data)
     if pixels is None:
         raise UserInput(f"{name} is no image that can be read.", hint="Convert it to PNG or JPEG.")
+    return as_rgb(pixels)
+
+
+def as_rgb(pixels: NDArray[Any]) -> Pixels:
+    """Return decoded pixels, grey or colour and of any depth, as `decode_rgb` gives them."""
     if pixels.dtype != np.uint8:
         pixels = _to_uint8(pixels)
     if pixels.ndim == 2:
