@@ -191,7 +191,8 @@ def followed(tmp_path, monkeypatch):
     opened = []
 
     def fake_open(folder, **_):
-        model = BrightModel(**asdict(offers.modelling.get_model(workspace, folder.name)))
+        model = BrightModel()
+        model.card = offers.modelling.get_model(workspace, folder.name)
         opened.append(model)
         return Detector(model)
 
