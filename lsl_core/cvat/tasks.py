@@ -127,7 +127,7 @@ def list_tasks(
     projects = _project_names(session) if any(t.get("project_id") for t in tasks) else {}
     of_task, of_project = _label_names(session) if labels and tasks else ({}, {})
     return [
-        _task_info(
+        read_task_info(
             task,
             session.url,
             project=projects.get(task.get("project_id") or 0, ""),
@@ -152,7 +152,7 @@ def get_task(session: CvatSession, task_id: int) -> TaskInfo:
             )["name"]
         except CvatError:  # a task may be shared without its project
             project = f"project {entry['project_id']}"
-    bare = _task_info(entry, session.url, project=project, labels=())
+    bare = read_task_info(entry, session.url, project=project, labels=())
     return replace(bare, labels=tuple(label.name for label in labels_of(session, bare)))
 
 
@@ -162,7 +162,7 @@ def bare_task(session: CvatSession, task_id: int) -> TaskInfo:
     Raises:
         CvatNotFound: when it does not exist, or the user may not see it.
     """
-    return _task_info(_read(session, task_id), session.url, project="", labels=())
+    return read_task_info(_read(session, task_id), session.url, project="", labels=())
 
 
 def require_images(task: TaskInfo) -> TaskInfo:
@@ -261,14 +261,14 @@ def labels_of(session: CvatSession, task: TaskInfo) -> list[CvatLabel]:
     """Return the labels of a task that was read already."""
     doing = f"reading the labels of task {task.id}"
     found = session.transport.pages("/api/labels", doing=doing, **_of_organisation(task))
-    return [_label(entry) for entry in found if not entry.get("has_parent")]
+    return [read_label(entry) for entry in found if not entry.get("has_parent")]
 
 
 def jobs_of(session: CvatSession, task: TaskInfo) -> list[JobInfo]:
     """Return the jobs of a task that was read already, by first frame."""
     doing = f"reading the jobs of task {task.id}"
     found = session.transport.pages("/api/jobs", doing=doing, **_of_organisation(task))
-    read = [_job(entry, session.url) for entry in found]
+    read = [read_job(entry, session.url) for entry in found]
     return sorted(read, key=lambda job: (job.start_frame, job.id))
 
 
@@ -301,7 +301,8 @@ def _of_organisation(task: TaskInfo) -> dict[str, Any]:
     return {"query": {"task_id": task.id, **where}, "headers": {"X-Organization": None}}
 
 
-def _label(entry: Json) -> CvatLabel:
+def read_label(entry: Json) -> CvatLabel:
+    """Read a label as the API lists it."""
     attributes = tuple(
         LabelAttribute(
             a["id"],
@@ -316,7 +317,8 @@ def _label(entry: Json) -> CvatLabel:
     return CvatLabel(entry["id"], entry["name"], kind, entry.get("color") or "#888888", attributes)
 
 
-def _job(entry: Json, url: str) -> JobInfo:
+def read_job(entry: Json, url: str) -> JobInfo:
+    """Read a job as the API lists it; `url` is the server's."""
     return JobInfo(
         id=entry["id"],
         task_id=entry["task_id"],
@@ -338,7 +340,8 @@ def _job_kind(text: str) -> JobKind:
         return JobKind.OTHER
 
 
-def _task_info(entry: Json, url: str, *, project: str, labels: tuple[str, ...]) -> TaskInfo:
+def read_task_info(entry: Json, url: str, *, project: str, labels: tuple[str, ...]) -> TaskInfo:
+    """Read a task as the API lists it; `url` is the server's."""
     count = entry.get("jobs") or {}
     return TaskInfo(
         id=entry["id"],

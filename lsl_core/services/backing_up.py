@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lsl_core.backups import Draft, Repository, Snapshot, State, Subject, Tier
+from lsl_core.backups.checking import verify
 from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import (
     ARCHIVE_LEAVES_OUT,
@@ -25,6 +26,7 @@ from lsl_core.errors import (
     BackupError,
     CvatAuth,
     CvatNotFound,
+    Damaged,
     DiskFull,
     Locked,
     LslError,
@@ -34,7 +36,16 @@ from lsl_core.errors import (
 )
 from lsl_core.progress import NULL, Progress
 
-__all__ = ["BackupReport", "back_up", "back_up_instance", "subject_of"]
+__all__ = [
+    "BackupReport",
+    "back_up",
+    "back_up_instance",
+    "back_up_now",
+    "back_up_unit",
+    "find_unit",
+    "secure",
+    "subject_of",
+]
 
 #: What ends a whole run, since nothing that follows could fare better.
 _FATAL = (CvatAuth, DiskFull, Locked, RunCancelled)
@@ -128,6 +139,47 @@ def back_up(
                 progress.note(f"{unit.key} {unit.name}: {error.message}")
             progress.advance()
     return report
+
+
+def back_up_now(
+    repository: Repository,
+    session: CvatSession,
+    tier: Tier,
+    *,
+    project: int | None = None,
+    task: int | None = None,
+    reason: str,
+    progress: Progress = NULL,
+) -> BackupReport:
+    """Take a snapshot of one project or task, or of each that the account can see.
+
+    Raises:
+        UserInput: no such project or task.
+        Locked: somebody else writes to the repository.
+    """
+    if project is not None or task is not None:
+        units = [find_unit(session, project=project, task=task)]
+    else:
+        units = list(list_units(session).units)
+    return back_up(
+        repository, session, [(unit, tier) for unit in units], reason=reason, progress=progress
+    )
+
+
+def secure(repository: Repository, one: Snapshot, *, progress: Progress = NULL) -> Snapshot:
+    """Verify a snapshot and protect it: it is what is left when its server is gone.
+
+    Raises:
+        Damaged: what was just written does not read back.
+    """
+    with repository.lock("secure"):
+        report = verify(repository, [one], progress=progress)
+        if one.id in report.damaged:
+            raise Damaged(
+                f"Snapshot {one.short_id} does not read back: {report.damaged[one.id][0]}",
+                hint="Look at the disk it lies on, and take it again. Delete nothing yet.",
+            )
+        return repository.protect(repository.snapshot(one.id), note=one.reason)
 
 
 def back_up_unit(

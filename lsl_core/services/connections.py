@@ -25,6 +25,7 @@ __all__ = [
     "StepReport",
     "TokenLogin",
     "connection_of",
+    "is_kept",
     "open_session",
     "sign_in",
     "sign_out",
@@ -98,6 +99,12 @@ def open_session(connection: CvatSettings, *, token: str | None = None) -> CvatS
         organisation=connection.organisation,
         verify_tls=connection.verify_tls,
     )
+
+
+def is_kept(connection: CvatSettings) -> bool:
+    """Tell whether an earlier sign-in of that user at that server is kept on this machine."""
+    url = server_address(connection.url)
+    return _secrets().get(url=url, user=connection.user) is not None
 
 
 def _kept(connection: CvatSettings) -> Credentials:

@@ -21,11 +21,11 @@ from lsl_core.cvat.backup import (
     read_unit,
     saved_units,
 )
-from lsl_core.errors import BackupError, CvatError, LslError, RestoreRefused
+from lsl_core.errors import BackupError, CvatError, Damaged, LslError, RestoreRefused
 from lsl_core.progress import NULL, Progress
 from lsl_core.services.restoring import RestoredUnit, remove_unit, restore_unit, units_of
 
-__all__ = ["drill"]
+__all__ = ["SCRATCH", "drill", "require_good"]
 
 #: What a scratch project is called, so that people know what it is, and a later drill finds it.
 SCRATCH = "LSL restore drill"
@@ -70,6 +70,21 @@ def drill(
     verdict = Verdict(at=datetime.now(UTC), good=not problems, problems=tuple(problems[:50]))
     with repository.lock("drill"):
         return repository.mark(snapshot, drill=verdict)
+
+
+def require_good(snapshot: Snapshot) -> None:
+    """Return when the last drill of a snapshot went well.
+
+    Raises:
+        Damaged: when it did not; says in what.
+    """
+    verdict = snapshot.marks.drill
+    if verdict is None or not verdict.good:
+        problems = verdict.problems if verdict else ("it was never tried",)
+        raise Damaged(
+            f"Snapshot {snapshot.short_id} does not come back as it was saved: {problems[0]}",
+            hint=f"See all of it: lsl backup show {snapshot.short_id}",
+        )
 
 
 def remove_leftovers(session: CvatSession) -> int:

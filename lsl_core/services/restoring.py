@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lsl_core.backups import Repository, Snapshot
-from lsl_core.cvat import CvatSession, PushPlan
+from lsl_core.backups.checking import verify
+from lsl_core.cvat import CvatSession, PushPlan, PushResult
 from lsl_core.cvat.backup import (
     People,
     SavedTask,
@@ -22,14 +23,26 @@ from lsl_core.cvat.backup import (
     restore_organisations,
     saved_units,
 )
-from lsl_core.errors import CvatAuth, CvatUnreachable, LslError, RestoreRefused, RunCancelled
+from lsl_core.errors import (
+    CvatAuth,
+    CvatUnreachable,
+    Damaged,
+    LslError,
+    RestoreRefused,
+    RunCancelled,
+)
 from lsl_core.progress import NULL, Progress
+from lsl_core.services import pushing
+from lsl_core.workspace import Workspace
 
 __all__ = [
+    "PushPlan",
     "RestoredInstance",
     "RestoredUnit",
+    "apply_live",
     "plan_live",
     "restore_instance",
+    "restore_snapshot",
     "restore_unit",
     "saved_task",
     "units_of",
@@ -162,6 +175,50 @@ def remove_unit(session: CvatSession, kind: UnitKind, unit_id: int) -> None:
     session.transport.send("DELETE", f"/api/{kind}s/{unit_id}", doing=f"removing {kind} {unit_id}")
 
 
+def restore_snapshot(
+    repository: Repository,
+    session: CvatSession,
+    snapshot: Snapshot,
+    *,
+    project: int | None = None,
+    organisation: str | None = None,
+    names: Mapping[str, str] | None = None,
+    is_other_server: bool = False,
+    progress: Progress = NULL,
+) -> RestoredInstance:
+    """Make new projects and tasks of a snapshot, or of one project of it.
+
+    A whole server goes back with its organisations and people, unless one organisation was
+    chosen for all of it.
+
+    Raises:
+        RestoreRefused: the snapshot has no such project.
+    """
+    if (
+        project is None
+        and organisation is None
+        and (is_other_server or snapshot.subject.kind == "instance")
+    ):
+        with session.in_organisation(None) as everywhere:
+            return restore_instance(
+                repository, everywhere, snapshot, names=names, progress=progress
+            )
+    found = [
+        unit
+        for unit in units_of(repository, snapshot)
+        if project is None or (unit.kind, unit.id) == (UnitKind.PROJECT, project)
+    ]
+    if not found:
+        raise RestoreRefused(f"Snapshot {snapshot.short_id} holds no project {project}.")
+    people = People(session, names)
+    made = [
+        restore_unit(repository, session, snapshot, unit, people=people, progress=progress)
+        for unit in found
+    ]
+    not_restored = [line for unit in made for line in unit.not_restored]
+    return RestoredInstance(tuple(made), (), tuple(dict.fromkeys(not_restored)))
+
+
 def restore_instance(
     repository: Repository,
     session: CvatSession,
@@ -274,3 +331,45 @@ def _slug_of(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> str
     slugs = {int(entry["id"]): entry["slug"] for entry in repository.read_json(snapshot, listed)}
     entry = unit.document("project") or unit.tasks()[0].entry
     return str(slugs.get(organisation_id(entry) or 0, ""))
+
+
+def apply_live(
+    session: CvatSession,
+    workspace: Workspace,
+    repository: Repository,
+    snapshot: Snapshot,
+    plan: PushPlan,
+    *,
+    confirm: str = "",
+    progress: Progress = NULL,
+) -> PushResult:
+    """Do what `plan_live` worked out, as a push that `pushing.undo` takes back.
+
+    Args:
+        session: who does it.
+        workspace: whose journal it is written in.
+        repository: where the snapshot lies.
+        snapshot: what it is brought back from; read and hashed first, unless that was done.
+        plan: what a person has looked at.
+        confirm: the task's number, typed, when shapes are taken away.
+        progress: counts shapes.
+
+    Raises:
+        RestoreRefused: shapes would go and the number was not typed.
+        Damaged: the snapshot is not what was written.
+        TaskChanged: the task moved since the plan was made; nothing is written then.
+    """
+    if plan.num_remove and confirm.strip() != str(plan.task.id):
+        raise RestoreRefused(
+            f"{plan.num_remove} shapes of task {plan.task.id} would go.",
+            hint=f"If you mean it, type the task's number: {plan.task.id}",
+        )
+    if not snapshot.is_verified:
+        with repository.lock("verify before a restore"):
+            report = verify(repository, [snapshot], progress=progress)
+        if snapshot.id in report.damaged:
+            raise Damaged(
+                f"Snapshot {snapshot.short_id} is damaged: {report.damaged[snapshot.id][0]}",
+                hint="Choose another one: lsl backup list",
+            )
+    return pushing.apply(session, workspace, plan, progress=progress)

@@ -39,6 +39,34 @@ class InferenceSettings(BaseModel):
     cache_gb: float = Field(default=20.0, gt=0)
 
 
+class BackupSettings(BaseModel):
+    """Where backups lie, how often they are made, what is kept. Never holds a key.
+
+    location: a folder or an fsspec URL; "" is the workspace's own folder. key_file, keyring: where
+    the key of an encrypted repository is. scheduled: whether the worker makes backups by itself.
+    *_hours: the shortest time between two; 0 never makes any. care_days: how often everything is
+    verified, one snapshot drilled, and room made; 0 never. keep_*: of each project or loose task
+    and tier, hourly ones of annotations only. quota_gb: what all of them may take.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    location: str = ""
+    key_file: str = ""
+    keyring: bool = False
+    scheduled: bool = False
+    annotations_hours: float = Field(default=1.0, ge=0)
+    full_hours: float = Field(default=24.0, ge=0)
+    instance_hours: float = Field(default=0.0, ge=0)
+    care_days: float = Field(default=7.0, ge=0)
+    keep_last: int = Field(default=3, ge=1)
+    keep_hourly: int = Field(default=48, ge=0)
+    keep_daily: int = Field(default=14, ge=0)
+    keep_weekly: int = Field(default=8, ge=0)
+    keep_monthly: int = Field(default=12, ge=0)
+    quota_gb: float | None = Field(default=None, gt=0)
+
+
 class Settings(BaseModel):
     """Everything in `lsl.toml`."""
 
@@ -48,6 +76,7 @@ class Settings(BaseModel):
     mode: Mode = Mode.FSIS
     cvat: CvatSettings = CvatSettings()
     inference: InferenceSettings = InferenceSettings()
+    backups: BackupSettings = BackupSettings()
 
 
 def read_settings(path: Path) -> Settings:

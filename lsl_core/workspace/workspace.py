@@ -116,6 +116,11 @@ class Workspace:
         return self.data / "serve"
 
     @property
+    def backups(self) -> Path:
+        """The backup repository, unless the settings name another place."""
+        return self.data / "backups"
+
+    @property
     def trash(self) -> Path:
         """Removed sources and models, kept until emptied."""
         return self.data / "trash"

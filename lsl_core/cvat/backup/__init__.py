@@ -34,7 +34,7 @@ from lsl_core.cvat.backup.reading import (
     read_unit,
 )
 from lsl_core.cvat.backup.reapply import Reapplied, reapply
-from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit, saved_units
+from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit, saved_objects, saved_units
 from lsl_core.cvat.tasks import organisation_id
 
 __all__ = [
@@ -60,5 +60,6 @@ __all__ = [
     "reapply",
     "restore_archive",
     "restore_organisations",
+    "saved_objects",
     "saved_units",
 ]

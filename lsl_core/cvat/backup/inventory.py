@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -42,6 +43,15 @@ class Unit:
     def key(self) -> str:
         """Name the unit for good: by id, since names change and are not unique."""
         return f"{self.kind}-{self.id}"
+
+    @property
+    def changed(self) -> datetime | None:
+        """When it was last changed, None when the server does not say."""
+        try:
+            at = datetime.fromisoformat(self.updated)
+        except ValueError:
+            return None
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

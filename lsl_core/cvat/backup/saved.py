@@ -8,6 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from lsl_core.cvat.backup.inventory import UnitKind
+from lsl_core.cvat.shapes import Converted, to_instances
+from lsl_core.cvat.tasks import (
+    CvatLabel,
+    FrameInfo,
+    JobKind,
+    frames_of,
+    read_job,
+    read_label,
+    read_task_info,
+)
 
 Json = dict[str, Any]
 
@@ -87,6 +97,26 @@ def saved_units(paths: Iterable[str], load: Load) -> list[SavedUnit]:
     keys = {path.partition("/")[0] for path in found} - {"instance"}
     order = sorted(keys, key=lambda key: (key.partition("-")[0], int(key.partition("-")[2])))
     return [SavedUnit(key, found, load) for key in order]
+
+
+def saved_objects(task: SavedTask) -> tuple[Converted, list[FrameInfo], list[CvatLabel]]:
+    """Return the objects of a saved task as instances, with its frames and labels.
+
+    Class ids index the labels. Ground truth and consensus replicas are left out.
+    """
+    info = read_task_info(task.entry, "", project="", labels=())
+    frames = frames_of(info, task.document("data") or {"frames": []})
+    labels = [read_label(label) for label in task.labels if not label.get("has_parent")]
+    jobs = [job for entry in task.jobs if (job := read_job(entry, "")).kind is JobKind.ANNOTATION]
+    merged: Json = {"tags": [], "shapes": [], "tracks": []}
+    seen: set[tuple[str, int]] = set()
+    for job in jobs:
+        for kind, entries in (task.annotations(job.id) or {}).items():
+            # jobs may overlap: what lies on a shared frame is in both, under one id
+            fresh = [entry for entry in entries if (kind, int(entry["id"])) not in seen]
+            seen.update((kind, int(entry["id"])) for entry in fresh)
+            merged[kind] += fresh
+    return to_instances(merged, frames, labels, jobs=jobs), frames, labels
 
 
 class Relabel:
