@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         threads=arguments.threads,
     )
     cpu = time.process_time()
+    if MODES[arguments.mode].learns_from is Geometry.BOXES:
+        train = [replace(s, instances=replace(s.instances, masks=None)) for s in train]
     fitted = fit(train, val, settings=settings, labels=tuple(labels), progress=Printed())
     cpu = time.process_time() - cpu
     model = build(fitted.card, fitted.state, choose_device("auto"))

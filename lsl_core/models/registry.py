@@ -37,7 +37,7 @@ def _load_compact(folder: Path, card: ModelCard, device: str) -> Model:
 FAMILIES: dict[str, Family] = {
     "compact": Family(
         "compact: a small network of ours, trained from your images alone",
-        (Mode.FSOD, Mode.FSIS, Mode.FSIS_SEGONLY),
+        tuple(Mode),
         TRANSFORM_VERSION,
         _load_compact,
     ),

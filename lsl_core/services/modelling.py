@@ -189,7 +189,8 @@ def _drawn(source: Source, mode: Mode) -> list[tuple[str, Callable[[], Pixels], 
             raise LabelMismatch(
                 f'{image.ref.name} has {boxes} objects drawn as boxes, but the mode "{mode}" '
                 "learns from masks.",
-                hint=f'Choose the mode "{Mode.FSOD}", or draw masks or polygons in CVAT.',
+                hint=f'Choose "{Mode.WSIS}" to learn masks from boxes or "{Mode.FSOD}" to learn '
+                "boxes, or draw masks or polygons in CVAT.",
             )
         objects = image.instances if needs_masks else replace(image.instances, masks=None)
         drawn.append((image.ref.name, _reader(image.path), objects))

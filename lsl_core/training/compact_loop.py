@@ -19,6 +19,7 @@ from lsl_core.models.compact import transform
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
+from lsl_core.training.box_masks import with_masks
 from lsl_core.training.crops import draw_crop
 from lsl_core.training.losses import total_loss
 from lsl_core.training.samples import Sample
@@ -47,6 +48,7 @@ class Recipe:
 #: Larger objects cost time and show no more; smaller ones lose their shape at half resolution.
 RECIPES: dict[Mode, Recipe] = {
     Mode.FSOD: Recipe(smallest_px=32, largest_px=32, width=24, label_weight=1),
+    Mode.WSIS: Recipe(smallest_px=20, largest_px=25, width=24, label_weight=3),
     Mode.FSIS: Recipe(smallest_px=20, largest_px=25, width=24, label_weight=3),
     Mode.FSIS_SEGONLY: Recipe(smallest_px=20, largest_px=25, width=24, label_weight=3),
 }
@@ -111,15 +113,17 @@ def train_compact(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     recipe = RECIPES[settings.mode]
+    if settings.mode is Mode.WSIS:
+        samples = _with_masks(samples, progress)
     scale = _scale(samples, recipe)
     least_range = _least_range(samples, settings, scale, progress)
     tiles = _Tiles(samples, settings, scale, least_range)
     device = choose_device(settings.device)
     network = CompactNetwork(settings.mode, num_labels=len(labels), width=recipe.width).to(device)
-    with_masks = MODES[settings.mode].learns_from is Geometry.MASKS
+    masked = MODES[settings.mode].gives is Geometry.MASKS
 
     def draw() -> tuple[Tensor, Targets]:
-        crops = [draw_crop(tiles, rng, with_masks=with_masks) for _ in range(BATCH)]
+        crops = [draw_crop(tiles, rng, with_masks=masked) for _ in range(BATCH)]
         images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
         return images.to(device), make_targets(crops, len(labels)).to(device)
 
@@ -134,6 +138,16 @@ def train_compact(
     state = {name: value.detach().cpu() for name, value in loop.average.state_dict().items()}
     extra = {"width": recipe.width, "least_range": least_range}
     return Trained(state, scale, dict(extra), loop.iteration)
+
+
+def _with_masks(samples: Sequence[Sample], progress: Progress) -> list[Sample]:
+    progress.start("Finding masks in boxes", total=len(samples), unit="images")
+    found = []
+    for sample in samples:
+        progress.check()
+        found.append(with_masks(sample))
+        progress.advance()
+    return found
 
 
 def _scale(samples: Sequence[Sample], recipe: Recipe) -> float:

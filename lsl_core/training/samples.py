@@ -61,7 +61,8 @@ def _check_masks(samples: Sequence[Sample], mode: Mode) -> None:
         if not isinstance(sample.instances.masks, CropMasks):
             raise LabelMismatch(
                 f'The mode "{mode}" learns from masks, but {sample.name} has boxes only.',
-                hint=f'Choose the mode "{Mode.FSOD}" for boxes, or draw masks or polygons.',
+                hint=f'Choose "{Mode.WSIS}" to learn masks from boxes or "{Mode.FSOD}" to learn '
+                "boxes, or draw masks or polygons.",
             )
         empty = int(np.count_nonzero(sample.instances.masks.areas() == 0))
         if empty == len(sample.instances):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lsl_core.errors import DeviceMissing, FormatTooNew, UserInput, WeightsDamaged, WeightsMissing
-from lsl_core.models import check_mode, load_model, read_card, save_model
+from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_model
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.types import Metrics, Mode, ModelCard
@@ -126,9 +126,11 @@ def test_the_number_of_threads_is_followed_or_measured() -> None:
         torch.set_num_threads(before)
 
 
-def test_a_mode_that_is_not_there_yet_is_refused() -> None:
-    for mode in (Mode.FSOD, Mode.FSIS, Mode.FSIS_SEGONLY):
+def test_a_mode_that_a_family_does_not_learn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode in Mode:
         check_mode("compact", mode)
+    only_masks = replace(FAMILIES["compact"], modes=(Mode.FSIS,))
+    monkeypatch.setitem(FAMILIES, "masks", only_masks)
     with pytest.raises(UserInput, match="not available in this version") as error:
-        check_mode("compact", Mode.WSIS)
+        check_mode("masks", Mode.WSIS)
     assert "fsis" in error.value.hint

@@ -185,6 +185,17 @@ def test_boxes_are_learnt_in_sixty_steps() -> None:
     assert (found.boxes <= np.array([HW[1], HW[0]] * 2)).all()
 
 
+def test_masks_are_learnt_from_boxes_in_sixty_steps() -> None:
+    fitted = fit(
+        easy_samples(4, with_masks=False),
+        easy_samples(2, seed=5),
+        settings=settings(Mode.WSIS, 60),
+        labels=LABELS,
+    )
+    assert fitted.metrics.kind == "masks"
+    assert fitted.metrics.ap50 >= 0.6
+
+
 def test_semantic_masks_are_learnt_as_connected_parts() -> None:
     fitted = fit(
         easy_samples(4),

@@ -268,6 +268,7 @@ def _decode_semantic(maps: dict[str, F32], frame: Frame, floor_score: float) -> 
 
 _DECODERS: dict[Mode, Callable[[dict[str, F32], Frame, float], Instances]] = {
     Mode.FSOD: _decode_boxes,
+    Mode.WSIS: _decode_masks,
     Mode.FSIS: _decode_masks,
     Mode.FSIS_SEGONLY: _decode_semantic,
 }

@@ -37,16 +37,13 @@ UNIT = 8.0
 #: Probability that `heat` and `foreground` start at, so that the first steps are calm.
 PRIOR = 0.05
 
+_BOXES = (("heat", "1"), ("label", "K"), ("ltrb", "4"))
+_MASKS = (*_BOXES, ("foreground", "1"), ("offset", "2"))
 #: Heads of each mode, with their channels; K is the number of labels.
 HEADS: dict[Mode, tuple[tuple[str, str], ...]] = {
-    Mode.FSOD: (("heat", "1"), ("label", "K"), ("ltrb", "4")),
-    Mode.FSIS: (
-        ("heat", "1"),
-        ("label", "K"),
-        ("ltrb", "4"),
-        ("foreground", "1"),
-        ("offset", "2"),
-    ),
+    Mode.FSOD: _BOXES,
+    Mode.WSIS: _MASKS,
+    Mode.FSIS: _MASKS,
     Mode.FSIS_SEGONLY: (("semantic", "K+1"),),
 }
 
