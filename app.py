@@ -23,6 +23,7 @@ if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
                 st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
                 st.Page("pages/preview.py", title="Preview", icon=":material/preview:"),
                 st.Page("pages/push.py", title="Push", icon=":material/cloud_upload:"),
+                st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
             ],
             "Work": [
                 st.Page("pages/activity.py", title="Activity", icon=":material/pending_actions:"),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
-from lsl_core.errors import LslError
-from lsl_core.services import previewing, pushing
+from lsl_core.services import activity, modelling, previewing
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.pushing import PushMode
-from lsl_core.ui import cached, keys, previews, session
+from lsl_core.types import RunPhase
+from lsl_core.ui import cached, keys, previews, push_choices, runs, session
 from lsl_core.ui import push_panels as panels
-from lsl_core.ui.errors import error_card
+from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import plural, when
 from lsl_core.ui.layout import empty, escaped, header, needs_cvat
 
@@ -38,24 +39,25 @@ def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:
 def steps(cvat: CvatSession, info: PreviewInfo) -> None:
     """Draw the four steps: labels, how, what changes, safety with the button."""
     found = previewing.frames(session.workspace(), info.id)
-    targets = [label.name for label in cached.task_details(cvat, info.task_id or 0).labels]
+    details = cached.task_details(cvat, info.task_id or 0)
+    targets = [label.name for label in details.labels]
+    counts = previewing.counts(info, found)
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
         st.subheader("1 · Labels", anchor=False)
-        mapping = panels.mapping_editor(info, targets, previewing.counts(info, found))
+        mapping = push_choices.mapping_editor(cvat, info, details.task, targets, counts)
+        values = push_choices.attribute_values(details.labels, mapping or {})
     with right, st.container(border=True, height="stretch"):
         st.subheader("2 · How", anchor=False)
-        mode = st.radio(
-            "How", list(panels.MODES), key=keys.PUSH_MODE, label_visibility="collapsed",
-            format_func=lambda m: panels.MODES[m][0],
-            captions=[words for _, words in panels.MODES.values()],
-        )  # fmt: skip
+        mode = push_choices.mode_choice()
+        drawn = push_choices.shape_choices(has_masks=modelling.draws_masks(
+            session.workspace(), info.model_id))  # fmt: skip
     if mapping is None:
         return
-    shown = panels.current_plan(cvat, info, mapping, PushMode(mode))
-    if shown is None:
-        return
-    summary(cvat, shown, len(found))
+    choices = replace(drawn, mapping=mapping, mode=mode, attributes=values)
+    shown = panels.current_plan(cvat, info, choices)
+    if shown is not None:
+        summary(cvat, shown, len(found))
 
 
 def summary(cvat: CvatSession, shown: panels.ShownPlan, num_frames: int) -> None:
@@ -86,37 +88,30 @@ def summary(cvat: CvatSession, shown: panels.ShownPlan, num_frames: int) -> None
 
 
 def go(cvat: CvatSession, shown: panels.ShownPlan) -> None:
-    """Draw the button that pushes; one that takes something away asks once more."""
+    """Draw the buttons: a dry run, and the push; one that takes something away asks once more."""
     plan = shown.plan
-    task = f"task {plan.task.id}"
     if plan.does_nothing:
         there = f": {plural(plan.num_duplicates, 'object')} already there" if (
             plan.num_duplicates) else ""  # fmt: skip
         st.info(f"There is nothing to push{there}.", icon=":material/done_all:")
         return
-    label = f"Push {plural(plan.num_add, panels.noun(plan))} to {task}"
+    label = f"Push {plural(plan.num_add, panels.noun(plan))} to task {plan.task.id}"
     with st.container():
         if not plan.num_remove:
             pushes = st.button(label, type="primary", icon=":material/cloud_upload:",
                                key=keys.PUSH_GO, width="stretch")  # fmt: skip
         else:
             with st.popover(f"{label}, remove {plan.num_remove:,}…", icon=":material/swap_horiz:"):
-                st.markdown(
-                    f"**{plural(plan.num_remove, 'automatic shape')} of {task} will be taken "
-                    f"away** and {plan.num_add:,} added. A snapshot is kept first, and Undo push "
-                    "brings them back."
-                )
-                pushes = st.button(f"Replace {plan.num_remove:,} by {plan.num_add:,}",
-                                   key=keys.PUSH_GO)  # fmt: skip
+                pushes = panels.confirmed(plan)
+        panels.dry_run(cvat, plan)
     if pushes:
-        # no widget is drawn until it is done: drawing is where a click elsewhere stops a script
-        with st.spinner(f"Pushing to {task}…", show_time=True):
-            try:
-                pushing.apply(cvat, session.workspace(), plan)
-            except LslError as error:
-                st.session_state[keys.PUSH_PROBLEM] = error
-        panels.forget_plan()
-        st.rerun()
+        with errors_shown():
+            activity.submit_push(
+                session.workspace(), cvat, plan, shown.choices,
+                confirmed_task=panels.typed_task(),
+            )  # fmt: skip
+            panels.forget_plan()
+            st.rerun()
 
 
 def page() -> None:
@@ -138,7 +133,11 @@ def page() -> None:
     problem = st.session_state.pop(keys.PUSH_PROBLEM, None)
     if problem is not None:
         error_card(problem)
-    steps(cvat, info)
+    run = runs.newest("push", f"task {info.task_id}")
+    if run is not None and run.phase is not RunPhase.DONE:
+        runs.panel(run.id)
+    if run is None or not run.phase.is_active:
+        steps(cvat, info)
     panels.history(cvat, info.task_id or 0)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lsl_core.cli.progress import TerminalProgress
+from lsl_core.cli.push_options import PushWish, push_options, wish_of
 from lsl_core.cli.shared import (
     check_conf,
     session_of,
@@ -19,7 +22,7 @@ from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
 from lsl_core.services import connections, exporting, predicting, previewing, pushing
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
-from lsl_core.services.pushing import PushMode, PushPlan
+from lsl_core.services.pushing import PushPlan
 from lsl_core.services.workspaces import Workspace
 
 
@@ -71,76 +74,74 @@ def cvat_setup(
 @click.command("cvat-inference")
 @train_option
 @click.option("--cvat-task-id", type=int, required=True)
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in PushMode]),
-    default=PushMode.ADD.value,
-    show_default=True,
-    help="What happens to shapes that are there; what people drew always stays.",
-)
-@click.option("--dry-run", is_flag=True, help="Show what would be pushed, write nothing.")
+@push_options
 @threshold_options
 @slide_options
 @click.pass_context
 def cvat_inference(
     ctx: click.Context,
+    /,
     train: str,
     cvat_task_id: int,
-    mode: str,
-    dry_run: bool,
     conf: float | None,
     mask_threshold: float,
     slidewindow: bool,
     slidewindow_size: tuple[int, int],
     overlap: int,
+    **options: Any,  # noqa: ANN401 - those of push_options
 ) -> None:
     """Label a CVAT task with a model and push the result into it."""
     workspace = workspace_of(ctx)
     check_conf(conf)
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
+    wish = wish_of(options)
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
         info = predicting.predict_task(
             session, workspace, cvat_task_id, model=train, slide=slide, progress=progress
         )
         thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
         previewing.choose(workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold)
-        _push(session, workspace, info.id, PushMode(mode), dry_run=dry_run, progress=progress)
+        _push(session, workspace, info.id, wish, progress)
 
 
 @click.command()
 @click.option("--preview", "preview_id", required=True, metavar="ID", help="As the page shows it.")
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in PushMode]),
-    default=PushMode.ADD.value,
-    show_default=True,
-)
-@click.option("--dry-run", is_flag=True, help="Show what would be pushed, write nothing.")
+@push_options
 @click.pass_context
-def push(ctx: click.Context, preview_id: str, mode: str, dry_run: bool) -> None:
+def push(
+    ctx: click.Context,
+    /,
+    preview_id: str,
+    **options: Any,  # noqa: ANN401 - those of push_options
+) -> None:
     """Push a preview to its CVAT task, at the thresholds chosen for it."""
     workspace = workspace_of(ctx)
+    wish = wish_of(options)
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
-        _push(session, workspace, preview_id, PushMode(mode), dry_run=dry_run, progress=progress)
+        _push(session, workspace, preview_id, wish, progress)
 
 
 def _push(
-    session: CvatSession,
-    workspace: Workspace,
-    preview_id: str,
-    mode: PushMode,
-    *,
-    dry_run: bool,
-    progress: Progress,
+    session: CvatSession, workspace: Workspace, preview_id: str, wish: PushWish, progress: Progress
 ) -> None:
-    plan = pushing.plan(session, workspace, preview_id, mode=mode, progress=progress)
+    if wish.creates_labels and not wish.is_dry:
+        for name in pushing.create_labels(
+            session, workspace, preview_id, without=wish.choices.mapping
+        ):
+            click.echo(f'Added the label "{name}" to the task.')
+    plan = pushing.plan(session, workspace, preview_id, choices=wish.choices, progress=progress)
     click.echo(_table(plan))
     for warning in plan.warnings:
         click.echo(warning, err=True)
-    if dry_run or plan.does_nothing:
-        click.echo("Nothing was written." if dry_run else "There is nothing to add.")
+    if wish.coco is not None:
+        wish.coco.write_bytes(pushing.as_coco(session, plan))
+        click.echo(f"Wrote what would be added to {wish.coco}")
+    if wish.is_dry or plan.does_nothing:
+        click.echo("Nothing was written to CVAT." if wish.is_dry else "There is nothing to add.")
         return
-    result = pushing.apply(session, workspace, plan, progress=progress)
+    result = pushing.apply(
+        session, workspace, plan, confirmed_task=wish.confirmed_task, progress=progress
+    )
     click.echo(f"Pushed {plan.num_add} objects to task {plan.task.id}: {plan.task.url}")
     click.echo(f"Take it back with: lsl undo {result.push_id}")
 

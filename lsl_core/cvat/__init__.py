@@ -25,9 +25,10 @@ Reading::
 
 Writing (nothing but these changes a server)::
 
-    plan_push(session, task_id, {frame: Instances}, labels, *, mapping=None, mode=PushMode.ADD,
-              conflicts=Conflicts.SKIP, polygons=False, run_id="", journal=None) -> PushPlan
-    apply_push(session, plan, journal, *, snapshot=Path, progress) -> PushResult
+    plan_push(session, task_id, {frame: Instances}, labels, *, choices=PushChoices(), run_id="",
+              journal=None) -> PushPlan
+    apply_push(session, plan, journal, *, snapshot=Path, confirmed_task=None, progress)
+               -> PushResult
     resume_push(session, journal, push_id, *, progress) -> PushResult
     undo_push(session, journal, push_id, *, progress) -> UndoResult
     review_push(session, journal, push_id) -> Review: what people did with it (writes nothing)
@@ -55,8 +56,18 @@ from lsl_core.cvat.frames import (
 )
 from lsl_core.cvat.functions import has_functions, list_functions
 from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
+from lsl_core.cvat.label_maps import LabelMaps
 from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
-from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
+from lsl_core.cvat.plan import (
+    AS_USUAL,
+    Conflicts,
+    FrameRow,
+    LabelRow,
+    PushChoices,
+    PushMode,
+    PushPlan,
+    SkippedFrame,
+)
 from lsl_core.cvat.planning import plan_push
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
 from lsl_core.cvat.review import Review, ReviewRow, compare_frames, review_push
@@ -76,6 +87,7 @@ from lsl_core.cvat.tasks import (
     FrameInfo,
     JobInfo,
     JobKind,
+    LabelAttribute,
     TaskInfo,
     frame_url,
     get_task,
@@ -89,6 +101,7 @@ from lsl_core.cvat.undo import KeptShape, UndoResult, undo_push
 from lsl_core.geometry.drawable import Drawing
 
 __all__ = [
+    "AS_USUAL",
     "Conflicts",
     "ConnectStep",
     "Converted",
@@ -105,12 +118,15 @@ __all__ = [
     "JobKind",
     "Journal",
     "KeptShape",
+    "LabelAttribute",
+    "LabelMaps",
     "LabelMatch",
     "LabelRow",
     "LeftOut",
     "Organisation",
     "PasswordLogin",
     "PulledFrames",
+    "PushChoices",
     "PushMode",
     "PushPhase",
     "PushPlan",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from lsl_core.cvat.mask_points import to_points
 from lsl_core.cvat.tasks import CvatLabel
+from lsl_core.errors import UserInput
+from lsl_core.geometry.coco import from_coco_segmentation
 from lsl_core.geometry.drawable import Drawing, rectangles, rings
-from lsl_core.geometry.polygons import Ring, to_polygons
-from lsl_core.types import CropMasks, Instances
+from lsl_core.types import CropMasks, Hw, Instances
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ def from_instances(
     source: str = "auto",
     first_group: int = 1,
     has_mask: NDArray[np.bool_] | None = None,
+    tolerance: float = 0.0,
 ) -> list[list[Json]]:
     """Return the shapes that draw each object on a frame, ready to be sent.
 
@@ -59,6 +61,7 @@ def from_instances(
         first_group: number of the first group; an object of several polygons is a group.
         has_mask: (N,) False for objects whose mask is only their box, as sources keep them; they
             are drawn as the rectangle that they were where the label takes one.
+        tolerance: how far a polygon may leave the outline, pixels.
 
     Returns:
         One list per object; several shapes only for polygons.
@@ -77,7 +80,7 @@ def from_instances(
         elif drawing is Drawing.MASK:
             drawn = [points[i]]
         else:
-            drawn = rings(instances, i)
+            drawn = rings(instances, i, tolerance=tolerance)
         shapes = [_shape(drawing, label, frame, numbers, source) for numbers in drawn]
         for shape in shapes:
             shape["score"] = round(float(instances.scores[i]), 4)
@@ -87,18 +90,41 @@ def from_instances(
     return objects
 
 
-def hole_pixels(masks: CropMasks) -> tuple[int, int]:
-    """Return how many masks have holes and how many pixels those have: polygons lose them."""
-    areas = [
-        sum(_ring_area(hole) for part in parts for hole in part.holes)
-        for parts in to_polygons(masks)
-    ]
-    return sum(area > 0 for area in areas), round(sum(areas))
+def lost_pixels(masks: CropMasks, drawn: Sequence[Sequence[Json]], image_hw: Hw) -> tuple[int, int]:
+    """Return how many masks are not what their polygons give back, and by how many pixels.
+
+    Polygons have no holes, and simple ones leave the outline.
+
+    Args:
+        masks: N masks.
+        drawn: the polygons of each.
+        image_hw: (height, width) of the image.
+    """
+    objects = pixels = 0
+    for i, shapes in enumerate(drawn):
+        mine, (left, top) = masks.crop(i), masks.crops[i, :2].tolist()
+        try:
+            theirs, (x, y) = from_coco_segmentation([s["points"] for s in shapes], image_hw)
+        except UserInput:  # too thin for a pixel
+            differ = int(mine.sum())
+        else:
+            both = _overlap(mine, (left, top), theirs, (x, y))
+            differ = int(mine.sum()) + int(theirs.sum()) - 2 * both
+        objects += differ > 0
+        pixels += differ
+    return objects, pixels
 
 
-def _ring_area(ring: Ring) -> float:
-    x, y = ring[:, 0], ring[:, 1]
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+def _overlap(
+    first: NDArray[np.bool_], at: tuple[int, int], second: NDArray[np.bool_], there: tuple[int, int]
+) -> int:
+    """Return how many pixels two crops at (x, y) share."""
+    x0, y0 = max(at[0], there[0]), max(at[1], there[1])
+    x1 = max(x0, min(at[0] + first.shape[1], there[0] + second.shape[1]))
+    y1 = max(y0, min(at[1] + first.shape[0], there[1] + second.shape[0]))
+    one = first[y0 - at[1] : y1 - at[1], x0 - at[0] : x1 - at[0]]
+    other = second[y0 - there[1] : y1 - there[1], x0 - there[0] : x1 - there[0]]
+    return int((one & other).sum())
 
 
 def _shape(drawing: Drawing, label: CvatLabel, frame: int, points: list[Any], source: str) -> Json:

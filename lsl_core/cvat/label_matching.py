@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lsl_core.cvat.drawing import drawing_for
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import CvatLabel, bare_task, labels_of
+from lsl_core.cvat.tasks import CvatLabel, LabelAttribute, bare_task, labels_of
 from lsl_core.errors import LabelMismatch, UserInput
 from lsl_core.geometry.drawable import Drawing
 
@@ -67,6 +67,65 @@ def match_labels(
         problem = "" if drawing else _misfit(target, has_masks=has_masks)
         matches.append(LabelMatch(name, target, drawing, problem))
     return tuple(matches)
+
+
+def with_values(
+    labels: Sequence[CvatLabel], values: Mapping[str, Mapping[str, str]]
+) -> list[CvatLabel]:
+    """Return labels whose attributes have these values for new shapes, else their own defaults.
+
+    Args:
+        labels: of a task.
+        values: attribute name to value, by label name.
+
+    Raises:
+        LabelMismatch: a label or attribute that the task lacks, or a value that it does not allow.
+    """
+    known = {label.name: label for label in labels}
+    for name, wanted in values.items():
+        has = {a.name for a in known[name].attributes} if name in known else set()
+        for missing in sorted(set(wanted) - has):
+            raise LabelMismatch(
+                f'The task has no attribute "{missing}" of a label "{name}".',
+                hint=f"It has: {', '.join(sorted(has)) or 'none'}.",
+            )
+    return [
+        replace(
+            label,
+            attributes=tuple(
+                _valued(label, attribute, values.get(label.name, {}))
+                for attribute in label.attributes
+            ),
+        )
+        for label in labels
+    ]
+
+
+def _valued(
+    label: CvatLabel, attribute: LabelAttribute, values: Mapping[str, str]
+) -> LabelAttribute:
+    value = values.get(attribute.name, attribute.default)
+    if attribute.name in values and not _allows(attribute, value):
+        raise LabelMismatch(
+            f'"{value}" is no value of "{attribute.name}" of the label "{label.name}".',
+            hint=f"CVAT takes {', '.join(attribute.values)}.",
+        )
+    return replace(attribute, default=value)
+
+
+def _allows(attribute: LabelAttribute, value: str) -> bool:
+    """Whether CVAT's editor could give an attribute this value (it stores any)."""
+    if attribute.input_type in ("select", "radio"):
+        return value in attribute.values
+    if attribute.input_type == "checkbox":
+        return value in ("true", "false")
+    if attribute.input_type == "number":
+        low, high = (float(limit) for limit in attribute.values[:2])
+        try:
+            return low <= float(value) <= high
+        except ValueError:
+            return False
+    return True
 
 
 def require_settled(matches: Sequence[LabelMatch], *, task_id: int) -> None:

@@ -5,22 +5,29 @@ Making a plan writes nothing (`planning.py`); `apply_push` does exactly what it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from lsl_core.cvat.label_matching import LabelMatch
 from lsl_core.cvat.tasks import TaskInfo
+from lsl_core.geometry.cleaning import AS_THEY_ARE, Cleaning
 
 Json = dict[str, Any]
 
 
 class PushMode(StrEnum):
-    """What happens to shapes that are there. What people drew stays in every mode."""
+    """What happens to shapes that are there.
+
+    What people drew stays in every mode but the last: that one asks for the task's number, and
+    Undo brings back what it took.
+    """
 
     ADD = "add"
     REPLACE_OWN = "replace-own"
     REPLACE_AUTOMATIC = "replace-automatic"
+    REPLACE_EVERYTHING = "replace-everything"
 
 
 class RestoreMode(StrEnum):
@@ -34,6 +41,30 @@ class Conflicts(StrEnum):
 
     SKIP = "skip"
     ADD = "add"
+
+
+@dataclass(frozen=True, slots=True)
+class PushChoices:
+    """How a person wants a push to be.
+
+    mapping: model label to label of the task, None leaves it out; by name where it is silent.
+    mode: what happens to shapes that are there. conflicts: what happens to ours where a person
+    drew something else. polygons: draw polygons where a label leaves the choice. tolerance: how
+    far they may leave the outline, pixels. cleaning: what is tidied in the masks. attributes:
+    values for new shapes by label of the task and name; its own defaults where it is silent.
+    """
+
+    mapping: Mapping[str, str | None] = field(default_factory=dict)
+    mode: PushMode = PushMode.ADD
+    conflicts: Conflicts = Conflicts.SKIP
+    polygons: bool = False
+    tolerance: float = 0.0
+    cleaning: Cleaning = AS_THEY_ARE
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+#: Add, draw as the labels allow, leave the masks as they are.
+AS_USUAL = PushChoices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +116,8 @@ class PushPlan:
     token: names this plan; the same task, objects and choices give the same one, anything else
     another. state: hash of the task's annotations that it was made for. matches: where each label
     of the model goes. create: shapes to add. remove: shapes to take away. jobs: which job each
-    frame of these belongs to. warnings: for people, each a sentence.
+    frame of these belongs to; second_jobs: the other job of a frame that two overlapping jobs
+    share. warnings: for people, each a sentence.
     """
 
     token: str
@@ -103,6 +135,7 @@ class PushPlan:
     create: tuple[Json, ...]
     remove: tuple[Json, ...]
     jobs: dict[int, int]
+    second_jobs: dict[int, int] = field(default_factory=dict)
 
     @property
     def num_add(self) -> int:

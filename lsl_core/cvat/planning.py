@@ -11,25 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.annotations import TaskState, read_task
+from lsl_core.cvat.budget import over_budget
 from lsl_core.cvat.checking import require_sound
 from lsl_core.cvat.content import content_key, state_key
-from lsl_core.cvat.drawing import from_instances, hole_pixels
+from lsl_core.cvat.drawing import from_instances, lost_pixels
 from lsl_core.cvat.journal import Journal
-from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled
+from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled, with_values
 from lsl_core.cvat.matching import match
-from lsl_core.cvat.plan import Conflicts, FrameRow, LabelRow, PushMode, PushPlan, SkippedFrame
+from lsl_core.cvat.plan import (
+    AS_USUAL,
+    Conflicts,
+    FrameRow,
+    LabelRow,
+    PushChoices,
+    PushMode,
+    PushPlan,
+    SkippedFrame,
+)
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import FrameAnnotations
 from lsl_core.cvat.tasks import JobKind
 from lsl_core.errors import UserInput
+from lsl_core.geometry.cleaning import cleaned
 from lsl_core.geometry.drawable import Drawing, within_image
 from lsl_core.types import CropMasks, Instances
 
 Json = dict[str, Any]
 Flags = NDArray[np.bool_]
-
-#: Above this many shapes on a frame CVAT's browser gets slow (its issues 39, 3875, 7790).
-_CROWDED_FRAME = 1000
 
 
 def plan_push(
@@ -38,10 +46,7 @@ def plan_push(
     predictions: Mapping[int, Instances],
     labels: Sequence[str],
     *,
-    mapping: Mapping[str, str | None] | None = None,
-    mode: PushMode = PushMode.ADD,
-    conflicts: Conflicts = Conflicts.SKIP,
-    polygons: bool = False,
+    choices: PushChoices = AS_USUAL,
     run_id: str = "",
     journal: Journal | None = None,
 ) -> PushPlan:
@@ -53,10 +58,7 @@ def plan_push(
         predictions: objects by frame number, binary masks or boxes only; a frame without objects
             still counts as one whose automatic shapes may be replaced.
         labels: the model's labels in the order of class ids.
-        mapping: model label to label of the task, None leaves it out; by name where it is silent.
-        mode: what happens to shapes that are there.
-        conflicts: what happens to ours where a person drew something else.
-        polygons: draw polygons where a label leaves the choice.
+        choices: where labels go, what happens to shapes that are there, how ours are drawn.
         run_id: of the prediction, for the journal.
         journal: of earlier pushes; tells ours from other automatic shapes, and edited ones.
 
@@ -66,7 +68,7 @@ def plan_push(
             needs a journal without one.
         LabelMismatch: a label with objects has no place in the task; names all of them.
     """
-    if mode is PushMode.REPLACE_OWN and journal is None:
+    if choices.mode is PushMode.REPLACE_OWN and journal is None:
         raise UserInput(
             "Which shapes came from an earlier push is known to its workspace only.",
             hint="Open the workspace that pushed them.",
@@ -74,11 +76,15 @@ def plan_push(
     state = read_task(session, task_id)
     has_masks = any(p.masks is not None for p in predictions.values())
     matches = match_labels(
-        labels, state.labels, has_masks=has_masks, mapping=mapping, polygons=polygons
+        labels,
+        with_values(state.labels, choices.attributes),
+        has_masks=has_masks,
+        mapping=choices.mapping,
+        polygons=choices.polygons,
     )
     present = {c for p in predictions.values() for c in np.unique(p.class_ids).tolist()}
     require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
-    work = _Work(session, state, matches, mode, conflicts, journal)
+    work = _Work(session, state, matches, choices, journal)
     for frame in sorted(predictions):
         work.add_frame(frame, predictions[frame])
     return work.plan(run_id)
@@ -92,12 +98,11 @@ class _Work:
         session: CvatSession,
         state: TaskState,
         matches: tuple[LabelMatch, ...],
-        mode: PushMode,
-        conflicts: Conflicts,
+        choices: PushChoices,
         journal: Journal | None,
     ) -> None:
         self._session, self._state, self._matches = session, state, matches
-        self._mode, self._conflicts = mode, conflicts
+        self._choices, self._mode = choices, choices.mode
         self._targets = {i: m.target for i, m in enumerate(matches) if m.target is not None}
         self._drawings = {i: m.drawing for i, m in enumerate(matches) if m.drawing is not None}
         self._objects = state.objects()
@@ -112,6 +117,7 @@ class _Work:
         groups = (int(s.get("group") or 0) for s in state.annotations["shapes"])
         self._next_group = max(groups, default=0) + 1
         self._jobs: dict[int, int] = {}
+        self._second_jobs: dict[int, int] = {}
         self._create: list[Json] = []
         self._remove: list[Json] = []
         self._rows: list[FrameRow] = []
@@ -119,7 +125,7 @@ class _Work:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._beside_auto = 0
         self._edited = 0
-        self._holes = np.zeros(2, np.int64)
+        self._lost = np.zeros(2, np.int64)
 
     def add_frame(self, frame: int, found: Instances) -> None:
         """Work out one frame."""
@@ -129,7 +135,7 @@ class _Work:
                 self._skipped.append(SkippedFrame(frame, len(found), reason))
             return
         target = np.array([i in self._targets for i in range(len(self._matches))], bool)
-        new = within_image(found.take(target[found.class_ids]))
+        new = cleaned(within_image(found.take(target[found.class_ids])), self._choices.cleaning)
         doomed = self._replaceable(frame)
         shapes = from_instances(
             new,
@@ -137,6 +143,7 @@ class _Work:
             labels=self._targets,
             drawings=self._drawings,
             first_group=self._next_group,
+            tolerance=self._choices.tolerance,
         )
         kept = self._already_there(shapes, doomed)
         live = self._without(frame, doomed)
@@ -153,7 +160,7 @@ class _Work:
         duplicate = met.duplicate | kept
         conflict = met.conflict & ~kept
         add = ~duplicate
-        if self._conflicts is Conflicts.SKIP:
+        if self._choices.conflicts is Conflicts.SKIP:
             add &= ~conflict
         self._beside_auto += int((met.beside_auto & add).sum())
         self._take(frame, new, shapes, add, duplicate, conflict, doomed)
@@ -182,6 +189,7 @@ class _Work:
             create=tuple(self._create),
             remove=tuple(self._remove),
             jobs=self._jobs,
+            second_jobs=self._second_jobs,
         )
 
     def _refusal(self, frame: int, found: Instances) -> str:
@@ -200,16 +208,21 @@ class _Work:
                 f"prediction is for {found.image_hw[1]}×{found.image_hw[0]}.",
                 hint="The task's images changed: predict again.",
             )
-        for job in self._state.jobs:
-            if job.kind is JobKind.ANNOTATION and job.covers(frame):
-                self._jobs[frame] = job.id
-                return ""
-        return "no job covers it"
+        ordinary = [job for job in self._state.jobs if job.kind is JobKind.ANNOTATION]
+        covering = [job.id for job in ordinary if job.covers(frame)]
+        if not covering:
+            return "no job covers it"
+        self._jobs[frame] = covering[0]
+        if len(covering) > 1:
+            self._second_jobs[frame] = covering[1]
+        return ""
 
     def _replaceable(self, frame: int) -> list[Json]:
-        """Return the shapes of a frame that the mode takes away; a person's never."""
+        """Return the shapes of a frame that a mode takes away; people's in the last one only."""
         if self._mode is PushMode.ADD:
             return []
+        if self._mode is PushMode.REPLACE_EVERYTHING:
+            return list(self._live.get(frame, ()))
         doomed = []
         for shape in self._live.get(frame, ()):
             ours = self._own.get(int(shape["id"]))
@@ -246,6 +259,18 @@ class _Work:
                 spared.update(int(there[key].pop()["id"]) for key in keys)
         doomed[:] = [shape for shape in doomed if int(shape["id"]) not in spared]
         return kept
+
+    def _of_people(self) -> list[str]:
+        """Return what replacing everything takes from people, and what it leaves."""
+        theirs = sum(
+            shape.get("source") != "auto"
+            or (int(shape["id"]) in self._own and self._own[int(shape["id"])] != content_key(shape))
+            for shape in self._remove
+        )
+        rest = self._state.annotations
+        left = len(rest.get("tracks") or ()) + len(rest.get("tags") or ())
+        said = [f"{theirs} of the shapes that go were drawn or edited by people."] if theirs else []
+        return said + ([f"{left} tracks and tags stay: only shapes are replaced."] if left else [])
 
     def _without(self, frame: int, doomed: Sequence[Json]) -> FrameAnnotations:
         """Return the live objects of a frame that will stay."""
@@ -289,7 +314,10 @@ class _Work:
             [self._drawings[c] is Drawing.POLYGON for c in new.class_ids.tolist()], bool
         )
         if isinstance(new.masks, CropMasks) and (drawn & add).any():
-            self._holes += hole_pixels(new.masks.take(drawn & add))
+            index = np.flatnonzero(drawn & add).tolist()
+            self._lost += lost_pixels(
+                new.masks.take(drawn & add), [shapes[i] for i in index], new.image_hw
+            )
         self._remove += doomed
         removed = self._count_removed(frame, doomed)
         row = (int(add.sum()), int(duplicate.sum()), int(conflict.sum()), removed)
@@ -341,19 +369,14 @@ class _Work:
             )
         if self._edited:
             said.append(f"{self._edited} shapes of earlier pushes were edited by people and stay.")
-        if self._holes[0]:
+        if self._lost[0]:
             said.append(
-                f"Polygons cannot hold holes: {self._holes[0]} objects lose {self._holes[1]} "
-                "pixels of them."
+                "Polygons have no holes, and simple ones leave the outline: "
+                f"{self._lost[0]} objects differ by {self._lost[1]} pixels."
             )
-        adds = Counter(int(s["frame"]) for s in self._create)
-        adds.subtract(int(s["frame"]) for s in self._remove)
-        crowded = [f for f in adds if adds[f] + len(self._live.get(f, ())) > _CROWDED_FRAME]
-        if crowded:
-            said.append(
-                f"{len(crowded)} frames will have more than {_CROWDED_FRAME} shapes, "
-                f"frame {crowded[0]} the first of them: CVAT's editor gets slow there."
-            )
+        if self._mode is PushMode.REPLACE_EVERYTHING:
+            said += self._of_people()
+        said += over_budget(self._live, self._create, self._remove)
         touched = {self._jobs[int(s["frame"])] for s in (*self._create, *self._remove)}
         done = sum(j.id in touched and j.state == "completed" for j in self._state.jobs)
         if done:

@@ -16,12 +16,12 @@ from typing import Any
 from lsl_core.cvat.annotations import Action, task_annotations
 from lsl_core.cvat.content import by_id, content_key, state_key
 from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
-from lsl_core.cvat.plan import PushPlan
+from lsl_core.cvat.plan import PushMode, PushPlan
 from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
 from lsl_core.cvat.tasks import bare_task
-from lsl_core.errors import CvatError, TaskChanged, UserInput
+from lsl_core.errors import CvatError, SnapshotMissing, TaskChanged, UserInput
 from lsl_core.progress import NULL, Progress
 
 Json = dict[str, Any]
@@ -68,6 +68,7 @@ def apply_push(
     journal: Journal,
     *,
     snapshot: Path,
+    confirmed_task: int | None = None,
     progress: Progress = NULL,
     settle_s: float = SETTLE_S,
 ) -> PushResult:
@@ -78,6 +79,8 @@ def apply_push(
         plan: of `plan_push`; made anew when the task was changed since.
         journal: where it is written down, for resuming and undoing.
         snapshot: file for the annotations as they are now, written first.
+        confirmed_task: the task's number as a person typed it; a plan that takes away what
+            people drew does nothing without it.
         progress: counts shapes; may cancel between batches, which leaves the push open.
         settle_s: how long to wait for a batch whose answer was lost.
 
@@ -85,8 +88,7 @@ def apply_push(
         TaskChanged: when the task's annotations are not those of the plan.
         CvatError: when the server went away; `resume_push` goes on.
     """
-    if plan.url != session.url:
-        raise UserInput("The plan is for another server.", hint="Make it anew.")
+    _require_allowed(session, plan, confirmed_task)
     live = task_annotations(session, plan.task.id)
     if state_key(live) != plan.state:
         now, then = len(live["shapes"]), plan.num_shapes
@@ -96,6 +98,11 @@ def apply_push(
             hint="Refresh the plan and look at it again. Nothing was written.",
         )
     write_snapshot(snapshot, session, plan.task, live)
+    if plan.remove and state_key(read_snapshot(snapshot)) != plan.state:
+        raise SnapshotMissing(
+            "The snapshot does not hold what the task holds. Nothing was written to CVAT.",
+            hint="Check the disk of the workspace.",
+        )
     record = PushRecord(
         id=uuid.uuid4().hex[:12],
         url=session.url,
@@ -107,12 +114,31 @@ def apply_push(
         created=time.time(),
         phase=PushPhase.OPEN,
         snapshot=str(snapshot),
-        summary={"task": plan.task.name, "add": plan.num_add, "remove": plan.num_remove},
+        summary={
+            "task": plan.task.name,
+            "add": plan.num_add,
+            "remove": plan.num_remove,
+            "token": plan.token,
+        },
     )
     batches = make_batches(plan.create, plan.jobs, Action.CREATE, Part.PUSH)
     batches += make_batches(plan.remove, plan.jobs, Action.DELETE, Part.PUSH)
+    # where jobs overlap, a shape lies in one of the two; the other one knows nothing of its id
+    shared = [shape for shape in plan.remove if int(shape["frame"]) in plan.second_jobs]
+    batches += make_batches(shared, plan.second_jobs, Action.DELETE, Part.PUSH)
     journal.begin(record, batches)
     return _finish(session, journal, record, progress, settle_s)
+
+
+def _require_allowed(session: CvatSession, plan: PushPlan, confirmed_task: int | None) -> None:
+    if plan.url != session.url:
+        raise UserInput("The plan is for another server.", hint="Make it anew.")
+    is_for_all = plan.mode is PushMode.REPLACE_EVERYTHING and plan.remove
+    if is_for_all and confirmed_task != plan.task.id:
+        raise UserInput(
+            f'This takes away what people drew in task {plan.task.id} "{plan.task.name}".',
+            hint=f"Type the number of the task, {plan.task.id}, to go on.",
+        )
 
 
 def resume_push(

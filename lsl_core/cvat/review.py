@@ -47,6 +47,16 @@ class ReviewRow:
         """Objects whose pixels were changed."""
         return len(self.ious)
 
+    @property
+    def pushed(self) -> int:
+        """Objects that the push had added."""
+        return self.kept + self.moved + self.relabelled + self.deleted
+
+    @property
+    def corrections(self) -> int:
+        """Objects that somebody worked on, or drew."""
+        return self.moved + self.relabelled + self.deleted + self.added
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -58,21 +68,37 @@ class Review:
 
     def by_label(self) -> dict[str, ReviewRow]:
         """Return the sums of each label over all frames; their frame is -1."""
-        rows: dict[str, list[ReviewRow]] = defaultdict(list)
-        for row in self.rows:
-            rows[row.label].append(row)
+        labels = sorted({row.label for row in self.rows})
         return {
-            label: ReviewRow(
-                -1,
-                label,
-                sum(row.kept for row in found),
-                tuple(iou for row in found for iou in row.ious),
-                sum(row.relabelled for row in found),
-                sum(row.deleted for row in found),
-                sum(row.added for row in found),
-            )
-            for label, found in sorted(rows.items())
+            label: _sum([row for row in self.rows if row.label == label], label=label)
+            for label in labels
         }
+
+    def worst_frames(self) -> list[ReviewRow]:
+        """Return the sums of each frame that was corrected over all labels, the worst first."""
+        by_frame: dict[int, list[ReviewRow]] = defaultdict(list)
+        for row in self.rows:
+            by_frame[row.frame].append(row)
+        sums = [_sum(found, frame=frame) for frame, found in by_frame.items()]
+        corrected = [row for row in sums if row.corrections]
+        return sorted(corrected, key=lambda row: (-row.corrections, row.frame))
+
+    @property
+    def total(self) -> ReviewRow:
+        """The sum of everything."""
+        return _sum(self.rows)
+
+
+def _sum(rows: Sequence[ReviewRow], *, frame: int = -1, label: str = "") -> ReviewRow:
+    return ReviewRow(
+        frame,
+        label,
+        sum(row.kept for row in rows),
+        tuple(iou for row in rows for iou in row.ious),
+        sum(row.relabelled for row in rows),
+        sum(row.deleted for row in rows),
+        sum(row.added for row in rows),
+    )
 
 
 class _Row:

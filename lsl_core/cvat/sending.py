@@ -205,7 +205,10 @@ class Sender:
         left_out = {"id"} if action is Action.CREATE else set()
         if not self._session.server.keeps_score:
             left_out.add("score")
-        return {key: value for key, value in shape.items() if key not in left_out}
+        sent = {key: value for key, value in shape.items() if key not in left_out}
+        if action is Action.CREATE and sent.get("elements"):  # a skeleton that comes back
+            sent["elements"] = [self._for_the_wire(action, part) for part in sent["elements"]]
+        return sent
 
     def _done(self, batch: Batch, ids: Sequence[int | None]) -> None:
         with self._lock:

@@ -114,6 +114,11 @@ class CvatSession:
         login = self.saved_login
         return login.token if isinstance(login, TokenLogin) else login.key
 
+    @property
+    def verify_tls(self) -> bool:
+        """Whether the server's certificate is checked."""
+        return self.client.config.verify_ssl is not False
+
     def close(self) -> None:
         """Close the connections. The key stays valid: nobody is signed out."""
         self.client.api_client.rest_client.pool_manager.clear()
@@ -125,7 +130,7 @@ class CvatSession:
             self.url,
             self.saved_login,
             organisation=slug,
-            verify_tls=self.client.config.verify_ssl is not False,
+            verify_tls=self.verify_tls,
         )
 
     def organisations(self) -> list[Organisation]:

@@ -97,13 +97,14 @@ def _plan_undo(session: CvatSession, journal: Journal, record: PushRecord) -> No
 def _taken_away(batches: list[Batch], live: Mapping[int, Json]) -> list[Json]:
     """Return the shapes that the push deleted and that are not there."""
     sent = (BatchState.DONE, BatchState.SENDING)
-    return [
-        shape
+    gone = {
+        int(shape["id"]): shape
         for batch in batches
         if batch.action is Action.DELETE and batch.state in sent
         for shape in batch.shapes
         if int(shape["id"]) not in live
-    ]
+    }
+    return list(gone.values())
 
 
 def _result(session: CvatSession, journal: Journal, record: PushRecord) -> UndoResult:

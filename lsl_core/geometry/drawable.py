@@ -73,10 +73,16 @@ def rectangles(
     return rounded
 
 
-def rings(instances: Instances, i: int) -> list[list[float]]:
-    """Return the outline of each part of a mask, as x and y by turns; polygons have no holes."""
+def rings(instances: Instances, i: int, *, tolerance: float = 0.0) -> list[list[float]]:
+    """Return the outline of each part of a mask, as x and y by turns; polygons have no holes.
+
+    Args:
+        instances: with binary masks.
+        i: which object.
+        tolerance: how far an outline may leave the exact one, pixels; saves corners.
+    """
     masks = instances.masks
     if not isinstance(masks, CropMasks):
         raise TypeError("an object without a mask has no outline")
-    (parts,) = to_polygons(masks.take(np.array([i])))
+    (parts,) = to_polygons(masks.take(np.array([i])), tolerance=tolerance)
     return [part.outline.ravel().tolist() for part in parts]

@@ -5,7 +5,7 @@ function gets the workspace, its JSON arguments and a `progress`, and returns a 
 """
 
 from lsl_core.runs.progress import RunProgress
-from lsl_core.runs.queue import Queue
+from lsl_core.runs.queue import Lane, Queue, lane_of, mark_lost
 from lsl_core.runs.store import Order, RunStore
 
-__all__ = ["Order", "Queue", "RunProgress", "RunStore"]
+__all__ = ["Lane", "Order", "Queue", "RunProgress", "RunStore", "lane_of", "mark_lost"]

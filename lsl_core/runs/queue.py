@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,28 @@ from lsl_core.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 
-class Queue:
-    """The runs of a workspace that wait for its worker."""
+class Lane(StrEnum):
+    """What a run waits for: the device, where one run at a time has room, or CVAT alone."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    DEVICE = "device"
+    CVAT = "cvat"
+
+
+def lane_of(kind: str) -> Lane:
+    """Return the lane of runs of a kind: a push never waits for a training."""
+    return Lane.CVAT if kind == "push" else Lane.DEVICE
+
+
+class Queue:
+    """The runs of a workspace that wait for the worker of their lane."""
+
+    def __init__(self, workspace: Workspace, lane: Lane = Lane.DEVICE) -> None:
+        self.workspace, self.lane = workspace, lane
+        self._suffix = "" if lane is Lane.DEVICE else f"-{lane}"
         self.store = RunStore(workspace.database)
-        self._huey = SqliteHuey("lsl", filename=str(workspace.data / "queue.db"), results=False)
+        self._huey = SqliteHuey(
+            "lsl", filename=str(workspace.data / f"queue{self._suffix}.db"), results=False
+        )
         root = str(workspace.root)
 
         @self._huey.task(name="execute")  # type: ignore[untyped-decorator]
@@ -59,14 +75,19 @@ class Queue:
     def requeue(self) -> None:
         """Put back runs that a dead worker had taken but not begun."""
         waiting = {task.args[0] for task in self._huey.pending()}
-        for run in self.store.recent(active=True):
+        for run in self._active():
             if run.phase is RunPhase.QUEUED and run.id not in waiting:
                 self._task(run.id)
 
     @property
     def lock(self) -> FileLock:
-        """The lock that the one worker of the workspace holds."""
-        return FileLock(self.workspace.data / "worker.lock")
+        """The lock that the one worker of the lane holds."""
+        return FileLock(self.workspace.data / f"worker{self._suffix}.lock")
+
+    @property
+    def pid_file(self) -> Path:
+        """The file that names the process of the worker."""
+        return self.workspace.data / f"worker{self._suffix}.pid"
 
     def has_worker(self) -> bool:
         """Return whether a worker is alive."""
@@ -80,10 +101,11 @@ class Queue:
         """Start a worker of its own session, unless one is alive."""
         if self.has_worker():
             return
-        log = self.workspace.data / "worker.log"
+        log = self.workspace.data / f"worker{self._suffix}.log"
         with log.open("ab") as output:
+            command = [sys.executable, "-m", "lsl_core.runs.worker", str(self.workspace.root)]
             worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "lsl_core.runs.worker", str(self.workspace.root)],
+                [*command, "--lane", self.lane.value],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -94,16 +116,18 @@ class Queue:
 
     def mark_lost(self) -> list[RunState]:
         """Mark runs whose worker died, and return them."""
-        running = [r for r in self.store.recent(active=True) if r.phase is RunPhase.RUNNING]
+        running = [r for r in self._active() if r.phase is RunPhase.RUNNING]
         if not running or self.has_worker():
             return []
         return self._mark_lost(running)
 
     def recover(self) -> None:
         """Clean up after a worker that died; called by the worker that holds the lock."""
-        active = self.store.recent(active=True)
-        self._mark_lost([run for run in active if run.phase is RunPhase.RUNNING])
+        self._mark_lost([run for run in self._active() if run.phase is RunPhase.RUNNING])
         self.requeue()
+
+    def _active(self) -> list[RunState]:
+        return [r for r in self.store.recent(active=True) if lane_of(r.kind) is self.lane]
 
     def _mark_lost(self, running: list[RunState]) -> list[RunState]:
         for run in running:
@@ -114,6 +138,12 @@ class Queue:
                 hint="Run it again: it goes on from what is finished.",
             )
         return running
+
+
+def mark_lost(workspace: Workspace) -> None:
+    """Mark the runs of all lanes whose worker died."""
+    for lane in Lane:
+        Queue(workspace, lane).mark_lost()
 
 
 def execute(workspace: Workspace, run_id: str) -> None:

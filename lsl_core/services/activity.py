@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lsl_core.cvat import CvatSession
-from lsl_core.runs import Order, Queue, RunStore
+from lsl_core.cvat import CvatSession, PushChoices, PushPlan, PushRecord
+from lsl_core.runs import Order, Queue, RunStore, lane_of, mark_lost
 from lsl_core.services.connections import connection_of
 from lsl_core.types import Mode, RunState, SlideWindows
 from lsl_core.workspace import Workspace
@@ -23,13 +24,27 @@ __all__ = [
     "seconds_left",
     "submit_import",
     "submit_prediction",
+    "submit_push",
+    "submit_resume",
     "submit_training",
 ]
 
 
-def submit_import(workspace: Workspace, session: CvatSession, *, task_id: int, name: str) -> str:
-    """Import a CVAT task as a source, in the worker; return the run's id."""
-    arguments = {"connection": _connection(session), "task_id": task_id, "name": name}
+def submit_import(
+    workspace: Workspace,
+    session: CvatSession,
+    *,
+    task_id: int,
+    name: str,
+    frames: Sequence[int] | None = None,
+) -> str:
+    """Import a CVAT task, or frames of it, as a source, in the worker; return the run's id."""
+    arguments = {
+        "connection": _connection(session),
+        "task_id": task_id,
+        "name": name,
+        "frames": None if frames is None else list(frames),
+    }
     return _submit(
         workspace,
         "lsl_core.services.sourcing:run_import_task",
@@ -95,11 +110,48 @@ def submit_prediction(
     )
 
 
+def submit_push(
+    workspace: Workspace,
+    session: CvatSession,
+    plan: PushPlan,
+    choices: PushChoices,
+    *,
+    confirmed_task: int | None = None,
+) -> str:
+    """Push a preview as its plan says, in the worker; return the run's id."""
+    arguments = {
+        "connection": _connection(session),
+        "preview_id": plan.run_id,
+        "choices": asdict(choices),
+        "token": plan.token,
+        "confirmed_task": confirmed_task,
+    }
+    return _submit(
+        workspace,
+        "lsl_core.services.pushing:run_push",
+        arguments,
+        kind="push",
+        subject=f"{plan.num_add} shapes to task {plan.task.id}",
+        owner=session.user,
+    )
+
+
+def submit_resume(workspace: Workspace, session: CvatSession, push: PushRecord) -> str:
+    """Finish a push that was interrupted, in the worker; return the run's id."""
+    return _submit(
+        workspace,
+        "lsl_core.services.pushing:run_resume",
+        {"connection": _connection(session), "push_id": push.id},
+        kind="push",
+        subject=f"the rest of {push.summary['add']} shapes to task {push.task_id}",
+        owner=session.user,
+    )
+
+
 def list_runs(workspace: Workspace, *, limit: int = 200, active: bool = False) -> list[RunState]:
     """Return runs, newest first; those whose worker died are marked as stopped first."""
-    queue = Queue(workspace)
-    queue.mark_lost()
-    return queue.store.recent(limit=limit, active=active)
+    mark_lost(workspace)
+    return RunStore(workspace.database).recent(limit=limit, active=active)
 
 
 def get_run(workspace: Workspace, run_id: str) -> RunState:
@@ -108,7 +160,7 @@ def get_run(workspace: Workspace, run_id: str) -> RunState:
     Raises:
         UserInput: when there is no such run.
     """
-    Queue(workspace).mark_lost()
+    mark_lost(workspace)
     return RunStore(workspace.database).get(run_id)
 
 
@@ -153,6 +205,9 @@ def run_command(workspace: Workspace, run_id: str) -> str:
             words += ["--slidewindow", "--slidewindow-size", slide["width"], slide["height"]]
             words += ["--overlap", slide["overlap"]]
         words.append("--dry-run")
+    elif kind == "push" and "preview_id" in values:
+        words = ["push", "--preview", values["preview_id"]]
+        words += ["--mode", values["choices"]["mode"]]
     else:
         return ""
     return shlex.join(["lsl", *map(str, words)])
@@ -187,4 +242,4 @@ def _submit(
     owner: str,
 ) -> str:
     order = Order(function, arguments)
-    return Queue(workspace).submit(order, kind=kind, subject=subject, owner=owner)
+    return Queue(workspace, lane_of(kind)).submit(order, kind=kind, subject=subject, owner=owner)

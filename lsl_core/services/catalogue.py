@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 
 from lsl_core import cvat
-from lsl_core.cvat import CvatLabel, CvatSession, FrameInfo, JobInfo, PushPhase, TaskInfo
+from lsl_core.cvat import (
+    CvatLabel,
+    CvatSession,
+    FrameInfo,
+    JobInfo,
+    LabelAttribute,
+    PushPhase,
+    TaskInfo,
+)
 from lsl_core.inference.previews import PreviewStore
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import decode_rgb, encode_rgb
@@ -18,6 +26,7 @@ __all__ = [
     "CvatLabel",
     "FrameInfo",
     "JobInfo",
+    "LabelAttribute",
     "TaskDetails",
     "TaskInfo",
     "frame_link",

@@ -62,18 +62,18 @@ def sign_in(
     _secrets().put(secret, url=session.url, user=session.user)
     if remember_in is not None:
         settings = remember_in.settings()
-        settings.cvat = connection_of(session, verify_tls=verify_tls)
+        settings.cvat = connection_of(session)
         remember_in.save(settings)
     return session
 
 
-def connection_of(session: CvatSession, *, verify_tls: bool = True) -> CvatSettings:
+def connection_of(session: CvatSession) -> CvatSettings:
     """Return what a run needs to connect as this session does; holds no secret."""
     return CvatSettings(
         url=session.url,
         user=session.user,
         organisation=session.organisation,
-        verify_tls=verify_tls,
+        verify_tls=session.verify_tls,
     )
 
 

@@ -16,7 +16,7 @@ from lsl_core.services import modelling, previewing, pushing, sourcing
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
 from lsl_core.services.pushing import PushResult
 from lsl_core.sources import coco
-from lsl_core.types import MODES, Geometry, Instances
+from lsl_core.types import Instances
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import link_or_copy, safe_relative, write_json
 from lsl_core.workspace.images import read_rgb, write_rgb
@@ -155,8 +155,8 @@ def export_task(
         CvatError: when the task cannot be made; nothing is left of it then.
     """
     info = previewing.get_preview(workspace, preview_id)
-    card = modelling.get_model(workspace, info.model_id)
-    drawing = Drawing.MASK if MODES[card.mode].gives is Geometry.MASKS else Drawing.RECTANGLE
+    has_masks = modelling.draws_masks(workspace, info.model_id)
+    drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
     found = _usable(workspace, info)
     task = cvat.create_task(
         session,

@@ -69,6 +69,14 @@ def get_model(workspace: Workspace, name: str) -> ModelCard:
     )
 
 
+def draws_masks(workspace: Workspace, name: str) -> bool:
+    """Return whether a model gives masks; one that was removed since counts as one that does."""
+    try:
+        return MODES[get_model(workspace, name).mode].gives is Geometry.MASKS
+    except UserInput:
+        return True
+
+
 def remove_model(workspace: Workspace, name: str) -> Path:
     """Move a model to the trash and return where it lies now.
 

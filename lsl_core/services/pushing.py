@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from lsl_core import cvat
 from lsl_core.cvat import (
+    AS_USUAL,
     Conflicts,
     CvatSession,
+    Drawing,
     Journal,
+    LabelMaps,
+    PushChoices,
     PushMode,
+    PushPhase,
     PushPlan,
     PushRecord,
     PushResult,
     Review,
+    ReviewRow,
     UndoResult,
 )
-from lsl_core.errors import UserInput
+from lsl_core.errors import TaskChanged, UserInput
+from lsl_core.geometry.cleaning import Cleaning
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import previewing
-from lsl_core.types import Instances
-from lsl_core.workspace import Workspace
+from lsl_core.services import connections, modelling, previewing
+from lsl_core.services.previewing import PreviewInfo
+from lsl_core.sources import coco
+from lsl_core.types import ImageRef, Instances
+from lsl_core.workspace import CvatSettings, Workspace
 
 __all__ = [
+    "AS_USUAL",
+    "Cleaning",
     "Conflicts",
+    "PushChoices",
     "PushMode",
     "PushPlan",
     "PushRecord",
     "PushResult",
     "Review",
+    "ReviewRow",
     "UndoResult",
     "apply",
+    "as_coco",
+    "create_labels",
+    "label_map",
     "list_pushes",
     "plan",
     "resume",
     "review",
+    "run_push",
+    "run_resume",
     "undo",
 ]
+
+#: Phases of a push that a run which is done once more goes on from.
+_BEGUN = (PushPhase.OPEN, PushPhase.DONE)
 
 
 def plan(
@@ -45,13 +71,13 @@ def plan(
     workspace: Workspace,
     preview_id: str,
     *,
-    mapping: Mapping[str, str | None] | None = None,
-    mode: PushMode = PushMode.ADD,
-    conflicts: Conflicts = Conflicts.SKIP,
-    polygons: bool = False,
+    choices: PushChoices = AS_USUAL,
     progress: Progress = NULL,
 ) -> PushPlan:
     """Work out what pushing a preview, as it is shown now, would do. Writes nothing.
+
+    Where the choices say nothing about a label, the map that was used for this task last counts,
+    and then the name.
 
     Raises:
         UserInput: when the preview is not of a task of this server.
@@ -65,45 +91,160 @@ def plan(
             f"This preview shows {where}.",
             hint="Push it where it came from, or make a new task: lsl cvat-export",
         )
-    found = previewing.frames(workspace, preview_id)
-    predictions: dict[int, Instances] = {}
-    progress.start("Reading predictions", total=len(found), unit="frames")
-    for frame in found:
-        progress.check()
-        if not frame.error:
-            everything = previewing.frame_instances(workspace, info, frame)
-            predictions[frame.ref.frame] = previewing.view_of(info, frame).of(everything)
-        progress.advance()
+    known = label_map(workspace, url=info.url, task_id=info.task_id)
     return cvat.plan_push(
         session,
         info.task_id,
-        predictions,
+        _shown(workspace, info, progress),
         info.labels,
-        mapping=mapping,
-        mode=mode,
-        conflicts=conflicts,
-        polygons=polygons,
+        choices=replace(choices, mapping={**known, **choices.mapping}),
         run_id=preview_id,
         journal=Journal(workspace.journal),
     )
 
 
+def _shown(workspace: Workspace, info: PreviewInfo, progress: Progress) -> dict[int, Instances]:
+    found = previewing.frames(workspace, info.id)
+    shown: dict[int, Instances] = {}
+    progress.start("Reading predictions", total=len(found), unit="frames")
+    for frame in found:
+        progress.check()
+        if not frame.error:
+            everything = previewing.frame_instances(workspace, info, frame)
+            shown[frame.ref.frame] = previewing.view_of(info, frame).of(everything)
+        progress.advance()
+    return shown
+
+
+def label_map(workspace: Workspace, *, url: str, task_id: int) -> dict[str, str | None]:
+    """Return where the labels of models went in a task last, other than to their own names."""
+    return LabelMaps(workspace.journal).get(url=url, task_id=task_id)
+
+
+def create_labels(
+    session: CvatSession,
+    workspace: Workspace,
+    preview_id: str,
+    names: Sequence[str] | None = None,
+    *,
+    without: Collection[str] = (),
+) -> list[str]:
+    """Add labels of a preview to its task, or to the task's project; return those added.
+
+    Args:
+        session: where the task is.
+        workspace: where the preview is.
+        preview_id: which.
+        names: which labels; when None, those with objects shown that have no place there.
+        without: labels that have their place already.
+
+    Raises:
+        UserInput: when the preview is of no task, or a name is taken.
+        CvatDenied: when the user may not change the task.
+    """
+    info = previewing.get_preview(workspace, preview_id)
+    if info.task_id is None:
+        raise UserInput("This preview is of no CVAT task.")
+    if names is None:
+        counts = previewing.counts(info, previewing.frames(workspace, preview_id))
+        has = {label.name for label in cvat.task_labels(session, info.task_id)}
+        has |= label_map(workspace, url=info.url, task_id=info.task_id).keys() | set(without)
+        names = [label for label in info.labels if counts[label][0] and label not in has]
+    has_masks = modelling.draws_masks(workspace, info.model_id)
+    drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
+    for name in names:
+        cvat.add_label(session, info.task_id, name, drawing)
+    return list(names)
+
+
 def apply(
-    session: CvatSession, workspace: Workspace, push_plan: PushPlan, *, progress: Progress = NULL
+    session: CvatSession,
+    workspace: Workspace,
+    push_plan: PushPlan,
+    *,
+    confirmed_task: int | None = None,
+    progress: Progress = NULL,
 ) -> PushResult:
     """Do what a plan says, after a snapshot; read back what came of it.
 
     Raises:
         TaskChanged: when the task moved since the plan was made; nothing is written then.
+        UserInput: when it takes away people's work and nobody typed the task's number.
         PartlyDone: when frames failed; the rest is pushed, and `resume` tries them again.
     """
+    where = {
+        match.label: match.target.name if match.target else None
+        for match in push_plan.matches
+        if match.is_settled
+    }
+    LabelMaps(workspace.journal).save(where, url=session.url, task_id=push_plan.task.id)
     return cvat.apply_push(
         session,
         push_plan,
         Journal(workspace.journal),
         snapshot=workspace.snapshots / f"task-{push_plan.task.id}-{time.time_ns()}.json.gz",
+        confirmed_task=confirmed_task,
         progress=progress,
     )
+
+
+def as_coco(session: CvatSession, push_plan: PushPlan) -> bytes:
+    """Return what a plan would add as a COCO document, JSON; a dry run to look at elsewhere."""
+    task = push_plan.task
+    frames, labels = cvat.task_frames(session, task.id), cvat.task_labels(session, task.id)
+    shapes = [{"id": number, **shape} for number, shape in enumerate(push_plan.create)]
+    found = cvat.to_instances({"shapes": shapes}, frames, labels).frames
+    rows = [
+        (ImageRef(task.id, n, frames[n].name, frames[n].image_hw, ""), one.instances, one.has_mask)
+        for n, one in sorted(found.items())
+        if len(one)
+    ]
+    names = tuple(label.name for label in labels)
+    return json.dumps(coco.document(rows, names, with_scores=True)).encode()
+
+
+def run_push(
+    workspace: Workspace,
+    *,
+    connection: dict[str, Any],
+    preview_id: str,
+    choices: dict[str, Any],
+    token: str,
+    confirmed_task: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Push in the worker what a person saw and confirmed: the plan with this token, nothing else.
+
+    A run that was killed and is run again finishes the push that it began.
+
+    Raises:
+        TaskChanged: when the plan, made anew, is another one.
+    """
+    with connections.open_session(CvatSettings.model_validate(connection)) as session:
+        begun = [p for p in list_pushes(workspace, url=session.url) if p.run_id == preview_id]
+        begun = [p for p in begun if p.summary.get("token") == token and p.phase in _BEGUN]
+        if begun and begun[0].phase is PushPhase.DONE:
+            return {"push": begun[0].id}
+        if begun:
+            return {"push": resume(session, workspace, begun[0].id, progress=progress).push_id}
+        wanted = TypeAdapter(PushChoices).validate_python(choices)
+        made = plan(session, workspace, preview_id, choices=wanted, progress=progress)
+        if made.token != token:
+            raise TaskChanged(
+                f'Task {made.task.id} "{made.task.name}", or the preview, was changed since the '
+                "summary was made.",
+                hint="Read the summary again. Nothing was written.",
+            )
+        result = apply(session, workspace, made, confirmed_task=confirmed_task, progress=progress)
+    return {"push": result.push_id}
+
+
+def run_resume(
+    workspace: Workspace, *, connection: dict[str, Any], push_id: str, progress: Progress
+) -> dict[str, Any]:
+    """Finish a push in the worker; see `resume`."""
+    with connections.open_session(CvatSettings.model_validate(connection)) as session:
+        return {"push": resume(session, workspace, push_id, progress=progress).push_id}
 
 
 def resume(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,14 @@ def import_task(
     task_id: int,
     *,
     name: str,
+    frames: Collection[int] | None = None,
     progress: Progress = NULL,
 ) -> Imported:
     """Make a source from the images and the annotations of a CVAT task.
 
     All ordinary jobs count. A frame without a shape is taken as "nothing here" only when its job
     is completed; otherwise nobody has labelled it yet, and it would teach the model wrong.
+    With `frames`, only those count, and all of them: somebody corrected them.
 
     Raises:
         CvatError: when the task cannot be read.
@@ -57,7 +60,10 @@ def import_task(
     sources.check_new_name(workspace.sources, name)
     state = cvat.read_task(session, task_id)
     converted = state.objects()
-    wanted = [f for f, found in converted.frames.items() if len(found) or _is_done(state, f)]
+    if frames is None:
+        wanted = [f for f, found in converted.frames.items() if len(found) or _is_done(state, f)]
+    else:
+        wanted = sorted(set(frames) & converted.frames.keys())
     if not wanted:
         raise UserInput(
             f'Task {task_id} "{state.task.name}" has no labelled image.',
@@ -96,11 +102,19 @@ def _labelled(ref: ImageRef, path: Path, found: cvat.FrameAnnotations) -> Labell
 
 
 def run_import_task(
-    workspace: Workspace, *, connection: dict[str, Any], task_id: int, name: str, progress: Progress
+    workspace: Workspace,
+    *,
+    connection: dict[str, Any],
+    task_id: int,
+    name: str,
+    progress: Progress,
+    frames: list[int] | None = None,
 ) -> dict[str, Any]:
     """Import in the worker; see `import_task`."""
     with connections.open_session(CvatSettings.model_validate(connection)) as session:
-        imported = import_task(session, workspace, task_id, name=name, progress=progress)
+        imported = import_task(
+            session, workspace, task_id, name=name, frames=frames, progress=progress
+        )
     return {"source": imported.info.name, "left_out": list(imported.left_out)}
 
 

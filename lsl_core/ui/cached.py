@@ -10,9 +10,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from lsl_core.services import catalogue, previewing, sourcing
+from lsl_core.services import catalogue, previewing, pushing, sourcing
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
+from lsl_core.services.pushing import Review
 from lsl_core.services.sourcing import Source
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances
@@ -35,6 +36,7 @@ def thumbnail(session: CvatSession, task: TaskInfo, frame: int) -> bytes:
 
 def forget() -> None:
     """Read everything from CVAT anew."""
+    _review.clear()
     _tasks.clear()
     _details.clear()
 
@@ -85,6 +87,16 @@ def _source(_workspace: Workspace, root: str, name: str, created: str) -> Source
 @st.cache_data(max_entries=300, show_spinner=False)
 def _source_thumbnail(_source: Source, key: str, sha256: str, position: int, max_px: int) -> bytes:
     return jpeg(sourcing.source_thumbnail(_source.images[position], max_px))
+
+
+def review(session: CvatSession, workspace: Workspace, push_id: str) -> Review:
+    """Return what people did with a push, as it was at most 30 s ago."""
+    return _review(session, workspace, _who(session), push_id)
+
+
+@st.cache_data(scope="session", ttl="30s", max_entries=20, show_spinner="Comparing with CVAT…")
+def _review(_session: CvatSession, _workspace: Workspace, who: str, push_id: str) -> Review:
+    return pushing.review(_session, _workspace, push_id)
 
 
 def frame_link(session: CvatSession, task_id: int, frame: int) -> str:

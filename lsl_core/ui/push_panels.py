@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import LslError
-from lsl_core.services import previewing, pushing
+from lsl_core.services import activity, previewing, pushing
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.pushing import PushMode, PushPlan, PushRecord
+from lsl_core.services.pushing import PushChoices, PushMode, PushPlan, PushRecord
 from lsl_core.ui import cached, keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural, when
@@ -22,18 +21,6 @@ from lsl_core.ui.layout import escaped
 
 #: Columns of the table of changes, in the order of `LabelRow`.
 NUMBERS = ("Now in CVAT", "Will add", "Already there", "On a person's", "Will remove", "After")
-LEAVE_OUT = "– leave out –"
-MODES = {
-    PushMode.ADD: ("Add", "Shapes are added; everything that is there stays."),
-    PushMode.REPLACE_OWN: (
-        "Replace our own earlier push",
-        "Ours that nobody edited goes, then shapes are added.",
-    ),
-    PushMode.REPLACE_AUTOMATIC: (
-        "Replace automatic shapes",
-        "All with source “auto” that nobody edited go, then shapes are added.",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,66 +28,30 @@ class ShownPlan:
     """A plan that a person can read. inputs: what it was made from. at: when."""
 
     inputs: str
+    choices: PushChoices
     plan: PushPlan
     at: float
 
 
-def mapping_editor(
-    info: PreviewInfo, targets: list[str], counts: Mapping[str, tuple[int, int]]
-) -> dict[str, str | None] | None:
-    """Draw where each label of the model goes; None while one has no place."""
-    table = pd.DataFrame(
-        {
-            "Model label": list(info.labels),
-            "Objects shown": [counts[label][0] for label in info.labels],
-            "Label in CVAT": [label if label in targets else None for label in info.labels],
-        }
-    )
-    edited = st.data_editor(
-        table,
-        key=f"{keys.PUSH_MAPPING}-{info.id}",
-        hide_index=True,
-        disabled=["Model label", "Objects shown"],
-        column_config={
-            "Label in CVAT": st.column_config.SelectboxColumn(
-                options=[*targets, LEAVE_OUT], help="Where the objects go, or leave them out"
-            )
-        },
-        alt="Where each label of the model goes",
-    )
-    chosen = dict(zip(info.labels, edited["Label in CVAT"].tolist(), strict=True))
-    missing = [label for label, target in chosen.items() if not isinstance(target, str)]
-    for label in missing:
-        st.markdown(
-            f":orange[:material/warning:] The task has no label “{escaped(label)}”: choose one "
-            "in the table, or leave its objects out."
-        )
-    if missing:
-        return None
-    return {label: None if target == LEAVE_OUT else target for label, target in chosen.items()}
-
-
-def inputs_of(info: PreviewInfo, mapping: Mapping[str, str | None], mode: PushMode) -> str:
+def inputs_of(info: PreviewInfo, choices: PushChoices) -> str:
     """Return a name for everything that a plan depends on, but the task itself."""
     decided = [
         (frame.ref.frame, sorted((i, d.value) for i, d in frame.decisions.items()))
         for frame in previewing.frames(session.workspace(), info.id)
     ]
     parts = (info.id, sorted(info.thresholds.items()), info.mask_threshold, decided)
-    return hashlib.sha256(repr((parts, sorted(mapping.items()), mode)).encode()).hexdigest()
+    return hashlib.sha256(repr((parts, choices)).encode()).hexdigest()
 
 
-def current_plan(
-    cvat: CvatSession, info: PreviewInfo, mapping: Mapping[str, str | None], mode: PushMode
-) -> ShownPlan | None:
+def current_plan(cvat: CvatSession, info: PreviewInfo, choices: PushChoices) -> ShownPlan | None:
     """Return the plan for what is chosen now, made anew when something else was chosen."""
-    inputs = inputs_of(info, mapping, mode)
+    inputs = inputs_of(info, choices)
     shown: ShownPlan | None = st.session_state.get(keys.PUSH_PLAN)
     if shown is not None and shown.inputs == inputs:
         return shown
     with errors_shown(), st.spinner("Comparing with what CVAT has now…", show_time=True):
-        plan = pushing.plan(cvat, session.workspace(), info.id, mapping=dict(mapping), mode=mode)
-        shown = ShownPlan(inputs, plan, time.time())
+        plan = pushing.plan(cvat, session.workspace(), info.id, choices=choices)
+        shown = ShownPlan(inputs, choices, plan, time.time())
         st.session_state[keys.PUSH_PLAN] = shown
         return shown
     return None
@@ -134,8 +85,11 @@ def safety(shown: ShownPlan) -> None:
     lines = [
         f"{ok} Read at {when(shown.at)}; if the task changes before you push, nothing is written",
         f"{ok} A snapshot is kept first, Undo push takes exactly these shapes back",
-        f"{ok} What people drew or edited stays",
     ]
+    if plan.mode is PushMode.REPLACE_EVERYTHING:
+        lines.append(":red[:material/warning:] **What people drew goes**; Undo push brings it back")
+    else:
+        lines.append(f"{ok} What people drew or edited stays")
     for skipped in plan.skipped[:5]:
         lines.append(
             f":orange[:material/warning:] Frame {skipped.frame}: "
@@ -143,6 +97,38 @@ def safety(shown: ShownPlan) -> None:
         )
     lines += [f":orange[:material/warning:] {escaped(warning)}" for warning in plan.warnings]
     st.markdown("\n\n".join(lines))
+
+
+def confirmed(plan: PushPlan) -> bool:
+    """Draw what will be lost and the button for it; say whether it was pressed."""
+    is_all = plan.mode is PushMode.REPLACE_EVERYTHING
+    kind = "shape" if is_all else "automatic shape"
+    st.markdown(
+        f"**{plural(plan.num_remove, kind)} of task {plan.task.id} will be taken away** and "
+        f"{plan.num_add:,} added. A snapshot is kept first, and Undo push brings them back."
+    )
+    is_typed = True
+    if is_all:
+        st.text_input(f"Type {plan.task.id} to take away what people drew", key=keys.PUSH_TYPED)
+        is_typed = typed_task() == plan.task.id
+    return st.button(f"Replace {plan.num_remove:,} by {plan.num_add:,}", key=keys.PUSH_GO,
+                     disabled=not is_typed)  # fmt: skip
+
+
+def typed_task() -> int | None:
+    """Return the number of the task that was typed to take away what people drew."""
+    typed = str(st.session_state.get(keys.PUSH_TYPED) or "").strip()
+    return int(typed) if typed.isdecimal() else None
+
+
+def dry_run(cvat: CvatSession, plan: PushPlan) -> None:
+    """Draw the button that gives what would be added as a file, and writes nothing."""
+    st.download_button(
+        "Dry run: download as COCO", lambda: pushing.as_coco(cvat, plan),
+        file_name=f"task-{plan.task.id}-to-add.json", mime="application/json", key=keys.PUSH_COCO,
+        icon=":material/download:", width="stretch", on_click="ignore",
+        help="What would be added, to look at elsewhere. Nothing is written to CVAT.",
+    )  # fmt: skip
 
 
 def history(cvat: CvatSession, task_id: int) -> None:
@@ -173,7 +159,12 @@ def _record(cvat: CvatSession, record: PushRecord) -> None:
                        icon=":material/open_in_new:", key=f"open-{record.id}")  # fmt: skip
         if record.phase == "open":
             st.button("Finish it", key=f"finish-{record.id}", icon=":material/play_arrow:",
-                      on_click=_finish, args=(cvat, record.id))  # fmt: skip
+                      on_click=_finish, args=(cvat, record))  # fmt: skip
+        if record.phase == "done" and st.button(
+            "Review", key=f"review-{record.id}", icon=":material/rate_review:",
+            help="What people did with these shapes since.",
+        ):  # fmt: skip
+            st.switch_page("pages/review.py", query_params={keys.PUSH: record.id})
         if record.phase != "undone":
             st.button("Undo push", key=f"{keys.PUSH_UNDO}-{record.id}", icon=":material/undo:",
                       on_click=_undo, args=(cvat, record.id),
@@ -210,11 +201,6 @@ def _undo(cvat: CvatSession, push_id: str) -> None:
     forget_plan()
 
 
-def _finish(cvat: CvatSession, push_id: str) -> None:
-    try:
-        result = pushing.resume(cvat, session.workspace(), push_id)
-    except LslError as error:
-        st.session_state[keys.PUSH_PROBLEM] = error
-        return
-    st.toast(f"{plural(result.added, 'shape')} are there now.", icon=":material/check:")
-    forget_plan()
+def _finish(cvat: CvatSession, record: PushRecord) -> None:
+    with errors_shown():
+        activity.submit_resume(session.workspace(), cvat, record)

@@ -14,7 +14,12 @@ from lsl_core.ui.formats import duration
 #: Seconds between two looks at a run that is under way.
 PERIOD_S = 2.0
 
-VERBS = {"import": "Importing", "train": "Training", "predict": "Predicting"}
+VERBS = {
+    "import": "Importing",
+    "train": "Training",
+    "predict": "Predicting",
+    "push": "Pushing",
+}
 
 #: Icon and word for every phase: never colour alone.
 PHASES = {
@@ -54,6 +59,12 @@ def latest(kind: str, ends: str = "") -> RunState | None:
         if run.kind == kind and run.subject.startswith(ends):
             return run
     return None
+
+
+def newest(kind: str, ends: str) -> RunState | None:
+    """Return the newest run of a kind whose subject ends with `ends`, or None."""
+    found = activity.list_runs(session.workspace(), limit=50)
+    return next((run for run in found if run.kind == kind and run.subject.endswith(ends)), None)
 
 
 def panel(run_id: str) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from lsl_core.runs import Queue
 from lsl_core.sandbox import Sandbox
 from lsl_core.services import workspaces
 from lsl_core.services.workspaces import Workspace
@@ -39,6 +40,17 @@ def workspace(tmp_path: Path) -> Workspace:
 def world(sandbox: Sandbox, workspace: Workspace) -> app_world.World:
     """A workspace that is signed in to the sandbox."""
     return app_world.World.signed_in(sandbox, workspace)
+
+
+@pytest.fixture
+def worker_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do every run where it is submitted, in this process, before the page goes on."""
+
+    def work(queue: Queue) -> None:
+        while queue.work_once():
+            pass
+
+    monkeypatch.setattr(Queue, "ensure_worker", work)
 
 
 @pytest.fixture

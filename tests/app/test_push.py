@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-from app_world import World, words
+import json
+
+import pytest
+from app_world import LABELS, World, words
 
 from lsl_core import cvat
-from lsl_core.services import previewing, pushing
+from lsl_core.runs import Lane, Queue
+from lsl_core.services import activity, previewing, pushing
 from lsl_core.services.pushing import PushMode
+from lsl_core.types import RunPhase
 from lsl_core.ui import keys
+
+pytestmark = pytest.mark.usefixtures("worker_here")
 
 
 def shapes(world: World, task_id: int) -> int:
@@ -67,7 +74,7 @@ def test_a_task_that_changed_since_the_summary_stops_the_push(open_page, world) 
     task.draw({0: task.scenes[0].instances})
     before = shapes(world, task.info.id)
     app.button(key=keys.PUSH_GO).click().run()
-    assert "was changed in CVAT since this plan" in words(app)
+    assert "was changed since the summary was made" in words(app)
     assert shapes(world, task.info.id) == before
 
 
@@ -95,3 +102,76 @@ def test_a_label_that_the_task_lacks_must_be_mapped_first(open_page, world) -> N
     app = open_page("push", task=task.info.id)
     assert "The task has no label" in words(app)
     assert not any(button.key == keys.PUSH_GO for button in app.button)
+
+
+def test_a_label_that_the_task_lacks_can_be_made_from_the_page(open_page, world) -> None:
+    task = world.add_task("bolts", labels=(LABELS[0],))
+    info = task.predict(world.add_model())
+    app = open_page("push", task=task.info.id)
+    for label in LABELS[1:]:
+        app.button(key=f"{keys.PUSH_CREATE}-{label}").click().run()
+    app.button(key=keys.PUSH_GO).click().run()
+    assert shapes(world, task.info.id) == expected(world, info.id)
+    made = cvat.task_labels(world.session, task.info.id)
+    assert {label.name: label.type for label in made[1:]} == dict.fromkeys(LABELS[1:], "mask")
+
+
+def test_a_push_is_a_run_that_goes_on_when_the_page_is_closed(
+    open_page, world, monkeypatch
+) -> None:
+    monkeypatch.setattr(Queue, "ensure_worker", lambda self: None)
+    task = world.add_task("bolts")
+    info = task.predict(world.add_model())
+    app = open_page("push", task=task.info.id)
+    app.button(key=keys.PUSH_GO).click().run()
+    (run,) = activity.list_runs(world.workspace)
+    assert (run.kind, run.phase) == ("push", RunPhase.QUEUED)
+    assert shapes(world, task.info.id) == 0
+    assert not any(button.key == keys.PUSH_GO for button in app.button)
+    assert Queue(world.workspace, Lane.CVAT).work_once()
+    assert shapes(world, task.info.id) == expected(world, info.id)
+    assert f"{expected(world, info.id)} read back" in words(open_page("push", task=task.info.id))
+
+
+def test_a_dry_run_gives_what_would_be_added_and_writes_nothing(open_page, world) -> None:
+    task = world.add_task("bolts")
+    info = task.predict(world.add_model())
+    open_page("push", task=task.info.id)
+    plan = pushing.plan(world.session, world.workspace, info.id)
+    document = json.loads(pushing.as_coco(world.session, plan))
+    assert len(document["annotations"]) == plan.num_add == expected(world, info.id)
+    assert shapes(world, task.info.id) == 0
+
+
+def test_replacing_everything_asks_for_the_number_of_the_task(open_page, world) -> None:
+    task = world.add_task("bolts")
+    task.draw({0: task.scenes[0].instances, 1: task.scenes[1].instances})
+    info = task.predict(world.add_model())
+    previewing.choose(
+        world.workspace, info.id, thresholds=dict.fromkeys(info.labels, 0.97), mask_threshold=0.9
+    )
+    before = shapes(world, task.info.id)
+    app = open_page("push", task=task.info.id)
+    app.radio(key=keys.PUSH_MODE).set_value(PushMode.REPLACE_EVERYTHING).run()
+    assert app.button(key=keys.PUSH_GO).disabled
+    app.text_input(key=keys.PUSH_TYPED).set_value("999").run()
+    assert app.button(key=keys.PUSH_GO).disabled
+    app.text_input(key=keys.PUSH_TYPED).set_value(str(task.info.id)).run()
+    app.button(key=keys.PUSH_GO).click().run()
+    assert shapes(world, task.info.id) == expected(world, info.id) < before
+    (record,) = pushing.list_pushes(world.workspace)
+    app.button(key=f"{keys.PUSH_UNDO}-{record.id}").click().run()
+    assert shapes(world, task.info.id) == before
+
+
+def test_masks_are_tidied_and_drawn_as_polygons_on_request(open_page, world) -> None:
+    task = world.add_task("bolts")
+    task.predict(world.add_model())
+    app = open_page("push", task=task.info.id)
+    app.number_input(key=keys.PUSH_HOLES).set_value(100_00).run()
+    app.segmented_control(key=keys.PUSH_DRAW).set_value("Polygons").run()
+    assert "polygons to task" in app.button(key=keys.PUSH_GO).label
+    assert "differ by" in words(app)
+    app.button(key=keys.PUSH_GO).click().run()
+    live = cvat.task_annotations(world.session, task.info.id)["shapes"]
+    assert {shape["type"] for shape in live} == {"polygon"}

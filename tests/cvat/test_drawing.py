@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lsl_core.cvat import CvatLabel, Drawing, FrameInfo, to_instances
-from lsl_core.cvat.drawing import drawing_for, from_instances, hole_pixels
+from lsl_core.cvat.drawing import drawing_for, from_instances, lost_pixels
 from lsl_core.cvat.tasks import LabelAttribute
 from lsl_core.geometry.drawable import within_image
 from lsl_core.types import CropMasks, Instances, SoftMasks
@@ -107,11 +107,30 @@ def test_a_mask_in_two_parts_becomes_two_polygons_of_one_group():
     assert int(got.instances.masks.areas()[0]) == 20
 
 
+def lost(full, *, tolerance=0.0):
+    return lost_pixels(
+        masked(full).masks, draw(masked(full), Drawing.POLYGON, tolerance=tolerance), full.shape
+    )
+
+
 def test_the_pixels_that_polygons_lose_are_counted():
     full = np.ones((10, 10), bool)
     full[4:6, 4:7] = False
-    assert hole_pixels(masked(full).masks) == (1, 6)
-    assert hole_pixels(masked(np.ones((3, 3), bool)).masks) == (0, 0)
+    assert lost(full) == (1, 6)
+    assert lost(np.ones((3, 3), bool)) == (0, 0)
+
+
+def test_a_simpler_outline_has_fewer_corners_and_says_what_it_costs():
+    rows, columns = np.mgrid[:41, :41]
+    disc = (rows - 20) ** 2 + (columns - 20) ** 2 <= 18**2
+    assert lost(disc) == (0, 0)
+    ((exact,),), ((simple,),) = (
+        draw(masked(disc), Drawing.POLYGON, tolerance=tolerance) for tolerance in (0.0, 1.5)
+    )
+    assert len(simple["points"]) < len(exact["points"]) / 2
+    objects, pixels = lost(disc, tolerance=1.5)
+    assert objects == 1
+    assert 0 < pixels < 0.1 * disc.sum()
 
 
 def test_an_object_that_was_a_rectangle_is_drawn_as_one_again():

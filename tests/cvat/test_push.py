@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lsl_core.cvat import (
     Conflicts,
     PasswordLogin,
+    PushChoices,
     PushMode,
     PushPhase,
     apply_push,
@@ -56,12 +57,25 @@ def task(session, tmp_path):
 def push(session, task, journal, tmp_path):
     """Plan and push in one step, with the snapshot beside."""
 
-    def run(found, *, through=None, settle_s=0.5, **choices):
+    def run(found, *, through=None, settle_s=0.5, confirmed_task=None, **choices):
         with_session = through or session
-        choices.setdefault("journal", journal)
-        plan = plan_push(with_session, task.id, found, MODEL_LABELS, **choices)
+        plan = plan_push(
+            with_session,
+            task.id,
+            found,
+            MODEL_LABELS,
+            choices=PushChoices(**choices),
+            journal=journal,
+        )
         snapshot = tmp_path / "before.json.gz"
-        result = apply_push(with_session, plan, journal, snapshot=snapshot, settle_s=settle_s)
+        result = apply_push(
+            with_session,
+            plan,
+            journal,
+            snapshot=snapshot,
+            confirmed_task=confirmed_task,
+            settle_s=settle_s,
+        )
         return plan, result
 
     return run
@@ -116,7 +130,8 @@ def test_a_plan_writes_nothing_and_says_what_it_would_do(session, task):
 def test_the_token_is_the_same_for_the_same_plan_only(session, task):
     def token(**choices):
         found = {0: discs(choices.pop("places", THREE))}
-        return plan_push(session, task.id, found, MODEL_LABELS, **choices).token
+        wanted = PushChoices(**choices)
+        return plan_push(session, task.id, found, MODEL_LABELS, choices=wanted).token
 
     first = token()
     assert token() == first
@@ -133,7 +148,8 @@ def test_labels_without_a_place_are_all_named(session, task):
         plan_push(session, task.id, {0: three}, ("cell", "nut", "bolt"))
     assert "map" in caught.value.hint.lower()
     mapping = {"nut": "thing", "bolt": None}
-    plan = plan_push(session, task.id, {0: three}, ("cell", "nut", "bolt"), mapping=mapping)
+    choices = PushChoices(mapping=mapping)
+    plan = plan_push(session, task.id, {0: three}, ("cell", "nut", "bolt"), choices=choices)
     assert {row.label: row.add for row in plan.labels} == {"cell": 1, "thing": 1}
 
 
@@ -171,7 +187,8 @@ def test_a_persons_object_about_the_same_thing_is_a_conflict_and_wins(session, t
     found = {0: discs(THREE)}
     plan = plan_push(session, task.id, found, MODEL_LABELS)
     assert (plan.num_add, plan.num_conflicts, plan.num_duplicates) == (2, 1, 0)
-    anyway = plan_push(session, task.id, found, MODEL_LABELS, conflicts=Conflicts.ADD)
+    choices = PushChoices(conflicts=Conflicts.ADD)
+    anyway = plan_push(session, task.id, found, MODEL_LABELS, choices=choices)
     assert (anyway.num_add, anyway.num_conflicts) == (3, 1)
 
 
@@ -205,7 +222,7 @@ def test_lost_holes_are_a_warning(session, task):
     found = Instances(ring.boxes, ring.scores, ring.class_ids, masks, HW)
     plan = plan_push(session, task.id, {0: found}, ("outline",))
     hole = int(discs([(30, 30, 6)]).masks.areas()[0])
-    assert any(f"1 objects lose {hole} pixels" in warning for warning in plan.warnings)
+    assert any(f"1 objects differ by {hole} pixels" in warning for warning in plan.warnings)
 
 
 # -- apply --------------------------------------------------------------------------------------
@@ -320,15 +337,17 @@ def test_an_automatic_shape_that_a_person_edited_is_theirs(session, task, push, 
     edit(session, task, edited, occluded=True)
     for mode in (PushMode.REPLACE_OWN, PushMode.REPLACE_AUTOMATIC):
         found = {0: discs([(70, 50, 4)])}
-        plan = plan_push(session, task.id, found, MODEL_LABELS, mode=mode, journal=journal)
+        choices = PushChoices(mode=mode)
+        plan = plan_push(session, task.id, found, MODEL_LABELS, choices=choices, journal=journal)
         assert edited["id"] not in {shape["id"] for shape in plan.remove}
         assert len(plan.remove) == 2
         assert any("edited by people" in warning for warning in plan.warnings)
 
 
 def test_replacing_our_own_needs_to_know_what_is_ours(session, task):
+    choices = PushChoices(mode=PushMode.REPLACE_OWN)
     with pytest.raises(UserInput, match="workspace"):
-        plan_push(session, task.id, {}, MODEL_LABELS, mode=PushMode.REPLACE_OWN)
+        plan_push(session, task.id, {}, MODEL_LABELS, choices=choices)
 
 
 def test_a_frame_that_cvat_refuses_does_not_stop_the_others(sandbox, session, task, push):

@@ -33,6 +33,7 @@ from random_work import (
 from lsl_core.cvat import (
     Journal,
     PasswordLogin,
+    PushChoices,
     PushMode,
     PushPhase,
     apply_push,
@@ -137,7 +138,9 @@ def _push_twice_and_undo(through, direct, task, rng, people, journal, folder):
     mode = PushMode(rng.choice([mode.value for mode in PushMode]))
     second = random_predictions(rng)
     plan = insist(
-        lambda: plan_push(through, task.id, second, ("cell",), mode=mode, journal=journal)
+        lambda: plan_push(
+            through, task.id, second, ("cell",), choices=PushChoices(mode=mode), journal=journal
+        )
     )
     result = push_through(through, plan, journal, folder / "2.gz")
     assert result.is_verified

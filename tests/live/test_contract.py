@@ -15,6 +15,7 @@ from random_work import draw_people, random_predictions, require_planned, shapes
 from lsl_core.cvat import (
     Drawing,
     PasswordLogin,
+    PushChoices,
     PushMode,
     add_label,
     apply_push,
@@ -55,8 +56,12 @@ def task(session, project, images):
 @pytest.fixture
 def push(session, task, journal, tmp_path):
     def run(found, **choices):
-        plan = plan_push(session, task.id, found, ("cell",), journal=journal, **choices)
-        return plan, apply_push(session, plan, journal, snapshot=tmp_path / "before.gz")
+        wanted = PushChoices(**choices)
+        plan = plan_push(session, task.id, found, ("cell",), choices=wanted, journal=journal)
+        confirmed = task.id if wanted.mode is PushMode.REPLACE_EVERYTHING else None
+        return plan, apply_push(
+            session, plan, journal, snapshot=tmp_path / "before.gz", confirmed_task=confirmed
+        )
 
     return run
 

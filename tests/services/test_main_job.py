@@ -29,6 +29,7 @@ from lsl_core.services import (
     sourcing,
 )
 from lsl_core.services.connections import PasswordLogin
+from lsl_core.services.pushing import PushChoices
 from lsl_core.types import Decision, Mode, SlideWindows
 from lsl_core.workspace import CvatSettings
 from lsl_core.workspace.secrets import default_secrets_path
@@ -221,9 +222,11 @@ def test_a_label_that_the_task_lacks_is_named_and_can_be_mapped(world, model: st
     info = predicting.predict_task(world.session, world.workspace, world.unlabelled, model=model)
     show_all(world, info)
     name = info.labels[0]
+    choices = PushChoices(mapping={name: "nonsense"})
     with pytest.raises(LabelMismatch, match="no label"):
-        pushing.plan(world.session, world.workspace, info.id, mapping={name: "nonsense"})
-    plan = pushing.plan(world.session, world.workspace, info.id, mapping={name: None})
+        pushing.plan(world.session, world.workspace, info.id, choices=choices)
+    choices = PushChoices(mapping={name: None})
+    plan = pushing.plan(world.session, world.workspace, info.id, choices=choices)
     assert name not in {row.label for row in plan.labels if row.add}
 
 
