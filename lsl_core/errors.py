@@ -8,6 +8,7 @@
     ├ ModelError (13) ─ WeightsMissing, WeightsDamaged, OutOfGpuMemory, DeviceMissing
     ├ BackupError (20) ─ Damaged, SnapshotMissing, RestoreRefused
     ├ ServeError (14) ─ TooBusy, TooLate
+    ├ LabelStudioError (15)
     └ PartlyDone (3)
     RunCancelled (130) is no failure: somebody asked for it.
 
@@ -168,6 +169,12 @@ class TooBusy(ServeError):
 
 class TooLate(ServeError):
     """The answer did not come in time; trying again may help."""
+
+
+class LabelStudioError(LslError):
+    """Label Studio did not do what was asked."""
+
+    exit_code = 15
 
 
 class PartlyDone(LslError):

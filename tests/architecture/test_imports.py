@@ -16,6 +16,7 @@ FLOORS = {
     "types": 0, "errors": 0, "progress": 0,
     "geometry": 1, "workspace": 1,
     "windows": 2, "cvat": 2, "models": 2, "sources": 2, "runs": 2, "sandbox": 2, "backups": 2,
+    "labelstudio": 2,
     "training": 3, "inference": 3,
     "services": 4,
     "cli": 5, "ui": 5, "serve": 5,

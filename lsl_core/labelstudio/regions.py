@@ -1,0 +1,250 @@
+"""Results of Label Studio: regions in percent of the image, and the objects that they are.
+
+x, y, width and height are percent of the image's sides; a rectangle turns clockwise about its
+upper left corner. When somebody turned the image in the editor (`image_rotation`, clockwise), they
+are percent of the turned view. Source: https://labelstud.io/guide/export, "image annotations".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsl_core.errors import LabelMismatch, UserInput
+from lsl_core.geometry.coco import to_coco_rle
+from lsl_core.geometry.drawable import rectangles, rings, within_image
+from lsl_core.labelstudio.brush import decode_brush, encode_brush
+from lsl_core.labelstudio.config import Control, LabelConfig
+from lsl_core.types import CropMasks, Hw, Instances
+
+Json = dict[str, Any]
+#: (K, 2) corners x, y in image pixels.
+Ring = NDArray[np.float64]
+
+_LABELLED = ("rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "labels")
+#: Decimals of a percent: a hundredth of a pixel of an image 10,000 pixels wide.
+_DECIMALS = 6
+_ELLIPSE_CORNERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One object that a person drew, in COCO's terms.
+
+    bbox: x, y, width, height, pixels. segmentation: polygons or run lengths; [] for a box.
+    """
+
+    label: str
+    bbox: list[float]
+    segmentation: Any
+
+
+def read_regions(results: Sequence[Json], image_hw: Hw) -> tuple[list[Shape], list[str]]:
+    """Read the shapes of an annotation.
+
+    Args:
+        results: its `result`; what has no area (choices, texts, relations) is not looked at.
+        image_hw: (height, width) of the image itself, pixels.
+
+    Returns:
+        The shapes, and what cannot be used, a reason each.
+    """
+    shapes, problems = [], []
+    for result in results:
+        kind = result.get("type")
+        if kind not in _LABELLED:
+            continue
+        try:
+            shapes.append(_shape(result, str(kind), image_hw))
+        except UserInput as error:
+            problems.append(f"region {result.get('id', '?')}: {error.message}")
+    return shapes, problems
+
+
+def _shape(result: Json, kind: str, image_hw: Hw) -> Shape:
+    value = result.get("value")
+    labels = value.get(kind) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(labels, list) or not labels:
+        raise UserInput("it has no label")
+    size = (result.get("original_height"), result.get("original_width"))
+    if None not in size and size != image_hw:
+        raise UserInput(
+            f"it is for an image of {size[1]}×{size[0]}, not {image_hw[1]}×{image_hw[0]} pixels"
+        )
+    if "rle" in value:
+        return _painted(str(labels[0]), decode_brush(value["rle"], image_hw), image_hw)
+    turn = _quarter(result.get("image_rotation") or 0)
+    view_hw = image_hw if turn % 2 == 0 else (image_hw[1], image_hw[0])
+    rotation = _number(value.get("rotation", 0.0))
+    for key, read in (("points", _polygon), ("radiusX", _ellipse), ("width", _rectangle)):
+        if key in value:
+            ring = _upright(read(value, view_hw), turn, image_hw)
+            is_box = key == "width" and not rotation % 90.0
+            return _outlined(str(labels[0]), ring, is_box=is_box)
+    raise UserInput("it is no rectangle, polygon, ellipse or mask")
+
+
+def _painted(label: str, pixels: NDArray[np.bool_], image_hw: Hw) -> Shape:
+    columns, rows = np.flatnonzero(pixels.any(0)), np.flatnonzero(pixels.any(1))
+    if not len(columns):
+        raise UserInput("nothing is painted")
+    x, y = int(columns[0]), int(rows[0])
+    crop = pixels[y : rows[-1] + 1, x : columns[-1] + 1]
+    (rle,) = to_coco_rle(CropMasks.from_crops([crop], [(x, y)]), image_hw)
+    return Shape(label, [x, y, crop.shape[1], crop.shape[0]], rle)
+
+
+def _outlined(label: str, ring: Ring, *, is_box: bool) -> Shape:
+    low, high = ring.min(0), ring.max(0)
+    bbox = [*low.tolist(), *(high - low).tolist()]
+    return Shape(label, bbox, [] if is_box else [ring.ravel().tolist()])
+
+
+def _quarter(rotation: object) -> int:
+    degrees = _number(rotation)
+    if degrees % 90.0:
+        raise UserInput(f"the image was turned by {degrees:g}°; only quarters can be read")
+    return int(degrees // 90) % 4
+
+
+def _upright(ring: Ring, turn: int, image_hw: Hw) -> Ring:
+    """Return corners of the view, turned clockwise by quarters, in pixels of the image."""
+    height, width = image_hw
+    x, y = ring[:, 0], ring[:, 1]
+    back: tuple[tuple[Ring, Ring], ...] = (
+        (x, y), (y, height - x), (width - x, height - y), (width - y, x),
+    )  # fmt: skip
+    return np.stack(back[turn], axis=1)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserInput("a coordinate is no number")
+    return float(value)
+
+
+def _scaled(value: Mapping[str, Any], key: str, side: int) -> float:
+    return _number(value.get(key)) / 100.0 * side
+
+
+def _polygon(value: Mapping[str, Any], view_hw: Hw) -> Ring:
+    points = value["points"]
+    if not isinstance(points, list) or len(points) < 3 or any(len(p) != 2 for p in points):
+        raise UserInput("a polygon needs at least three points")
+    flat = np.array([[_number(v) for v in point] for point in points])
+    return flat / 100.0 * (view_hw[1], view_hw[0])
+
+
+def _rectangle(value: Mapping[str, Any], view_hw: Hw) -> Ring:
+    x, w = (_scaled(value, key, view_hw[1]) for key in ("x", "width"))
+    y, h = (_scaled(value, key, view_hw[0]) for key in ("y", "height"))
+    corners = np.array([[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]])
+    return corners @ _turning(value) + (x, y)
+
+
+def _ellipse(value: Mapping[str, Any], view_hw: Hw) -> Ring:
+    x, rx = (_scaled(value, key, view_hw[1]) for key in ("x", "radiusX"))
+    y, ry = (_scaled(value, key, view_hw[0]) for key in ("y", "radiusY"))
+    angle = np.linspace(0.0, 2 * math.pi, _ELLIPSE_CORNERS, endpoint=False)
+    around = np.stack([np.cos(angle) * rx, np.sin(angle) * ry], axis=1)
+    return around @ _turning(value) + (x, y)
+
+
+def _turning(value: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the matrix that turns rows x, y clockwise, as one sees the image."""
+    degrees = _number(value.get("rotation", 0.0))
+    quarters = round(degrees / 90.0)
+    if degrees == quarters * 90.0:  # exact, where a cosine is not
+        cos, sin = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarters % 4]
+    else:
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cos, sin], [-sin, cos]])
+
+
+def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig) -> list[Json]:
+    """Return objects as the results of a prediction, drawn with a tool that the project has.
+
+    Masks go to the brush, where there is one, with their holes; to polygons otherwise, one for
+    each part; to rectangles where nothing else is there. Objects are cut at the image's border.
+
+    Args:
+        instances: masks binary, or boxes only.
+        labels: names by class id.
+        config: of the project.
+
+    Raises:
+        LabelMismatch: when the project has no such tool, or no label of the model.
+    """
+    inside = within_image(instances)
+    control, draw = _tool(inside, config)
+    names = {i: control.label_for(label) for i, label in enumerate(labels)}
+    if not any(names.values()):
+        raise LabelMismatch(
+            f"The project has none of the model's labels: {', '.join(labels)}.",
+            hint=f"Its {control.kind}: {', '.join(control.labels)}.",
+        )
+    height, width = inside.image_hw
+    regions: list[Json] = []
+    for i, class_id in enumerate(inside.class_ids.tolist()):
+        label = names[class_id]
+        if label is None:
+            continue
+        for value in draw(inside, i):
+            regions.append(
+                {
+                    "id": f"lsl{len(regions):06d}",
+                    "from_name": control.name,
+                    "to_name": control.to_name,
+                    "type": control.kind,
+                    "original_width": int(width),
+                    "original_height": int(height),
+                    "image_rotation": 0,
+                    "score": round(float(inside.scores[i]), 4),
+                    "value": {**value, control.kind: [label]},
+                }
+            )
+    return regions
+
+
+Draw = Callable[[Instances, int], Iterator[Json]]
+
+
+def _tool(instances: Instances, config: LabelConfig) -> tuple[Control, Draw]:
+    draws: dict[str, Draw] = {"rectanglelabels": _as_rectangle}
+    if instances.masks is not None:
+        draws = {"brushlabels": _as_brush, "polygonlabels": _as_polygons, **draws}
+    control = config.control(*draws)
+    if control is None:
+        needed = "BrushLabels, PolygonLabels or " if instances.masks is not None else ""
+        raise LabelMismatch(
+            "The project has no tool that can show what the model finds.",
+            hint=f"Add {needed}RectangleLabels to its labelling interface.",
+        )
+    return control, draws[control.kind]
+
+
+def _as_brush(instances: Instances, i: int) -> Iterator[Json]:
+    assert isinstance(instances.masks, CropMasks)
+    yield {"format": "rle", "rle": encode_brush(instances.masks, i, instances.image_hw)}
+
+
+def _as_polygons(instances: Instances, i: int) -> Iterator[Json]:
+    height, width = instances.image_hw
+    for ring in rings(instances, i):
+        points = np.array(ring).reshape(-1, 2) * (100.0 / width, 100.0 / height)
+        yield {"points": np.round(points, _DECIMALS).tolist(), "closed": True}
+
+
+def _as_rectangle(instances: Instances, i: int) -> Iterator[Json]:
+    height, width = instances.image_hw
+    x1, y1, x2, y2 = rectangles(instances.take(np.array([i])))[0]
+    percents = (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
+    names = ("x", "y", "width", "height")
+    yield {n: round(p * 100.0, _DECIMALS) for n, p in zip(names, percents, strict=True)} | {
+        "rotation": 0
+    }
