@@ -9,7 +9,16 @@ from pathlib import Path
 import click
 
 from lsl_core import __version__
-from lsl_core.cli import backup, cvat, learn, project, serverless, serving, system
+from lsl_core.cli import (
+    backup,
+    cvat,
+    labelstudio,
+    learn,
+    project,
+    serverless,
+    serving,
+    system,
+)
 from lsl_core.cli.shared import TOKEN_VARIABLE
 from lsl_core.errors import LslError, PartlyDone
 
@@ -46,6 +55,7 @@ for command in (
     *cvat.COMMANDS,
     *serving.COMMANDS,
     *serverless.COMMANDS,
+    *labelstudio.COMMANDS,
     *backup.COMMANDS,
     *system.COMMANDS,
 ):

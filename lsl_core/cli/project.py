@@ -9,7 +9,7 @@ import click
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import report_left_out, session_of, workspace_of
 from lsl_core.errors import UserInput
-from lsl_core.services import modelling, sourcing, workspaces
+from lsl_core.services import labelstudio, modelling, sourcing, workspaces
 from lsl_core.services.sourcing import Imported
 from lsl_core.types import Mode
 
@@ -28,6 +28,7 @@ def create(name: Path, task: str) -> None:
 @click.command("import")
 @click.option("--name", required=True, help="Name of the new source.")
 @click.option("--cvat-task-id", type=int, help="A CVAT task with annotations.")
+@click.option("--labelstudio-project-id", type=int, help="A Label Studio project.")
 @click.option("--image", type=click.Path(path_type=Path), help="A folder of images.")
 @click.option("--annotation", type=click.Path(path_type=Path), help="Their COCO file.")
 @click.option("--unlabeled", is_flag=True, help="The images have no annotation.")
@@ -36,31 +37,40 @@ def import_(
     ctx: click.Context,
     name: str,
     cvat_task_id: int | None,
+    labelstudio_project_id: int | None,
     image: Path | None,
     annotation: Path | None,
     unlabeled: bool,
 ) -> None:
-    """Take labelled images in: a CVAT task, a COCO file, or a folder without labels."""
+    """Take images in: a CVAT task, a Label Studio project, a COCO file, a folder without labels."""
     workspace = workspace_of(ctx)
+    given = (cvat_task_id, labelstudio_project_id, image)
+    files = (annotation is not None) != unlabeled  # one of the two, or neither without --image
+    if sum(value is not None for value in given) != 1 or files != (image is not None):
+        raise UserInput(
+            "Say what to import, in one of four ways.",
+            hint="--cvat-task-id ID, or --labelstudio-project-id ID, "
+            "or --image DIR --annotation FILE, or --image DIR --unlabeled",
+        )
     made: Imported
     with TerminalProgress() as progress:
-        if cvat_task_id is not None and image is None and annotation is None:
+        if cvat_task_id is not None:
             with session_of(ctx, workspace) as session:
                 made = sourcing.import_task(
                     session, workspace, cvat_task_id, name=name, progress=progress
                 )
-        elif image is not None and annotation is not None and not unlabeled:
+        elif labelstudio_project_id is not None:
+            made = labelstudio.import_project(
+                workspace, labelstudio_project_id, name=name, progress=progress
+            )
+        elif annotation is not None:
+            assert image is not None
             made = sourcing.import_coco(
                 workspace, name=name, images=image, annotation=annotation, progress=progress
             )
-        elif image is not None and annotation is None and unlabeled:
-            made = sourcing.import_unlabelled(workspace, name=name, images=image, progress=progress)
         else:
-            raise UserInput(
-                "Say what to import, in one of three ways.",
-                hint="--cvat-task-id ID, or --image DIR --annotation FILE, "
-                "or --image DIR --unlabeled",
-            )
+            assert image is not None
+            made = sourcing.import_unlabelled(workspace, name=name, images=image, progress=progress)
     info = made.info
     click.echo(f'Source "{name}": {info.num_images} images, {info.num_objects} objects.')
     report_left_out(made.left_out, done=[name])

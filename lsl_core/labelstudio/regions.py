@@ -166,11 +166,40 @@ def _turning(value: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array([[cos, sin], [-sin, cos]])
 
 
-def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig) -> list[Json]:
-    """Return objects as the results of a prediction, drawn with a tool that the project has.
+def tool_for(config: LabelConfig, labels: Sequence[str], *, masks: bool) -> Control:
+    """Return the tool of a project that predictions of a model are drawn with.
 
-    Masks go to the brush, where there is one, with their holes; to polygons otherwise, one for
-    each part; to rectangles where nothing else is there. Objects are cut at the image's border.
+    Masks go to the brush, where there is one, to polygons otherwise, and to rectangles where
+    nothing else is there; boxes go to rectangles.
+
+    Args:
+        config: of the project.
+        labels: of the model.
+        masks: whether the model gives masks.
+
+    Raises:
+        LabelMismatch: when the project has no such tool, or no label of the model.
+    """
+    control = config.control(*(_DRAWS if masks else ("rectanglelabels",)))
+    if control is None:
+        needed = "BrushLabels, PolygonLabels or " if masks else ""
+        raise LabelMismatch(
+            "The project has no tool that can show what the model finds.",
+            hint=f"Add {needed}RectangleLabels to its labelling interface.",
+        )
+    if not any(control.label_for(label) for label in labels):
+        raise LabelMismatch(
+            f"The project has none of the model's labels: {', '.join(labels)}.",
+            hint=f"Its {control.kind}: {', '.join(control.labels)}.",
+        )
+    return control
+
+
+def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig) -> list[Json]:
+    """Return objects as the results of a prediction; those without a label there are left out.
+
+    The brush keeps holes; polygons have none, and an object of several parts becomes several.
+    Objects are cut at the image's border.
 
     Args:
         instances: masks binary, or boxes only.
@@ -178,23 +207,17 @@ def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig)
         config: of the project.
 
     Raises:
-        LabelMismatch: when the project has no such tool, or no label of the model.
+        LabelMismatch: see `tool_for`.
     """
     inside = within_image(instances)
-    control, draw = _tool(inside, config)
-    names = {i: control.label_for(label) for i, label in enumerate(labels)}
-    if not any(names.values()):
-        raise LabelMismatch(
-            f"The project has none of the model's labels: {', '.join(labels)}.",
-            hint=f"Its {control.kind}: {', '.join(control.labels)}.",
-        )
+    control = tool_for(config, labels, masks=inside.masks is not None)
     height, width = inside.image_hw
     regions: list[Json] = []
     for i, class_id in enumerate(inside.class_ids.tolist()):
-        label = names[class_id]
+        label = control.label_for(labels[class_id])
         if label is None:
             continue
-        for value in draw(inside, i):
+        for value in _DRAWS[control.kind](inside, i):
             regions.append(
                 {
                     "id": f"lsl{len(regions):06d}",
@@ -209,23 +232,6 @@ def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig)
                 }
             )
     return regions
-
-
-Draw = Callable[[Instances, int], Iterator[Json]]
-
-
-def _tool(instances: Instances, config: LabelConfig) -> tuple[Control, Draw]:
-    draws: dict[str, Draw] = {"rectanglelabels": _as_rectangle}
-    if instances.masks is not None:
-        draws = {"brushlabels": _as_brush, "polygonlabels": _as_polygons, **draws}
-    control = config.control(*draws)
-    if control is None:
-        needed = "BrushLabels, PolygonLabels or " if instances.masks is not None else ""
-        raise LabelMismatch(
-            "The project has no tool that can show what the model finds.",
-            hint=f"Add {needed}RectangleLabels to its labelling interface.",
-        )
-    return control, draws[control.kind]
 
 
 def _as_brush(instances: Instances, i: int) -> Iterator[Json]:
@@ -248,3 +254,11 @@ def _as_rectangle(instances: Instances, i: int) -> Iterator[Json]:
     yield {n: round(p * 100.0, _DECIMALS) for n, p in zip(names, percents, strict=True)} | {
         "rotation": 0
     }
+
+
+#: How an object is drawn with a tool, the best one for masks first.
+_DRAWS: dict[str, Callable[[Instances, int], Iterator[Json]]] = {
+    "brushlabels": _as_brush,
+    "polygonlabels": _as_polygons,
+    "rectanglelabels": _as_rectangle,
+}

@@ -64,6 +64,10 @@ class LabelStudio:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
         self._pool.clear()
 
     def user(self) -> str:

@@ -13,8 +13,8 @@ import logging
 import sys
 from pathlib import Path
 
-from lsl_core.errors import LslError, UserInput
-from lsl_core.serve.access import Access
+from lsl_core.errors import LslError
+from lsl_core.serve.access import Access, read_token
 from lsl_core.serve.app import Limits, Service
 from lsl_core.serve.server import Server
 from lsl_core.serve.shelf import Shelf
@@ -45,26 +45,13 @@ def server_of(workspace: Workspace, settings: ServiceSettings) -> Server:
         UserInput: when a setting is no use.
         ServeError: when it would be open to everybody.
     """
-    access = Access.of(host=settings.host, allow=settings.allow, token=_token(settings.token_file))
+    access = Access.of(
+        host=settings.host, allow=settings.allow, token=read_token(settings.token_file)
+    )
     limits = Limits(body_bytes=int(settings.max_body_mb * 1024**2), timeout_s=settings.timeout_s)
     shelf = Shelf(workspace, int(settings.max_megapixels * 1e6))
     service = Service(shelf, limits, access)
     return Server(service, settings.host, settings.port, settings.is_nuclio)
-
-
-def _token(path: str | None) -> str:
-    if path is None:
-        return ""
-    try:
-        token = Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise UserInput(f"{path} cannot be read: {error.strerror}.") from error
-    if len(token) < 16:
-        raise UserInput(
-            f"The token in {path} is shorter than 16 signs.",
-            hint=f"Make one: openssl rand -hex 32 > {path}",
-        )
-    return token
 
 
 if __name__ == "__main__":

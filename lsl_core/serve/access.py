@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -55,9 +57,8 @@ class Access:
     def lets_in(self, client: str, authorization: str) -> bool:
         """Whether a caller from an address with this `Authorization` header may call."""
         if self.token:
-            kind, _, given = authorization.partition(" ")
-            same = hmac.compare_digest(given.strip().encode(), self.token.encode())
-            if kind.lower() in ("bearer", "token") and same:
+            given = _given(authorization)
+            if given and hmac.compare_digest(given.encode(), self.token.encode()):
                 return True
         elif _is_loopback(client):
             return True
@@ -67,6 +68,19 @@ class Access:
             return False
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self.networks)
+
+
+def _given(authorization: str) -> str:
+    """Return the token of a header: after Bearer or Token, or as the password of Basic."""
+    kind, _, given = authorization.partition(" ")
+    if kind.lower() in ("bearer", "token"):
+        return given.strip()
+    if kind.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -101,3 +115,23 @@ class Guard:
             return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
         text = f"{client} is in no allowed network. Start the service with --allow for it."
         return JSONResponse({"error": text}, 403)
+
+
+def read_token(path: str | None) -> str:
+    """Return the token in a file, "" without a file.
+
+    Raises:
+        UserInput: when it cannot be read, or is too short to keep anybody out.
+    """
+    if path is None:
+        return ""
+    try:
+        token = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise UserInput(f"{path} cannot be read: {error.strerror}.") from error
+    if len(token) < 16:
+        raise UserInput(
+            f"The token in {path} is shorter than 16 signs.",
+            hint=f"Make one: openssl rand -hex 32 > {path}",
+        )
+    return token

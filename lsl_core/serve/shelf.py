@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -66,17 +66,20 @@ class Shelf:
     Args:
         workspace: whose offers.
         max_pixels: of an image.
+        wanted: what shall be offered now; the offers of the workspace when None.
     """
 
     workspace: Workspace
     max_pixels: int
+    wanted: Callable[[], list[Offer]] | None = None
     problems: dict[str, str] = field(default_factory=dict)
     _live: dict[str, Live] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def follow(self) -> bool:
         """Do what the offers say now; return whether anything changed. One thread at a time."""
-        wanted = {offer.name: offer for offer in offers.list_offers(self.workspace)}
+        listed = self.wanted() if self.wanted else offers.list_offers(self.workspace)
+        wanted = {offer.name: offer for offer in listed}
         changed = False
         for name in [name for name in self._live if name not in wanted]:
             self._retire(self._swap(name, None))

@@ -13,6 +13,7 @@ activity     the same as background runs
 offers       which models are served to others, and in which version
 serving      the service itself: start, look, stop, what CVAT has to be told
 serverless   a model as a function of CVAT's Nuclio; nuctl deploys it and says how it is
+labelstudio  Label Studio: import, new projects, its ML backend
 demo         the whole job on the embedded sandbox
 doctor       what this machine can and lacks
 """

@@ -23,6 +23,7 @@ __all__ = [
     "run_metrics",
     "seconds_left",
     "submit_import",
+    "submit_labelstudio_training",
     "submit_prediction",
     "submit_push",
     "submit_resume",
@@ -148,6 +149,28 @@ def submit_resume(workspace: Workspace, session: CvatSession, push: PushRecord) 
     )
 
 
+def submit_labelstudio_training(
+    workspace: Workspace, *, project_id: int, model: str, owner: str
+) -> str:
+    """Import a Label Studio project and train a model on it, in the worker; return the run's id.
+
+    While such a run of the same model waits or works, its id is returned and no other is made:
+    Label Studio sends an event for every click.
+    """
+    subject = f"{model} on Label Studio project {project_id}"
+    for run in list_runs(workspace, active=True):
+        if run.kind == "train" and run.subject == subject:
+            return run.id
+    return _submit(
+        workspace,
+        "lsl_core.services.labelstudio:run_train_project",
+        {"project_id": project_id, "model": model},
+        kind="train",
+        subject=subject,
+        owner=owner,
+    )
+
+
 def list_runs(workspace: Workspace, *, limit: int = 200, active: bool = False) -> list[RunState]:
     """Return runs, newest first; those whose worker died are marked as stopped first."""
     mark_lost(workspace)
@@ -190,7 +213,7 @@ def run_command(workspace: Workspace, run_id: str) -> str:
     kind, values = store.get(run_id).kind, store.order(run_id).arguments
     if kind == "import":
         words = ["import", "--cvat-task-id", values["task_id"], "--name", values["name"]]
-    elif kind == "train":
+    elif kind == "train" and "source" in values:
         words = ["auto-label", "--train", values["source"], "--task", values["mode"]]
         for option, key in (
             ("--valid", "valid"),

@@ -28,6 +28,8 @@ __all__ = [
     "export_source",
     "export_task",
     "newest_preview",
+    "shown_objects",
+    "usable_frames",
     "write_overlays",
 ]
 
@@ -90,11 +92,11 @@ def export_coco(
     _check_empty(folder)
     info = previewing.get_preview(workspace, preview_id)
     rows = []
-    found = _usable(workspace, info)
+    found = usable_frames(workspace, info)
     progress.start("Exporting", total=len(found), unit="images")
     for frame in found:
         progress.check()
-        shown = _shown(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
+        shown = shown_objects(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
         rows.append((frame.ref, shown, np.ones(len(shown), bool)))
         link_or_copy(workspace.data / frame.path, folder / "images" / safe_relative(frame.ref.name))
         progress.advance()
@@ -124,12 +126,12 @@ def write_overlays(
         progress: told images.
     """
     info = previewing.get_preview(workspace, preview_id)
-    found = _usable(workspace, info)[:num]
+    found = usable_frames(workspace, info)[:num]
     objects = 0
     progress.start("Drawing", total=len(found), unit="images")
     for frame in found:
         progress.check()
-        shown = _shown(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
+        shown = shown_objects(workspace, info, frame, conf=conf, mask_threshold=mask_threshold)
         pixels = read_rgb(workspace.data / frame.path)
         name = safe_relative(frame.ref.name).with_suffix(".jpg")
         write_rgb(folder / name, render_overlay(pixels, shown, info.labels))
@@ -157,7 +159,7 @@ def export_task(
     info = previewing.get_preview(workspace, preview_id)
     has_masks = modelling.draws_masks(workspace, info.model_id)
     drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
-    found = _usable(workspace, info)
+    found = usable_frames(workspace, info)
     task = cvat.create_task(
         session,
         name,
@@ -167,8 +169,7 @@ def export_task(
         progress=progress,
     )
     predictions = {
-        number: _shown(workspace, info, frame, conf=None, mask_threshold=None)
-        for number, frame in enumerate(found)
+        number: shown_objects(workspace, info, frame) for number, frame in enumerate(found)
     }
     plan = cvat.plan_push(
         session,
@@ -213,7 +214,12 @@ def export_source(
     return task
 
 
-def _usable(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:
+def usable_frames(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:
+    """Return the images of a preview that could be looked at.
+
+    Raises:
+        UserInput: when there is none.
+    """
     found = [frame for frame in previewing.frames(workspace, info.id) if not frame.error]
     if not found:
         raise UserInput(
@@ -222,14 +228,15 @@ def _usable(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:
     return found
 
 
-def _shown(
+def shown_objects(
     workspace: Workspace,
     info: PreviewInfo,
     frame: PreviewFrame,
     *,
-    conf: float | None,
-    mask_threshold: float | None,
+    conf: float | None = None,
+    mask_threshold: float | None = None,
 ) -> Instances:
+    """Return what an image of a preview shows, at the chosen thresholds or at those given."""
     view = previewing.view_of(info, frame, conf=conf, mask_threshold=mask_threshold)
     return view.of(previewing.frame_instances(workspace, info, frame))
 

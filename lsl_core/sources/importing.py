@@ -26,7 +26,13 @@ class Imported:
 
 
 def import_coco(
-    folder: Path, name: str, *, images: Path, annotation: Path, progress: Progress = NULL
+    folder: Path,
+    name: str,
+    *,
+    images: Path,
+    annotation: Path,
+    origin: dict[str, Any] | None = None,
+    progress: Progress = NULL,
 ) -> Imported:
     """Import a COCO file and the folder that its images lie in.
 
@@ -35,6 +41,7 @@ def import_coco(
         name: of the new source.
         images: folder that `file_name` in the COCO file is relative to.
         annotation: the COCO file; category ids may have gaps.
+        origin: where it comes from; these two paths when None.
         progress: told one unit per image.
 
     Raises:
@@ -54,7 +61,7 @@ def import_coco(
         except UserInput as error:
             left_out.append((str(entry["file_name"]), error.message))
         progress.advance()
-    origin = {"kind": "coco", "images": str(images), "annotation": str(annotation)}
+    origin = origin or {"kind": "coco", "images": str(images), "annotation": str(annotation)}
     info = save_source(folder, name, labelled, labels=labels, is_labelled=True, origin=origin)
     return Imported(info, tuple(left_out))
 

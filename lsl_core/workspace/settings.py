@@ -28,6 +28,20 @@ class CvatSettings(BaseModel):
     verify_tls: bool = True
 
 
+class LabelStudioSettings(BaseModel):
+    """Which Label Studio is used. Never holds a secret.
+
+    image_hosts: where images of tasks may be fetched from, beside the server itself.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = ""
+    user: str = ""
+    verify_tls: bool = True
+    image_hosts: tuple[str, ...] = ()
+
+
 class InferenceSettings(BaseModel):
     """How predictions are made and kept."""
 
@@ -75,6 +89,7 @@ class Settings(BaseModel):
     format_version: int = FORMAT_VERSION
     mode: Mode = Mode.FSIS
     cvat: CvatSettings = CvatSettings()
+    labelstudio: LabelStudioSettings | None = None
     inference: InferenceSettings = InferenceSettings()
     backups: BackupSettings = BackupSettings()
 

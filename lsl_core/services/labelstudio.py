@@ -1,0 +1,382 @@
+"""Label Studio: sign in, import a project, make one of a preview, answer it, train from it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from lsl_core import sources
+from lsl_core.errors import LabelStudioError, LslError, UserInput
+from lsl_core.geometry.drawable import Drawing
+from lsl_core.labelstudio import LabelStudio, config_for, parse_config, read_regions, regions_of
+from lsl_core.progress import NULL, Progress
+from lsl_core.services import exporting, modelling
+from lsl_core.sources import Imported
+from lsl_core.types import SlideWindows
+from lsl_core.workspace import LabelStudioSettings, Workspace
+from lsl_core.workspace.files import read_json, safe_relative, write_json
+from lsl_core.workspace.images import image_ref
+from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path
+
+__all__ = [
+    "DEFAULT_PORT",
+    "BackendSettings",
+    "Drawing",
+    "NewProject",
+    "export_preview",
+    "import_project",
+    "launch",
+    "open_server",
+    "run_train_project",
+    "set_up",
+]
+
+Json = dict[str, Any]
+
+#: Where the original LSL's backend listens.
+DEFAULT_PORT = 12290
+#: Images that are fetched or sent at a time.
+_AT_A_TIME = 4
+#: Tasks that are put into a new project with one request.
+_TASKS = 20
+_TOOLS = {
+    Drawing.MASK: "brushlabels",
+    Drawing.POLYGON: "polygonlabels",
+    Drawing.RECTANGLE: "rectanglelabels",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """A project that was made, and what is in it."""
+
+    id: int
+    url: str
+    num_images: int
+    num_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """What the ML backend answers with, and where. Holds no secret.
+
+    threshold: None takes the model's own, one a label. allow: networks whose callers need no
+    token. token_file: holds the password (of any user) for all others.
+    """
+
+    model: str
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    threshold: float | None = None
+    mask_threshold: float = 0.5
+    slide: SlideWindows | None = None
+    allow: tuple[str, ...] = ()
+    token_file: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read them from a file."""
+        row = read_json(path)
+        slide = SlideWindows(**row["slide"]) if row["slide"] else None
+        return cls(**row | {"slide": slide, "allow": tuple(row["allow"])})
+
+
+def set_up(
+    workspace: Workspace,
+    *,
+    url: str,
+    token: str,
+    verify_tls: bool = True,
+    image_hosts: Sequence[str] = (),
+) -> str:
+    """Sign in with an access token and remember it for this workspace; return the user.
+
+    Raises:
+        LabelStudioError: when the server does not answer or refuses the token.
+    """
+    with LabelStudio(url, token, verify_tls=verify_tls) as server:
+        user = server.user()
+        settings = workspace.settings()
+        settings.labelstudio = LabelStudioSettings(
+            url=server.url, user=user, verify_tls=verify_tls, image_hosts=tuple(image_hosts)
+        )
+        _secrets().put(Secret("token", token), url=server.url, user=user)
+        workspace.save(settings)
+    return user
+
+
+def open_server(workspace: Workspace) -> LabelStudio:
+    """Return the server that was set up.
+
+    Raises:
+        UserInput: when none was, or its token is not on this machine.
+    """
+    kept = workspace.settings().labelstudio
+    secret = _secrets().get(url=kept.url, user=kept.user) if kept else None
+    if kept is None or secret is None:
+        raise UserInput(
+            "No Label Studio is set up in this workspace.",
+            hint="Run lsl labelstudio-setup --url URL --token TOKEN",
+        )
+    return LabelStudio(
+        kept.url, secret.value, verify_tls=kept.verify_tls, image_hosts=kept.image_hosts
+    )
+
+
+def import_project(
+    workspace: Workspace, project_id: int, *, name: str, progress: Progress = NULL
+) -> Imported:
+    """Make a source of the annotated tasks of a project.
+
+    Of several annotations of a task the ground truth counts, or the latest; skipped ones do not.
+    An empty annotation says that nothing is there; a task without one was not labelled yet.
+
+    Raises:
+        LabelStudioError: when the project cannot be read.
+        UserInput: when nothing in it is labelled or usable, or the name is taken.
+    """
+    sources.check_new_name(workspace.sources, name)
+    with (
+        open_server(workspace) as server,
+        tempfile.TemporaryDirectory(prefix="labelstudio-", dir=workspace.data) as folder,
+    ):
+        project = server.project(project_id)
+        config = parse_config(str(project.get("label_config", "")))
+        labelled = list(_labelled(server.tasks(project_id)))
+        if not labelled:
+            raise UserInput(
+                f'Project {project_id} "{project.get("title", "")}" has no annotated task.',
+                hint="Annotate at least two images in Label Studio, then import it again.",
+            )
+        images = Path(folder) / "images"
+        document, left_out = _fetch(
+            server, labelled, images, config.image_key, config.labels, progress
+        )
+        write_json(Path(folder) / "annotations.json", document)
+        made = sources.import_coco(
+            workspace.sources,
+            name,
+            images=images,
+            annotation=Path(folder) / "annotations.json",
+            origin={"kind": "labelstudio", "url": server.url, "project_id": project_id},
+            progress=progress,
+        )
+    return Imported(made.info, (*left_out, *made.left_out))
+
+
+def _labelled(tasks: Iterator[Json]) -> Iterator[tuple[Json, Json]]:
+    """Give each annotated task with the annotation that counts."""
+    for task in tasks:
+        there = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
+        if there:
+            yield task, max(there, key=_rank)
+
+
+def _rank(annotation: Json) -> tuple[bool, str, int]:
+    when = str(annotation.get("updated_at") or annotation.get("created_at") or "")
+    return bool(annotation.get("ground_truth")), when, int(annotation.get("id") or 0)
+
+
+def _fetch(
+    server: LabelStudio,
+    labelled: Sequence[tuple[Json, Json]],
+    folder: Path,
+    image_key: str,
+    labels: Sequence[str],
+    progress: Progress,
+) -> tuple[Json, list[tuple[str, str]]]:
+    """Fetch the images into a folder; return a COCO document, and what had to be left out."""
+    category = {label: i for i, label in enumerate(labels, start=1)}
+    document: Json = {
+        "categories": [{"id": i, "name": label} for label, i in category.items()],
+        "images": [],
+        "annotations": [],
+    }
+    left_out: list[tuple[str, str]] = []
+    names = _names([(task.get("data", {}).get(image_key), task.get("id")) for task, _ in labelled])
+    progress.start("Fetching images", total=len(labelled), unit="images")
+
+    def one(task: Json, name: str) -> LslError | None:
+        address = task.get("data", {}).get(image_key)
+        try:
+            if not isinstance(address, str):
+                return UserInput(f'its field "{image_key}" holds no address of an image')
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(server.image(address, task_id=task.get("id")))
+        except LslError as error:
+            return error
+        return None
+
+    pool = ThreadPoolExecutor(_AT_A_TIME)
+    try:
+        answers = pool.map(one, [task for task, _ in labelled], names)
+        for (_, annotation), name, failed in zip(labelled, names, answers, strict=True):
+            progress.check()
+            try:
+                if failed is not None:
+                    raise failed
+                _add(document, category, folder, name, annotation, left_out)
+            except LslError as error:
+                left_out.append((name, str(error)))
+            progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return document, left_out
+
+
+def _add(
+    document: Json,
+    category: dict[str, int],
+    folder: Path,
+    name: str,
+    annotation: Json,
+    left_out: list[tuple[str, str]],
+) -> None:
+    number = len(document["images"]) + 1
+    height, width = image_ref(folder / name, frame=0, name=name).image_hw
+    shapes, problems = read_regions(annotation.get("result") or [], (height, width))
+    left_out += [(name, problem) for problem in problems]
+    entry = {"id": number, "file_name": name, "height": height, "width": width}
+    document["images"].append(entry)
+    for shape in shapes:
+        if shape.label not in category:
+            left_out.append((name, f'the project has no label "{shape.label}"'))
+            continue
+        document["annotations"].append(
+            {
+                "id": len(document["annotations"]) + 1,
+                "image_id": number,
+                "category_id": category[shape.label],
+                "bbox": shape.bbox,
+                "segmentation": shape.segmentation,
+                "iscrowd": 0,
+            }
+        )
+
+
+def _names(places: Sequence[tuple[object, object]]) -> list[str]:
+    """Return a file name for each image: its own, with its task's number where two share one."""
+    plain = [_file_name(address) for address, _ in places]
+    count = Counter(plain)
+    return [
+        name if count[name] == 1 else f"{task_id}-{name}"
+        for name, (_, task_id) in zip(plain, places, strict=True)
+    ]
+
+
+def _file_name(address: object) -> str:
+    if not isinstance(address, str) or address.startswith("data:"):
+        return "image"
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")  # files of the server's own disk
+    path = local[0] if local else unquote(parts.path)
+    return str(safe_relative(PurePosixPath(path).name))
+
+
+def export_preview(
+    workspace: Workspace,
+    *,
+    model: str,
+    source: str,
+    title: str,
+    drawing: Drawing | None = None,
+    progress: Progress = NULL,
+) -> NewProject:
+    """Make a project of a source, with what a model found on it as predictions.
+
+    Either the whole project is there in the end, or nothing of it.
+
+    Args:
+        workspace: where the preview is.
+        model: its name or id.
+        source: that it labelled.
+        title: of the new project.
+        drawing: None as the model gives objects; only masks keep holes.
+        progress: told images.
+
+    Raises:
+        UserInput: when nothing was predicted.
+        LabelStudioError: when the server refuses something.
+    """
+    info = exporting.newest_preview(workspace, model=model, source=source)
+    frames = exporting.usable_frames(workspace, info)
+    has_masks = modelling.draws_masks(workspace, info.model_id)
+    tool = _TOOLS[(drawing or Drawing.MASK) if has_masks else Drawing.RECTANGLE]
+    xml = config_for(info.labels, tool)
+    config, num_objects = parse_config(xml), 0
+    with open_server(workspace) as server:
+        project_id = server.create_project(title, xml)
+        try:
+            progress.start("Sending", total=len(frames), unit="images")
+            tasks: list[Json] = []
+            for frame in frames:
+                progress.check()
+                shown = exporting.shown_objects(workspace, info, frame)
+                num_objects += len(shown)
+                path = workspace.data / frame.path
+                name = PurePosixPath(frame.ref.name).name
+                address = server.upload(project_id, name, path.read_bytes())
+                prediction = {
+                    "model_version": info.model_id,
+                    "score": float(np.mean(shown.scores)) if len(shown) else 0.0,
+                    "result": regions_of(shown, info.labels, config),
+                }
+                tasks.append({"data": {"image": address}, "predictions": [prediction]})
+                if len(tasks) == _TASKS or frame is frames[-1]:
+                    server.add_tasks(project_id, tasks)
+                    tasks = []
+                progress.advance()
+        except BaseException:
+            with contextlib.suppress(LabelStudioError):
+                server.delete_project(project_id)
+            raise
+    return NewProject(project_id, f"{server.url}/projects/{project_id}", len(frames), num_objects)
+
+
+def run_train_project(
+    workspace: Workspace, *, project_id: int, model: str, progress: Progress
+) -> dict[str, Any]:
+    """Import a project as a new source and train a new version of a model on it, in the worker."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d %H.%M.%S")
+    name = f"Label Studio {project_id} {stamp}"
+    imported = import_project(workspace, project_id, name=name, progress=progress)
+    trained = modelling.run_train(
+        workspace,
+        source=name,
+        name=model,
+        mode=modelling.get_model(workspace, model).mode,
+        progress=progress,
+    )
+    return trained | {"source": name, "left_out": list(imported.left_out)}
+
+
+def launch(workspace: Workspace, settings: BackendSettings) -> subprocess.Popen[bytes]:
+    """Start the ML backend as a process of its own that speaks to this terminal.
+
+    Raises:
+        UserInput: when there is no such model, or no Label Studio is set up.
+    """
+    modelling.get_model(workspace, settings.model)
+    open_server(workspace).close()
+    workspace.serve.mkdir(parents=True, exist_ok=True)
+    path = workspace.serve / "labelstudio.json"
+    write_json(path, asdict(settings))
+    words = [sys.executable, "-m", "lsl_core.serve.label_studio", str(workspace.root), str(path)]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+
+
+def _secrets() -> SecretStore:
+    return SecretStore(default_secrets_path())

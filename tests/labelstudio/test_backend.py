@@ -1,0 +1,178 @@
+"""The ML backend as Label Studio calls it."""
+
+import json
+
+import numpy as np
+import pytest
+from label_studio_converter.brush import decode_rle
+from starlette.testclient import TestClient
+
+from lsl_core.labelstudio import LabelStudio, config_for
+from lsl_core.serve.access import Access
+from lsl_core.serve.detector import Detector
+from lsl_core.serve.label_studio import Backend
+from lsl_core.serve.shelf import Live, Shelf
+from lsl_core.services import activity
+from lsl_core.services.offers import Offer
+from lsl_core.types import Mode
+from lsl_core.workspace import Workspace
+from tests.labelstudio.fake import TOKEN, FakeLabelStudio
+from tests.serve.fakes import BrightModel, image_with, png, ring
+
+LABELS = ["cell", "dim cell"]
+BRUSH = config_for(LABELS, "brushlabels")
+
+
+@pytest.fixture
+def fake():
+    with FakeLabelStudio() as made:
+        yield made
+
+
+@pytest.fixture
+def backend(fake, tmp_path):
+    workspace = Workspace.create(tmp_path / "w", mode=Mode.FSIS)
+    shelf = Shelf(workspace, 10**6, lambda: [])
+    shelf._live["cells"] = Live(
+        Offer("cells"), Detector(BrightModel(), max_pixels=10**5), since=1.0
+    )
+    with LabelStudio(fake.url, TOKEN) as server:
+        yield Backend(workspace, server, shelf, Access(), "cells")
+    shelf.close()
+
+
+@pytest.fixture
+def ask(backend):
+    client = TestClient(backend.app(), client=("127.0.0.1", 5000))
+
+    def post(path, body):
+        answer = client.post(path, json=body)
+        return answer.status_code, answer.json()
+
+    return post
+
+
+def tasks_of(fake, *images):
+    number = fake.add_project(BRUSH, *((f"{i}.png", data, []) for i, data in enumerate(images)))
+    return fake.tasks[number]
+
+
+def request(tasks, config=BRUSH):
+    """Return what Label Studio sends: label_studio/ml/api_connector.py, make_predictions."""
+    return {
+        "tasks": tasks, "model_version": None, "project": "1.1700000000", "label_config": config,
+        "params": {"login": None, "password": None, "context": None},
+    }  # fmt: skip
+
+
+def test_it_is_up_and_says_which_version_answers(backend):
+    with TestClient(backend.app(), client=("127.0.0.1", 5000)) as client:
+        for path in ("/", "/health"):
+            assert client.get(path).json()["status"] == "UP"
+            assert client.get(path).json()["model_version"] == "cells-v1"
+
+
+def test_setup_tells_whether_the_model_fits_the_project(ask):
+    body = {"project": "1.17", "hostname": "http://x", "access_token": "t"}
+    assert ask("/setup", body | {"schema": BRUSH}) == (200, {"model_version": "cells-v1"})
+    status, said = ask("/setup", body | {"schema": config_for(["cat"], "brushlabels")})
+    assert status == 422
+    assert "none of the model's labels" in said["error"]
+    status, said = ask("/setup", body | {"schema": "<View/>"})
+    assert (status, "no Image" in said["error"]) == (422, True)
+
+
+def test_a_prediction_is_painted_with_its_hole(fake, ask):
+    status, said = ask("/predict", request(tasks_of(fake, png(ring()))))
+    assert (status, said["model_version"]) == (200, "cells-v1")
+    (prediction,) = said["results"]
+    assert prediction["score"] == pytest.approx(0.9)
+    (region,) = prediction["result"]
+    assert (region["from_name"], region["to_name"]) == ("label", "image")
+    assert region["value"]["brushlabels"] == ["cell"]
+    layer = decode_rle(region["value"]["rle"]).reshape(100, 120, 4)[:, :, 3] > 0
+    assert layer.sum() == 40 * 40 - 10 * 10
+    assert not layer[45:55, 35:45].any()
+
+
+def test_polygons_and_rectangles_where_the_project_has_no_brush(fake, ask):
+    tasks = tasks_of(fake, png(image_with((30, 20, 60, 40))))
+    _, said = ask("/predict", request(tasks, config_for(LABELS, "rectanglelabels")))
+    value = said["results"][0]["result"][0]["value"]
+    assert (value["x"], value["y"], value["width"], value["height"]) == (25, 20, 50, 40)
+    _, said = ask("/predict", request(tasks, config_for(LABELS, "polygonlabels")))
+    points = np.array(said["results"][0]["result"][0]["value"]["points"])
+    assert points.min(0).tolist() == [25, 20]
+    assert points.max(0).tolist() == [75, 60]
+
+
+def test_one_bad_image_is_an_error_of_its_task_alone(fake, ask):
+    good = png(ring())
+    tasks = tasks_of(fake, good, b"no image", good[:300], png(image_with(hw=(400, 400))), good)
+    tasks = [*tasks, {"id": 1, "data": {"image": "http://10.0.0.1/a.png"}}, {"id": 2, "data": {}}]
+    status, said = ask("/predict", request(tasks))
+    assert status == 200
+    assert ["result" in row for row in said["results"]] == [True, False, False, False, True] + [
+        False
+    ] * 2
+    reasons = ("no image that can be read", "cut off", "at most 100,000", "10.0.0.1", "no address")
+    errors = [row["error"] for row in said["results"] if "error" in row]
+    assert all(reason in error for reason, error in zip(reasons, errors, strict=True))
+
+
+def test_an_image_with_nothing_on_it_is_an_empty_prediction(fake, ask):
+    _, said = ask("/predict", request(tasks_of(fake, png(image_with()))))
+    assert said["results"] == [{"result": [], "score": 0.0, "model_version": "cells-v1"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [({}, "no tasks"), ({"tasks": [1]}, "no tasks"), ({"tasks": []}, "no label configuration")],
+)
+def test_a_request_that_is_none_is_refused_with_a_reason(ask, body, reason):
+    status, said = ask("/predict", body)
+    assert status == 422
+    assert reason in said["error"]
+
+
+def test_training_is_one_run_in_the_worker_however_often_it_is_asked(backend, ask):
+    event = {"action": "START_TRAINING", "project": {"id": 5}}
+    status, said = ask("/webhook", event)
+    assert status == 201
+    assert ask("/webhook", event) == (201, said)
+    assert ask("/train", {"annotations": [], "project": "5.1700000000"}) == (201, said)
+    (run,) = activity.list_runs(backend.workspace)
+    assert (run.id, run.kind) == (said["job"], "train")
+    assert run.subject == "cells on Label Studio project 5"
+
+
+def test_an_annotation_alone_trains_nothing(backend, ask):
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 5}}
+    assert ask("/webhook", body) == (201, {})
+    assert activity.list_runs(backend.workspace) == []
+    assert ask("/train", {"project": "five"})[0] == 422
+
+
+def test_others_need_the_password_that_label_studio_was_given(backend):
+    backend.access = Access.of(host="0.0.0.0", allow=[], token="sesame-open-sesame")
+    client = TestClient(backend.app(), client=("10.1.2.3", 5000))
+    assert client.get("/health").status_code == 401
+    assert client.get("/health", auth=("lsl", "wrong")).status_code == 401
+    assert client.get("/health", auth=("lsl", "sesame-open-sesame")).status_code == 200
+    broken = {"Authorization": "Basic %%%"}
+    assert client.get("/health", headers=broken).status_code == 401
+
+
+def test_label_studios_own_sdk_takes_the_predictions(fake, ask):
+    """Runs where label-studio-sdk is: its second OpenCV keeps it out of our requirements."""
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    objects = pytest.importorskip("label_studio_sdk.label_interface.objects")
+    tasks = tasks_of(fake, png(ring()))
+    for kind in ("brushlabels", "polygonlabels", "rectanglelabels"):
+        config = config_for(LABELS, kind)
+        _, said = ask("/predict", request(tasks, config))
+        prediction = objects.PredictionValue(**said["results"][0]).model_dump()
+        errors = interface.LabelInterface(config).validate_prediction(
+            json.loads(json.dumps(prediction)), return_errors=True
+        )
+        assert errors == []

@@ -1,0 +1,243 @@
+"""Projects of Label Studio become sources, previews become projects, projects become models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from label_studio_converter.brush import decode_rle, mask2rle
+
+from lsl_core.errors import LabelStudioError, UserInput
+from lsl_core.labelstudio import config_for
+from lsl_core.progress import NULL
+from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
+from lsl_core.services import labelstudio, modelling, predicting, sourcing, workspaces
+from lsl_core.services.labelstudio import Drawing
+from lsl_core.services.workspaces import Workspace
+from lsl_core.types import CropMasks, Mode
+from lsl_core.workspace.images import encode_rgb
+from tests.labelstudio.fake import TOKEN, FakeLabelStudio
+
+KIND = SceneKind.CELLS
+LABELS = SCENE_LABELS[KIND]
+HW = (240, 320)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeLabelStudio]:
+    with FakeLabelStudio(page_limit=3) as made:
+        yield made
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, fake: FakeLabelStudio) -> Workspace:
+    made = workspaces.create_workspace(tmp_path / "w", Mode.FSIS)
+    assert labelstudio.set_up(made, url=fake.url, token=TOKEN) == "ana@example.org"
+    return made
+
+
+def picture(seed: int) -> tuple[bytes, list[dict]]:
+    """Return an image, and its objects as somebody painted them, by Label Studio's own encoder."""
+    scene = draw_scene(KIND, seed=seed, image_hw=HW)
+    masks = scene.instances.masks
+    assert isinstance(masks, CropMasks)
+    results = []
+    for i, (x, y, w, h) in enumerate(masks.crops.tolist()):
+        whole = np.zeros(HW, np.uint8)
+        whole[y : y + h, x : x + w][masks.crop(i)] = 255
+        label = LABELS[int(scene.instances.class_ids[i])]
+        results.append(
+            {
+                "id": f"r{i}", "type": "brushlabels", "from_name": "label", "to_name": "image",
+                "original_width": HW[1], "original_height": HW[0], "image_rotation": 0,
+                "value": {"format": "rle", "rle": mask2rle(whole), "brushlabels": [label]},
+            }
+        )  # fmt: skip
+    return encode_rgb(scene.pixels, suffix=".png"), results
+
+
+def annotation(results: list[dict], **more: object) -> dict:
+    return {"id": 1, "result": results, "was_cancelled": False, "updated_at": "2026-01-01"} | more
+
+
+def painted(fake: FakeLabelStudio, count: int = 4) -> int:
+    rows = [(f"{n}.png", *picture(n)) for n in range(count)]
+    config = config_for(LABELS, "brushlabels")
+    return fake.add_project(config, *((n, data, [annotation(res)]) for n, data, res in rows))
+
+
+def test_a_project_becomes_a_source_with_the_masks_that_were_painted(
+    workspace: Workspace, fake: FakeLabelStudio
+) -> None:
+    number = painted(fake)
+    made = labelstudio.import_project(workspace, number, name="cells")
+    assert made.left_out == ()
+    source = sourcing.load_source(workspace, "cells")
+    assert source.info.labels == tuple(LABELS)
+    assert source.info.origin == {
+        "kind": "labelstudio", "url": fake.url, "project_id": number
+    }  # fmt: skip
+    assert len(source.images) == 4
+    for n, image in enumerate(source.images):
+        truth = draw_scene(KIND, seed=n, image_hw=HW).instances
+        assert image.has_mask.all()
+        assert isinstance(image.instances.masks, CropMasks)
+        assert isinstance(truth.masks, CropMasks)
+        assert image.instances.masks.areas().tolist() == truth.masks.areas().tolist()
+        assert image.instances.class_ids.tolist() == truth.class_ids.tolist()
+    assert not list(workspace.data.glob("labelstudio-*"))
+
+
+def test_the_ground_truth_or_the_latest_annotation_counts(
+    workspace: Workspace, fake: FakeLabelStudio
+) -> None:
+    data, results = picture(1)
+    old = annotation(results[:1], id=1)
+    new = annotation(results[:2], id=2, updated_at="2026-02-01")
+    truth = annotation(results[:3], id=3, ground_truth=True)
+    skipped = annotation(results, id=4, was_cancelled=True, updated_at="2026-03-01")
+    number = fake.add_project(
+        config_for(LABELS, "brushlabels"),
+        ("new.png", data, [new, old, skipped]),
+        ("truth.png", data, [truth, new]),
+        ("nothing.png", data, [annotation([])]),
+        ("skipped.png", data, [skipped]),
+        ("open.png", data, []),
+    )
+    labelstudio.import_project(workspace, number, name="cells")
+    source = sourcing.load_source(workspace, "cells")
+    found = {image.ref.name.partition("-")[2]: len(image.instances) for image in source.images}
+    assert found == {"new.png": 2, "truth.png": 3, "nothing.png": 0}
+
+
+def test_what_cannot_be_taken_in_is_left_out_with_a_reason(
+    workspace: Workspace, fake: FakeLabelStudio
+) -> None:
+    data, results = picture(1)
+    ghost = results[0] | {"value": results[0]["value"] | {"brushlabels": ["ghost"]}}
+    other_size = results[0] | {"original_width": 9}
+    number = fake.add_project(
+        config_for(LABELS, "brushlabels"),
+        ("good.png", data, [annotation([*results[:2], ghost, other_size])]),
+        ("broken.png", b"no image", [annotation(results)]),
+        ("elsewhere.png", data, [annotation(results)]),
+    )
+    fake.tasks[number][2]["data"]["image"] = "http://192.0.2.1/x.png"
+    made = labelstudio.import_project(workspace, number, name="cells")
+    assert (made.info.num_images, made.info.num_objects) == (1, 2)
+    reasons = " | ".join(f"{name}: {reason}" for name, reason in made.left_out)
+    for word in ('no label "ghost"', "image of 9×240", "broken.png", "192.0.2.1", "--image-host"):
+        assert word in reasons
+    assert len(made.left_out) == 4
+
+
+def test_a_project_without_annotations_and_a_taken_name_are_refused(
+    workspace: Workspace, fake: FakeLabelStudio
+) -> None:
+    data, _ = picture(1)
+    empty = fake.add_project(config_for(LABELS, "brushlabels"), ("a.png", data, []))
+    with pytest.raises(UserInput, match="no annotated task"):
+        labelstudio.import_project(workspace, empty, name="cells")
+    number = painted(fake, 2)
+    labelstudio.import_project(workspace, number, name="cells")
+    with pytest.raises(UserInput, match="already"):
+        labelstudio.import_project(workspace, number, name="cells")
+
+
+def test_images_of_the_same_name_stay_apart(workspace: Workspace, fake: FakeLabelStudio) -> None:
+    number = painted(fake, 2)
+    for path, task in zip(("one/a.png", "two/a.png"), fake.tasks[number], strict=True):
+        old = task["data"]["image"].removeprefix("/data/")
+        fake.files[path] = fake.files[old]
+        task["data"]["image"] = f"/data/{path}"
+    labelstudio.import_project(workspace, number, name="cells")
+    names = [image.ref.name for image in sourcing.load_source(workspace, "cells").images]
+    assert names == ["100-a.png", "101-a.png"]
+
+
+@pytest.fixture
+def predicted(workspace: Workspace, fake: FakeLabelStudio, trained: Path) -> str:
+    """The project as a source, labelled by the trained model; return the model."""
+    target = workspace.models / trained.name
+    target.mkdir(parents=True)
+    for file in trained.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    labelstudio.import_project(workspace, painted(fake, 2), name="cells")
+    predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
+    return trained.name
+
+
+def test_a_preview_becomes_a_project_with_predictions(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    assert made.url == f"{fake.url}/projects/{made.id}"
+    assert fake.projects[made.id]["title"] == "For Ana"
+    tasks = fake.tasks[made.id]
+    assert len(tasks) == made.num_images == 2
+    counted = 0
+    for n, task in enumerate(tasks):
+        path = task["data"]["image"].removeprefix("/data/")
+        assert fake.files[path] == picture(n)[0]
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == predicted
+        counted += len(prediction["result"])
+        for region in prediction["result"]:
+            assert decode_rle(region["value"]["rle"]).size == HW[0] * HW[1] * 4
+    assert counted == made.num_objects > 0
+
+
+def test_polygons_are_drawn_when_they_are_asked_for(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    made = labelstudio.export_preview(
+        workspace, model=predicted, source="cells", title="x", drawing=Drawing.POLYGON
+    )
+    assert "PolygonLabels" in fake.projects[made.id]["label_config"]
+    kinds = {r["type"] for t in fake.tasks[made.id] for p in t["predictions"] for r in p["result"]}
+    assert kinds == {"polygonlabels"}
+
+
+def test_a_project_that_cannot_be_finished_leaves_nothing(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    before = set(fake.projects)
+    fake.fail_import_after = 0
+    with pytest.raises(LabelStudioError, match="answered 500"):
+        labelstudio.export_preview(workspace, model=predicted, source="cells", title="x")
+    assert set(fake.projects) == before
+
+
+def test_a_training_that_label_studio_asked_for_makes_a_new_version(
+    workspace: Workspace, fake: FakeLabelStudio, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = workspace.models / trained.name
+    target.mkdir(parents=True)
+    for file in trained.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    learn = modelling.train
+
+    def shortly(*given: object, **more: object) -> object:
+        return learn(*given, **more | {"minutes": None, "iterations": 2})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(modelling, "train", shortly)
+    result = labelstudio.run_train_project(
+        workspace, project_id=painted(fake), model="cells", progress=NULL
+    )
+    assert result["model"] == "cells-v2"
+    assert result["left_out"] == []
+    assert result["source"] in [info.name for info in sourcing.list_sources(workspace)]
+
+
+def test_without_a_setup_the_verb_is_named(tmp_path: Path) -> None:
+    bare = workspaces.create_workspace(tmp_path / "bare", Mode.FSIS)
+    with pytest.raises(UserInput, match="labelstudio-setup"):
+        labelstudio.import_project(bare, 1, name="cells")
+
+
+def test_the_token_is_in_no_file_of_the_workspace(workspace: Workspace) -> None:
+    for file in workspace.root.rglob("*"):
+        if file.is_file():
+            assert TOKEN.encode() not in file.read_bytes()
