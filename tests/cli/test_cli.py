@@ -116,7 +116,7 @@ def test_rename_and_rm_and_their_mistakes(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["import", "--name", "x"], 2, "one of three ways"),
+        (["import", "--name", "x"], 2, "one of four ways"),
         (["import", "--name", "x", "--image", "nowhere", "--unlabeled"], 2, "is no folder"),
         (["import", "--name", "x", "--cvat-task-id", "1"], 2, "No CVAT server is set up"),
         (["cvat-setup", "--url", "http://127.0.0.1:9", "--cvat-username", "a",
