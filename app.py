@@ -26,6 +26,7 @@ if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
                 st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
             ],
             "Work": [
+                st.Page("pages/backups.py", title="Backups", icon=":material/backup:"),
                 st.Page("pages/activity.py", title="Activity", icon=":material/pending_actions:"),
             ],
         }

@@ -6,7 +6,7 @@ import click
 
 from lsl_core.cli.backup_shared import everything, into, opened
 from lsl_core.cli.progress import TerminalProgress
-from lsl_core.errors import BackupError, PartlyDone, UserInput
+from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
 from lsl_core.services import backups, drilling, restoring
 from lsl_core.services.backups import Repository, Snapshot
@@ -109,15 +109,7 @@ def _tell(made: RestoredInstance) -> None:
         click.echo(f"{unit.key} is now {unit.url}")
         if unit.images_from:
             click.echo(f"  its images came from snapshot {unit.images_from[:10]}")
-    failed = [*made.failed, *made.not_restored]
-    if made.failed and not made.units:
-        raise BackupError(f"Nothing was restored: {made.failed[0][0]}: {made.failed[0][1]}")
-    if failed:
-        raise PartlyDone(
-            f"{len(made.units)} restored; {len(failed)} things could not be.",
-            done=[unit.key for unit in made.units],
-            failed=failed,
-        )
+    restoring.require_whole(made)
 
 
 @click.command()

@@ -28,15 +28,22 @@ logger = logging.getLogger(__name__)
 
 
 class Lane(StrEnum):
-    """What a run waits for: the device, where one run at a time has room, or CVAT alone."""
+    """What a run waits for: the device, where one run at a time has room, CVAT, or the backups."""
 
     DEVICE = "device"
     CVAT = "cvat"
+    BACKUP = "backup"
+
+
+_LANES = {
+    "push": Lane.CVAT,
+    **dict.fromkeys(("backup", "scheduled backup", "verify", "drill", "restore"), Lane.BACKUP),
+}
 
 
 def lane_of(kind: str) -> Lane:
-    """Return the lane of runs of a kind: a push never waits for a training."""
-    return Lane.CVAT if kind == "push" else Lane.DEVICE
+    """Return the lane of runs of a kind: a push waits for no training, and for no backup."""
+    return _LANES.get(kind, Lane.DEVICE)
 
 
 class Queue:

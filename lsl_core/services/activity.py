@@ -9,6 +9,7 @@ from typing import Any
 
 from lsl_core.cvat import CvatSession, PushChoices, PushPlan, PushRecord
 from lsl_core.runs import Order, Queue, RunStore, lane_of, mark_lost
+from lsl_core.services import backup_runs
 from lsl_core.services.connections import connection_of
 from lsl_core.types import Mode, RunState, SlideWindows
 from lsl_core.workspace import Workspace
@@ -231,6 +232,8 @@ def run_command(workspace: Workspace, run_id: str) -> str:
     elif kind == "push" and "preview_id" in values:
         words = ["push", "--preview", values["preview_id"]]
         words += ["--mode", values["choices"]["mode"]]
+    elif kind in ("backup", "verify", "drill", "restore", "scheduled backup"):
+        words = ["backup", *backup_runs.command_words(kind, values)]
     else:
         return ""
     return shlex.join(["lsl", *map(str, words)])

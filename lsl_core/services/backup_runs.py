@@ -9,14 +9,21 @@ from typing import Any
 from lsl_core.backups import Tier
 from lsl_core.cvat import CvatSession
 from lsl_core.progress import Progress
-from lsl_core.runs import Order, Queue
-from lsl_core.services import backups, drilling
+from lsl_core.runs import Order, Queue, RunStore, lane_of
+from lsl_core.services import backups, drilling, restoring
 from lsl_core.services.backing_up import BackupReport, back_up_instance, back_up_now
 from lsl_core.services.connections import connection_of, open_session
 from lsl_core.services.scheduling import run_due
 from lsl_core.workspace import CvatSettings, Workspace
 
-__all__ = ["submit_backup", "submit_drill", "submit_verify", "tick"]
+__all__ = [
+    "command_words",
+    "submit_backup",
+    "submit_drill",
+    "submit_restore",
+    "submit_verify",
+    "tick",
+]
 
 #: The kind of the worker's own runs, and seconds between two of them.
 _SCHEDULED, _EVERY_S = "scheduled backup", 600.0
@@ -34,11 +41,12 @@ def tick(workspace: Workspace) -> bool:
     settings = workspace.settings()
     if not settings.backups.scheduled or not settings.cvat.url:
         return False
-    queue = Queue(workspace)
-    recent = [run for run in queue.store.recent(limit=50) if run.kind == _SCHEDULED]
+    runs = RunStore(workspace.database).recent(limit=50)
+    recent = [run for run in runs if run.kind == _SCHEDULED]
     if not recent or (not recent[0].phase.is_active and _is_time(recent[0].created)):
         connection = settings.cvat.model_copy(update={"organisation": None})
-        queue.submit(
+        _submit(
+            workspace,
             Order(f"{__name__}:run_scheduled", {"connection": connection.model_dump()}),
             kind=_SCHEDULED,
             subject="what is due",
@@ -62,6 +70,11 @@ def run_scheduled(
     return {"snapshots": [one.short_id for one in report.taken]}
 
 
+def _submit(workspace: Workspace, order: Order, *, kind: str, subject: str, owner: str) -> str:
+    queue = Queue(workspace, lane_of(kind))
+    return queue.submit(order, kind=kind, subject=subject, owner=owner)
+
+
 def submit_backup(
     workspace: Workspace,
     session: CvatSession,
@@ -80,7 +93,8 @@ def submit_backup(
         "task": task,
         "reason": reason,
     }
-    return Queue(workspace).submit(
+    return _submit(
+        workspace,
         Order(f"{__name__}:run_backup", arguments),
         kind="backup",
         subject="everything" if project is task is None else subject,
@@ -116,7 +130,8 @@ def run_backup(
 
 def submit_verify(workspace: Workspace, *, owner: str, ids: list[str] | None = None) -> str:
     """Verify snapshots, all when none is named, in the worker; return the run."""
-    return Queue(workspace).submit(
+    return _submit(
+        workspace,
         Order(f"{__name__}:run_verify", {"ids": ids or []}),
         kind="verify",
         subject=f"snapshot {ids[0][:10]}" if ids else "all snapshots",
@@ -135,7 +150,8 @@ def run_verify(workspace: Workspace, *, ids: list[str], progress: Progress) -> d
 def submit_drill(workspace: Workspace, session: CvatSession, *, snapshot: str) -> str:
     """Drill a snapshot in the worker; return the run."""
     arguments = {"connection": connection_of(session).model_dump(), "snapshot": snapshot}
-    return Queue(workspace).submit(
+    return _submit(
+        workspace,
         Order(f"{__name__}:run_drill", arguments),
         kind="drill",
         subject=f"snapshot {snapshot[:10]}",
@@ -152,3 +168,51 @@ def run_drill(
         one = drilling.drill(repository, session, repository.snapshot(snapshot), progress=progress)
     drilling.require_good(one)
     return {"verdict": "came back as it was saved"}
+
+
+def submit_restore(
+    workspace: Workspace, session: CvatSession, *, snapshot: str, organisation: str | None
+) -> str:
+    """Restore a snapshot as new projects and tasks, in the worker; return the run."""
+    connection = connection_of(session).model_copy(update={"organisation": organisation})
+    arguments = {"connection": connection.model_dump(), "snapshot": snapshot}
+    return _submit(
+        workspace,
+        Order(f"{__name__}:run_restore", arguments),
+        kind="restore",
+        subject=f"snapshot {snapshot[:10]}",
+        owner=session.user,
+    )
+
+
+def run_restore(
+    workspace: Workspace, *, connection: Mapping[str, Any], snapshot: str, progress: Progress
+) -> dict[str, Any]:
+    """Restore: the worker's run."""
+    repository = backups.open_repository(workspace)
+    settings = CvatSettings(**connection)
+    with open_session(settings) as session:
+        made = restoring.restore_snapshot(
+            repository, session, repository.snapshot(snapshot),
+            organisation=settings.organisation, progress=progress,
+        )  # fmt: skip
+    restoring.require_whole(made)
+    return {"restored": [f"{unit.name}: {unit.url}" for unit in made.units]}
+
+
+def command_words(kind: str, values: Mapping[str, Any]) -> list[str]:
+    """Return what follows `lsl backup` to do the same as a run."""
+    if kind == "backup" and values["tier"] == Tier.INSTANCE:
+        return ["snapshot"]
+    if kind == "backup":
+        words = ["now", "--tier", values["tier"]]
+        for name in ("project", "task"):
+            words += [f"--{name}", values[name]] if values[name] is not None else []
+        return words
+    if kind == "restore":
+        organisation = values["connection"]["organisation"]
+        words = ["restore", "--snapshot", values["snapshot"][:10]]
+        return words + (["--org", organisation] if organisation is not None else [])
+    if kind == "drill":
+        return ["drill", values["snapshot"][:10]]
+    return ["verify", *(id_[:10] for id_ in values["ids"])] if kind == "verify" else ["run"]

@@ -13,6 +13,7 @@ from lsl_core.backups import (
     Snapshot,
     State,
     Tier,
+    Verdict,
     checking,
     key_from_keyring,
     make_key_file,
@@ -40,6 +41,7 @@ __all__ = [
     "Snapshot",
     "State",
     "Tier",
+    "Verdict",
     "change_settings",
     "check",
     "create_repository",
@@ -56,6 +58,7 @@ __all__ = [
     "prune",
     "require_good",
     "room",
+    "searchable",
     "state",
     "undelete",
     "unlock",
@@ -222,7 +225,7 @@ def find_snapshots(
     return [
         one
         for one in repository.snapshots(tier=tier, forgotten=forgotten)
-        if all(word in _searchable(one) for word in words)
+        if all(word in searchable(one) for word in words)
         and (project is None or (one.subject.kind, one.subject.id) == ("project", project))
         and (task is None or _holds_task(one, task))
     ]
@@ -364,7 +367,8 @@ def _key(settings: BackupSettings, location: str) -> Key | None:
     return key_from_keyring(location) if settings.keyring else None
 
 
-def _searchable(one: Snapshot) -> str:
+def searchable(one: Snapshot) -> str:
+    """Return the text that a search looks into, in small letters."""
     parts = [one.id, one.subject.name, one.subject.kind, str(one.subject.id), one.tier, one.state]
     return " ".join([*parts, one.reason, one.taken_by, one.marks.note]).lower()
 

@@ -28,6 +28,7 @@ from lsl_core.errors import (
     CvatUnreachable,
     Damaged,
     LslError,
+    PartlyDone,
     RestoreRefused,
     RunCancelled,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "RestoredUnit",
     "apply_live",
     "plan_live",
+    "require_whole",
     "restore_instance",
     "restore_snapshot",
     "restore_unit",
@@ -73,6 +75,25 @@ class RestoredInstance:
     units: tuple[RestoredUnit, ...]
     failed: tuple[tuple[str, str], ...]
     not_restored: tuple[tuple[str, str], ...]
+
+
+def require_whole(made: RestoredInstance) -> None:
+    """Return when everything came back.
+
+    Raises:
+        PartlyDone: when something could not be; names it.
+        RestoreRefused: when nothing came back at all.
+    """
+    failed = [*made.failed, *made.not_restored]
+    if made.failed and not made.units:
+        raise RestoreRefused(f"Nothing was restored: {made.failed[0][0]}: {made.failed[0][1]}")
+    if failed:
+        raise PartlyDone(
+            f"{len(made.units)} restored; {len(failed)} things could not be.",
+            done=[unit.key for unit in made.units],
+            failed=failed,
+            hint="What was restored stays; do the rest by hand in CVAT.",
+        )
 
 
 def units_of(repository: Repository, snapshot: Snapshot) -> list[SavedUnit]:

@@ -16,11 +16,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def size(num_bytes: int) -> str:
-    """Return "43 GB", "1.2 GB", "310 MB"."""
+    """Return "43 GB", "1.2 GB", "310 MB", "4 kB"."""
     gigabytes = num_bytes / 1e9
     if gigabytes >= 10:
         return f"{gigabytes:,.0f} GB"
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{num_bytes / 1e6:.0f} MB"
+    if gigabytes >= 1:
+        return f"{gigabytes:.1f} GB"
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
 
 
 def duration(seconds: float) -> str:

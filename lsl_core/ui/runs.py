@@ -19,6 +19,11 @@ VERBS = {
     "train": "Training",
     "predict": "Predicting",
     "push": "Pushing",
+    "backup": "Backing up",
+    "scheduled backup": "Backing up",
+    "verify": "Verifying",
+    "drill": "Trying to restore",
+    "restore": "Restoring",
 }
 
 #: Icon and word for every phase: never colour alone.

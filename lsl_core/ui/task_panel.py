@@ -6,7 +6,7 @@ import re
 
 import streamlit as st
 
-from lsl_core.services import activity
+from lsl_core.services import activity, backup_runs, backups
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import RunPhase
@@ -24,6 +24,15 @@ def panel(cvat: CvatSession, task: TaskInfo) -> None:
     top.subheader(f"{task.id} · {escaped(task.name)}", anchor=False)
     with actions.container(horizontal=True, horizontal_alignment="right"):
         st.link_button("Open in CVAT", task.url, icon=":material/open_in_new:")
+        if st.button(
+            "Back up", icon=":material/backup:", key=keys.TASKS_BACK_UP, disabled=not task.frames,
+            help="Save it now with its images; with its project, when it has one",
+        ):  # fmt: skip
+            with errors_shown():
+                backup_runs.submit_backup(
+                    session.workspace(), cvat, tier=backups.Tier.FULL, task=task.id
+                )
+                st.toast(f"Task {task.id} is being backed up. See the Backups page.")
         if st.button(
             "Preview", type="primary", icon=":material/preview:", key=keys.TASKS_PREVIEW,
             disabled=not task.frames, help="Let a model look at its frames",

@@ -18,7 +18,8 @@ from backup_world import BackupWorld, api, backup_world, jobs_of
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
     with backup_world(tmp_path_factory.mktemp("world")) as made:
-        api(made.session, "DELETE", f"/api/tasks/{made.loose + 1}")  # the one without images
+        # the one without images cannot be covered, nor restored
+        api(made.session, "DELETE", f"/api/tasks/{made.loose + 1}")
         yield made
 
 
@@ -123,14 +124,6 @@ def test_before_a_deployment_goes_everything_is_saved_and_fills_a_fresh_one(
         code, told, err = lsl("backup", "restore", "--snapshot", out.strip(), "--into", fresh.url)
     assert (code, "could not be" in err) == (0, False)
     assert told.count("is now") == 2
-
-
-def test_what_cannot_be_saved_ends_with_3_and_says_what(lsl, world, tmp_path):
-    made = api(world.session, "POST", "/api/tasks", {"name": "bare", "labels": [{"name": "a"}]})
-    code, _, err = lsl("backup", "now", "--tier", "annotations")
-    api(world.session, "DELETE", f"/api/tasks/{made['id']}")
-    assert code == 3
-    assert "holds no images yet" in err
 
 
 def test_an_encrypted_repository_needs_its_key(lsl, tmp_path):

@@ -78,8 +78,7 @@ def _task(session: CvatSession, at: str, entry: Json) -> Iterator[Piece]:
     yield from _one(f"{at}/task.json", lambda: _object(session, f"/api/tasks/{task_id}"))
     yield from _list(session, f"{at}/labels.json", "/api/labels", {"task_id": task_id})
     if not entry.get("size"):
-        yield Lack(f"{at}/data.json", "the task holds no images yet")
-        return
+        return  # it holds no images yet, and so no jobs
     yield from _one(f"{at}/data.json", lambda: _object(session, f"/api/tasks/{task_id}/data/meta"))
     yield from _guide(session, f"{at}/guide.json", entry)
     yield from _list(session, f"{at}/quality.json", "/api/quality/settings", {"task_id": task_id})

@@ -1,0 +1,182 @@
+"""Acts on a snapshot that want a second look: restore, protect, forget, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from lsl_core.errors import UserInput
+from lsl_core.services import backup_runs, backups, restoring, reviewing_backups
+from lsl_core.services.backups import Repository, Snapshot
+from lsl_core.services.connections import CvatSession
+from lsl_core.services.restoring import PushPlan
+from lsl_core.ui import keys, session
+from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.formats import plural
+from lsl_core.ui.layout import escaped
+
+#: What the choice of an organisation shows for a person's own workspace.
+PERSONAL = "– personal workspace –"
+
+
+@st.dialog("Restore as new")
+def as_new(one: Snapshot, cvat: CvatSession) -> None:
+    """Ask for the organisation, then restore in the background."""
+    slugs = [organisation.slug for organisation in cvat.organisations()]
+    st.markdown(
+        f"Makes new projects and tasks on **{escaped(cvat.url)}**; nothing that is there changes. "
+        "Stages, assignees, issues and settings are put back, too."
+    )
+    options = [PERSONAL, *slugs]
+    before = one.subject.organisation if one.subject.organisation in slugs else PERSONAL
+    if one.subject.kind == "instance":
+        options.insert(0, "each where it was")
+        before = options[0]
+    chosen = st.selectbox(
+        "Into", options, index=options.index(before), key=keys.BACKUPS_RESTORE_ORG
+    )
+    if st.button("Restore", type="primary", icon=":material/restore:",
+                 key=keys.BACKUPS_RESTORE_GO):  # fmt: skip
+        organisation = {PERSONAL: "", "each where it was": None}.get(chosen, chosen)
+        with errors_shown():
+            backup_runs.submit_restore(
+                session.workspace(), cvat, snapshot=one.id, organisation=organisation
+            )
+            st.rerun()
+
+
+@st.dialog("Restore in place", width="large")
+def in_place(repository: Repository, one: Snapshot, cvat: CvatSession) -> None:
+    """Show what would change in a live task, and do it when its number is typed."""
+    with errors_shown():
+        names = dict(reviewing_backups.tasks_of(repository, one))
+        left, right = st.columns([3, 2], vertical_alignment="bottom")
+        task = left.selectbox(
+            "Task", list(names), format_func=lambda i: f"{i} · {names[i]}",
+            key=f"{keys.BACKUPS_IN_PLACE}-{one.short_id}",
+        )  # fmt: skip
+        text = right.text_input(
+            "Frames", placeholder="all, or for example 3, 7-9", key=keys.BACKUPS_IN_PLACE_FRAMES
+        )
+        keep = st.toggle(
+            "Keep what came later: only add what is missing", key=keys.BACKUPS_IN_PLACE_KEEP
+        )
+        with st.spinner("Comparing with what CVAT has now…", show_time=True):
+            plan = restoring.plan_live(
+                repository, cvat, one, int(task), frames=frames_of(text or ""), keep_newer=keep
+            )
+        _confirm(repository, one, cvat, plan)
+
+
+def frames_of(text: str) -> list[int] | None:
+    """Return the frames that a text such as "3, 7-9" names; None for all.
+
+    Raises:
+        UserInput: when it names none.
+    """
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not part:
+            continue
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UserInput(f'"{part}" is no frame.', hint="Write for example 3, 7-9")
+        found += range(int(first), int(last or first) + 1)
+    return found or None
+
+
+def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: PushPlan) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            [(row.label, row.now, row.add, row.remove, row.after) for row in plan.labels],
+            columns=["Label", "Now in CVAT", "Comes back", "Goes", "After"],
+        ),
+        hide_index=True, alt="What changes in the live task",
+    )  # fmt: skip
+    for warning in plan.warnings:
+        st.markdown(f":orange[:material/warning:] {escaped(warning)}")
+    if plan.does_nothing:
+        st.markdown(":green[:material/check_circle:] The task is as it was. Nothing to do.")
+        return
+    st.caption(
+        "The snapshot is verified first, and what is there now is kept: Undo on the Push page, "
+        "or `lsl undo`, takes exactly this back."
+    )
+    typed = ""
+    if plan.num_remove:
+        typed = st.text_input(
+            f"{plural(plan.num_remove, 'shape')} would go. Type the task's number, {plan.task.id}",
+            key=keys.BACKUPS_IN_PLACE_TYPED,
+        ) or ""  # fmt: skip
+    label = f"Bring back {plural(plan.num_add, 'shape')} into task {plan.task.id}"
+    if st.button(label, icon=":material/settings_backup_restore:", key=keys.BACKUPS_IN_PLACE_GO):
+        with st.spinner("Bringing back…", show_time=True):
+            result = restoring.apply_live(
+                cvat, session.workspace(), repository, one, plan, confirm=typed
+            )
+        st.success(
+            f"Brought back {plural(result.added, 'shape')}, took {result.removed} away. "
+            f"Take it back: `lsl undo {result.push_id}`",
+            icon=":material/check_circle:",
+        )
+        st.link_button("Open in CVAT", plan.task.url, icon=":material/open_in_new:")
+
+
+def protect(repository: Repository, one: Snapshot, changed: Callable[[], None]) -> None:
+    """Offer to keep a snapshot whatever the rules say, or to stop that."""
+    if one.marks.protected:
+        if st.button("Protect no longer", icon=":material/lock_open:", key=keys.BACKUPS_PROTECT):
+            with errors_shown():
+                backups.protect(repository, one.id, on=False)
+                changed()
+                st.rerun()
+        return
+    with st.popover("Protect…", icon=":material/lock:"), st.form("protect", border=False):
+        note = st.text_input(
+            "Why, for those after you", key=keys.BACKUPS_PROTECT_NOTE, placeholder="golden set"
+        )
+        if st.form_submit_button("Protect", key=keys.BACKUPS_PROTECT_GO):
+            with errors_shown():
+                backups.protect(repository, one.id, note=note or "")
+                changed()
+                st.rerun()
+
+
+def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -> None:
+    """Offer to forget a snapshot, or to bring it back."""
+    if one.marks.forgotten is not None:
+        if st.button("Bring back", icon=":material/undo:", key=keys.BACKUPS_FORGET):
+            with errors_shown():
+                backups.undelete(repository, [one.id])
+                changed()
+                st.rerun()
+        return
+    with st.popover("Forget…", icon=":material/delete:", disabled=one.marks.protected):
+        st.markdown(
+            f"The next prune removes **{one.short_id}**. Until then it can be brought back: switch "
+            "on *Forgotten* above the list."
+        )
+        if st.button(f"Forget {one.short_id}", key=keys.BACKUPS_FORGET):
+            with errors_shown():
+                backups.forget(repository, [one.id])
+                changed()
+                st.rerun()
+
+
+@st.dialog("Prune", width="large")
+def prune(repository: Repository, changed: Callable[[], None]) -> None:
+    """Say what would go for good, and remove it when the word is typed."""
+    with errors_shown(), st.spinner("Working out what nobody needs…", show_time=True):
+        plan = backups.plan_prune(repository)
+        if not plan.remove and not plan.delete and not plan.rewrite:
+            st.markdown("Nothing is forgotten, and nothing is unused: there is nothing to remove.")
+            return
+        st.markdown("\n".join(f"- {escaped(line)}" for line in plan.lines))
+        st.markdown(":red[:material/warning:] **There is no way back from this.**")
+        typed = st.text_input("Type the word prune", key=keys.BACKUPS_PRUNE_TYPED)
+        if st.button("Remove for good", key=keys.BACKUPS_PRUNE_GO, disabled=typed != "prune"):
+            backups.prune(repository)
+            changed()
+            st.rerun()

@@ -1,0 +1,130 @@
+"""How often backups are made, what is kept, and when the next ones are."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from lsl_core.services import backups, scheduling
+from lsl_core.services.backups import BackupSettings, Repository
+from lsl_core.services.connections import CvatSession
+from lsl_core.ui import keys, session
+from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.formats import local, plural
+
+#: (setting, label, help) of the numbers in the form, by column.
+OFTEN = (
+    ("annotations_hours", "Annotations, hours", "0: never"),
+    ("full_hours", "With images, hours", "0: never"),
+    ("instance_hours", "Whole server, hours", "0: only when asked for"),
+    ("care_days", "Verify, try, make room, days", "0: never"),
+)
+KEPT = (
+    ("keep_last", "Newest", "Always kept"),
+    ("keep_hourly", "Hourly", "Of annotations only"),
+    ("keep_daily", "Daily", ""),
+    ("keep_weekly", "Weekly", ""),
+    ("keep_monthly", "Monthly", ""),
+)
+
+
+def settings(repository: Repository, cvat: CvatSession | None) -> None:
+    """Draw the schedule, what comes next, and what the rules would forget."""
+    now = session.workspace().settings().backups
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True):
+        _form(now)
+    with right, st.container(border=True):
+        st.subheader("What comes next", anchor=False)
+        if cvat is None:
+            st.markdown("Connect to CVAT to see it.")
+        else:
+            with errors_shown():
+                _next(repository, cvat)
+    with st.container(border=True):
+        _rules(repository)
+
+
+def _form(now: BackupSettings) -> None:
+    with st.form(keys.BACKUPS_SCHEDULE, border=False):
+        st.subheader("How often, and what is kept", anchor=False)
+        on = st.toggle(
+            "Make backups by itself", now.scheduled,
+            help="The worker does it, as long as the dashboard or `lsl worker` runs.",
+        )  # fmt: skip
+        given: dict[str, object] = {"scheduled": on}
+        for rows in (OFTEN, KEPT):
+            places = st.columns(len(rows), vertical_alignment="bottom")
+            for place, (name, label, help_) in zip(places, rows, strict=True):
+                given[name] = place.number_input(
+                    label, min_value=0 if name.startswith("keep") else 0.0,
+                    value=getattr(now, name), help=help_ or None,
+                )  # fmt: skip
+        quota = st.number_input(
+            "Quota, GB", min_value=0.0, value=now.quota_gb or 0.0,
+            help="What all backups may take together; 0: what the disk has.",
+        )  # fmt: skip
+        given["quota_gb"] = quota or None
+        if st.form_submit_button("Save", icon=":material/save:"):
+            with errors_shown():
+                backups.change_settings(session.workspace(), **given)
+                st.toast("Saved.")
+                st.rerun()
+    st.caption(
+        "An interval becomes longer when a backup takes more than a twentieth of it, when nothing "
+        "changes, and when the room will be full within a month."
+    )
+
+
+def _next(repository: Repository, cvat: CvatSession) -> None:
+    with cvat.in_organisation(None) as everywhere:
+        found = scheduling.next_times(session.workspace(), repository, everywhere)
+    if not session.workspace().settings().backups.scheduled:
+        st.markdown(
+            ":orange[:material/warning:] Nothing is made by itself: switch it on, or call "
+            "`lsl backup run` from cron or systemd."
+        )
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "When": ["now" if one.is_due else f"{local(one.at.timestamp()):%d %b %H:%M}"
+                         for one in found],
+                "Of": [one.name for one in found],
+                "Holds": [one.tier.value for one in found],
+                "Because": [", ".join(one.reasons) or "as the schedule says" for one in found],
+            }
+        ),
+        hide_index=True, height=min(318, 38 + 35 * max(1, len(found))),
+        alt="When the next backups are made",
+    )  # fmt: skip
+
+
+def _rules(repository: Repository) -> None:
+    st.subheader("What the rules keep, and why", anchor=False)
+    with errors_shown():
+        found = backups.decisions(session.workspace(), repository)
+        going = [one for one in found if not one.keep]
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "Snapshot": [one.snapshot.short_id for one in found],
+                    "When": [local(one.snapshot.finished.timestamp()) for one in found],
+                    "Of": [one.snapshot.subject.name for one in found],
+                    "Holds": [one.snapshot.tier.value for one in found],
+                    "Verdict": [one.text for one in found],
+                }
+            ),
+            hide_index=True, height=min(318, 38 + 35 * max(1, len(found))),
+            column_config={
+                "When": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=140),
+                "Verdict": st.column_config.TextColumn(width="large"),
+            },
+            alt="What becomes of each snapshot by the rules",
+        )  # fmt: skip
+        if st.button(
+            f"Forget {plural(len(going), 'snapshot')} now", disabled=not going,
+            icon=":material/delete:", key=keys.BACKUPS_RULES,
+            help="They can be brought back until the next prune.",
+        ):  # fmt: skip
+            backups.forget_by_rules(session.workspace(), repository)
+            st.rerun()
