@@ -130,7 +130,12 @@ def _take(store: Store, purpose: str) -> str:
     other: Holder | None = None
     for attempt in range(_ATTEMPTS):
         store.write(key, _as_bytes(mine))
-        other = _somebody_else(store, key)
+        try:
+            other = _somebody_else(store, key)
+        except BaseException:
+            # what cannot be decided must not look like a lock that is held
+            store.delete(key)
+            raise
         if other is None:
             return key
         store.delete(key)

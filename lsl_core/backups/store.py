@@ -11,7 +11,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,7 +121,9 @@ class LocalStore:
                     yield from self._walk(Path(entry.path))
                 elif not entry.name.startswith("."):
                     key = Path(entry.path).relative_to(self._root).as_posix()
-                    yield key, entry.stat(follow_symlinks=False).st_size
+                    # somebody may take a file away, such as a lock, while we look
+                    with suppress(FileNotFoundError):
+                        yield key, entry.stat(follow_symlinks=False).st_size
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
