@@ -21,6 +21,7 @@ PAGES = {
     "train": ".js-plotly-plot:visible",
     "preview": ".st-key-preview-strip img",
     "push": "text=4 · Safety",
+    "backups": "text=Compare with now",
     "activity": "text=The same by hand",
 }
 _FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

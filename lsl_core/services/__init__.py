@@ -15,5 +15,11 @@ serving      the service itself: start, look, stop, what CVAT has to be told
 serverless   a model as a function of CVAT's Nuclio; nuctl deploys it and says how it is
 labelstudio  Label Studio: import, new projects, its ML backend
 demo         the whole job on the embedded sandbox
+backups      the repository: where it is, what it holds, what is kept
+backing_up   take snapshots
+restoring    bring them back, as new or into the live task
+drilling     prove that they come back
+reviewing_backups  compare, look at a frame, coverage
+scheduling   what is due, made; backup_runs: the same as background runs
 doctor       what this machine can and lacks
 """
