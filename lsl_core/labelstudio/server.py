@@ -11,7 +11,7 @@ import binascii
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
 import urllib3
@@ -29,6 +29,13 @@ _REPEATS = urllib3.Retry(
     total=3, connect=1, backoff_factor=0.3, status_forcelist=(502, 503, 504),
     raise_on_status=False, allowed_methods={"GET"},
 )  # fmt: skip
+
+
+class _Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    data: bytes
 
 
 class LabelStudio:
@@ -152,7 +159,7 @@ class LabelStudio:
         *,
         body: object = None,
         fields: Any = None,  # noqa: ANN401
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> _Answer:
         url = path if "://" in path else self.url + path
         answer = self._request(method, url, self._head(), body, fields)
         if answer.status == 401 and self._is_new_token:
@@ -181,7 +188,7 @@ class LabelStudio:
         headers: dict[str, str],
         body: object = None,
         fields: Any = None,  # noqa: ANN401 - as urllib3 takes them
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> _Answer:
         if body is not None:
             headers = headers | {"Content-Type": "application/json"}
         try:
@@ -203,9 +210,9 @@ class LabelStudio:
             ) from error
         if len(data) > _MOST_BYTES:
             raise LabelStudioError(f"An answer of {urlsplit(url).netloc} is too large.")
-        return urllib3.HTTPResponse(data, answer.headers, answer.status)
+        return _Answer(answer.status, data)
 
-    def _checked(self, answer: urllib3.BaseHTTPResponse, path: str) -> urllib3.BaseHTTPResponse:
+    def _checked(self, answer: _Answer, path: str) -> _Answer:
         if answer.status < 300:
             return answer
         if answer.status in (401, 403):
@@ -215,13 +222,13 @@ class LabelStudio:
             )
         said = answer.data[:300].decode(errors="replace")
         raise LabelStudioError(
-            f"{self.url} answered {answer.status} to {path.partition('?')[0]}.",
+            f"{self.url} answered {answer.status} to {urlsplit(path).path}.",
             hint="Does it exist, and may you see it?" if answer.status == 404 else "",
             detail=said,
         )
 
 
-def _json(answer: urllib3.BaseHTTPResponse) -> Json:
+def _json(answer: _Answer) -> Json:
     if not answer.data:
         return {}
     try:

@@ -118,17 +118,17 @@ class Backend:
         """Return a prediction, or a reason without one: an empty result would mean "nothing"."""
         version = live.card.id
         try:
-            data = task.get("data")
-            address = data.get(config.image_key) if isinstance(data, dict) else None
-            if not isinstance(address, str):
-                raise UserInput(f'The task has no address of an image in "{config.image_key}".')
-            image = self.server.image(address, task_id=task.get("id"))
+            image = self.server.image(_address(task, config), task_id=task.get("id"))
             left_s = max(1.0, ends_at - time.monotonic())
             found = live.detector.detect(image, live.settings, timeout_s=left_s)
             result = regions_of(found, live.card.labels, config)
         except LslError as error:
             _LOG.warning("task %s: %s", task.get("id"), error)
             return {"error": str(error), "model_version": version}
+        except Exception:
+            _LOG.exception("task %s failed", task.get("id"))
+            text = "Something went wrong in our code; see the log of the ML backend."
+            return {"error": text, "model_version": version}
         score = float(np.mean(found.scores)) if len(found) else 0.0
         return {"result": result, "score": score, "model_version": version}
 
@@ -152,6 +152,14 @@ class Backend:
 
     def _live(self) -> Any:  # noqa: ANN401 - a context manager of Live
         return self.shelf.borrowed(Offer(self.model).name)
+
+
+def _address(task: Json, config: LabelConfig) -> str:
+    data = task.get("data")
+    address = data.get(config.image_key) if isinstance(data, dict) else None
+    if not isinstance(address, str):
+        raise UserInput(f'The task has no address of an image in "{config.image_key}".')
+    return address
 
 
 async def _body(request: Request) -> bytes:

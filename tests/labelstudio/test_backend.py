@@ -17,7 +17,7 @@ from lsl_core.services.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
 from tests.labelstudio.fake import TOKEN, FakeLabelStudio
-from tests.serve.fakes import BrightModel, image_with, png, ring
+from tests.serve.fakes import POISON, BrightModel, image_with, png, ring
 
 LABELS = ["cell", "dim cell"]
 BRUSH = config_for(LABELS, "brushlabels")
@@ -118,6 +118,13 @@ def test_one_bad_image_is_an_error_of_its_task_alone(fake, ask):
     reasons = ("no image that can be read", "cut off", "at most 100,000", "10.0.0.1", "no address")
     errors = [row["error"] for row in said["results"] if "error" in row]
     assert all(reason in error for reason, error in zip(reasons, errors, strict=True))
+
+
+def test_a_failure_of_ours_is_an_error_of_its_task_alone(fake, ask):
+    poisoned = png(np.full((64, 64, 3), POISON, np.uint8))
+    _, said = ask("/predict", request(tasks_of(fake, poisoned, png(ring()))))
+    assert ["error" in row for row in said["results"]] == [True, False]
+    assert "poisoned" not in said["results"][0]["error"]
 
 
 def test_an_image_with_nothing_on_it_is_an_empty_prediction(fake, ask):
