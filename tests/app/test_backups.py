@@ -1,0 +1,96 @@
+"""The Backups page as people see it: empty, loaded, damaged, out of reach."""
+
+from __future__ import annotations
+
+from lsl_core.runs import Lane, Queue
+from lsl_core.services import backing_up, backups
+from lsl_core.services.backups import Tier
+from lsl_core.ui import keys
+
+
+def saved(world, tier: Tier = Tier.FULL):
+    """Back up one drawn task and return its snapshot."""
+    task = world.add_task("bolts", labelled=True)
+    repository = backups.open_repository(world.workspace, make=True)
+    (one,) = backing_up.back_up_now(
+        repository, world.session, tier, task=task.info.id, reason="before push"
+    ).taken
+    return repository, one
+
+
+def words(app) -> str:
+    return " ".join(element.value for element in (*app.markdown, *app.error, *app.caption))
+
+
+def test_before_the_first_backup_the_page_says_what_it_is_for(open_page, world):
+    app = open_page("backups")
+    assert not app.exception
+    assert "No backup yet" in words(app)
+
+
+def test_the_first_backup_is_a_run(open_page, world, monkeypatch):
+    monkeypatch.setattr(Queue, "ensure_worker", lambda self: None)
+    app = open_page("backups")
+    app.button(key=f"{keys.BACKUPS_NOW}-first").click().run()
+    runs = Queue(world.workspace, Lane.BACKUP).store.recent()
+    assert [(run.kind, run.subject) for run in runs] == [("backup", "everything")]
+
+
+def test_a_snapshot_is_listed_with_why_and_compared_with_now(open_page, world):
+    _, one = saved(world)
+    app = open_page("backups", snapshot=one.short_id)
+    assert not app.exception
+    assert "bolts" in words(app)
+    assert "never verified" in words(app)
+    app.button(key=keys.BACKUPS_COMPARE).click().run()
+    assert "Nothing changed since" in words(app)
+
+
+def test_a_snapshot_is_protected_forgotten_and_brought_back(open_page, world):
+    repository, one = saved(world)
+    app = open_page("backups")
+    app.button(key=keys.BACKUPS_FORGET).click().run()
+    assert repository.snapshots() == []
+    app.toggle(key=keys.BACKUPS_FORGOTTEN).set_value(True).run()
+    app.button(key=keys.BACKUPS_FORGET).click().run()
+    assert [back.id for back in repository.snapshots()] == [one.id]
+
+
+def test_damage_is_said_in_plain_words(open_page, world):
+    repository, _ = saved(world)
+    packs = [*world.workspace.backups.joinpath("packs").rglob("*")]
+    for pack in (path for path in packs if path.is_file()):
+        data = bytearray(pack.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        pack.write_bytes(data)
+    backups.verify(repository)
+    app = open_page("backups")
+    assert not app.exception
+    assert "1 snapshot damaged" in words(app)
+
+
+def test_a_repository_that_cannot_be_opened_is_a_card_not_a_crash(open_page, world):
+    settings = world.workspace.settings()
+    settings.backups.location = str(world.workspace.root / "gone")
+    world.workspace.save(settings)
+    app = open_page("backups")
+    assert not app.exception
+    assert "There are no backups in" in words(app)
+
+
+def test_coverage_and_schedule_open(open_page, world):
+    saved(world)
+    app = open_page("backups")
+    for view in ("Coverage", "Schedule and rules"):
+        app.segmented_control(key=keys.BACKUPS_VIEW).set_value(view).run()
+        assert not app.exception
+    assert app.get("dataframe")
+
+
+def test_a_task_can_be_backed_up_from_the_tasks_page(open_page, world, monkeypatch):
+    monkeypatch.setattr(Queue, "ensure_worker", lambda self: None)
+    task = world.add_task("nuts")
+    app = open_page("tasks", task=task.info.id)
+    app.button(key=keys.TASKS_BACK_UP).click().run()
+    (run,) = Queue(world.workspace, Lane.BACKUP).store.recent()
+    assert run.subject == f"task {task.info.id}"
