@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from backup_world import LOGIN, BackupWorld, api, backup_world, documents, make_project, saved
 from cvat_helpers import FaultProxy
 
-from lsl_core.backups import Repository, State, Tier
+from lsl_core.backups import Repository, State, Tier, checking
 from lsl_core.cvat import connect
 from lsl_core.cvat.backup import differences, list_units
 from lsl_core.errors import BackupError, Locked, PartlyDone
 from lsl_core.sandbox import Sandbox
 from lsl_core.services import backing_up, drilling, restoring
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +225,22 @@ def test_e13_and_e14_no_password_and_no_key_is_in_a_repository(world, repository
                 data = repository.read(one, file.name)
                 assert b"demo-password" not in data
                 assert world.session.key.encode() not in data
+
+
+def test_a_backup_that_is_killed_leaves_older_snapshots_and_no_lock_for_long(
+    world, repository, tmp_path
+):
+    older = project_snapshot(world, repository)
+    child = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("backing_up_child.py")),
+         world.sandbox.url, str(tmp_path / "backups")],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "packing\n"
+        child.kill()
+    again = Repository.open(tmp_path / "backups")
+    assert [one.id for one in again.snapshots()] == [older.id]
+    assert checking.check(again).is_good
+    assert project_snapshot(world, again).state is State.OK
