@@ -76,7 +76,11 @@ def put_archive(writer: BlobWriter, name: str, path: Path) -> StoredFile:
     try:
         with path.open("rb") as file:
             regions = _regions(file, path.stat().st_size, name)
-            members = [_put_member(writer, file, region, name) for region in regions]
+            ends = [0, *(region.end for region in regions)]
+            lines = [
+                _put_member(writer, file, region, gap=region.start - end)
+                for region, end in zip(regions, ends, strict=False)
+            ]
             around = writer.put_stream(_around(file, regions), text=True)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -86,33 +90,12 @@ def put_archive(writer: BlobWriter, name: str, path: Path) -> StoredFile:
             hint="The download was cut, or the server made it wrong. Run the backup again.",
             detail=repr(error),
         ) from error
-    ends = [0, *(region.end for region in regions)]
-    lines = (
-        _as_line(member, gap=region.start - end)
-        for member, region, end in zip(members, regions, ends, strict=False)
-    )
     head = json.dumps({"around": around.model_dump()}).encode() + b"\n"
-    recipe = writer.put_stream(_chain(head, lines), text=True)
+    recipe = writer.put_stream([head, *lines], text=True)
     return StoredFile(
         name=name, kind="archive", size=path.stat().st_size, sha256=digest,
-        content=recipe, num_members=len(members),
+        content=recipe, num_members=len(lines),
     )  # fmt: skip
-
-
-def _chain(head: bytes, lines: Iterable[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from lines
-
-
-def _as_line(member: _Put, *, gap: int) -> bytes:
-    content = member.content
-    entry = {
-        "name": member.info.orig_filename, "size": member.info.file_size, "crc": member.info.CRC,
-        "gap": gap, "how": member.how, "bytes": content.size, "sha256": content.sha256,
-        "pieces": [] if content.pieces == (content.sha256,) else content.pieces,
-        "depth": content.depth,
-    }  # fmt: skip
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
 def _regions(file: BinaryIO, size: int, name: str) -> list[_Region]:
@@ -155,22 +138,28 @@ def _refused(name: str, why: str) -> Damaged:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Put:
-    info: zipfile.ZipInfo
-    how: How
-    content: Content
+def _put_member(writer: BlobWriter, file: BinaryIO, region: _Region, *, gap: int) -> bytes:
+    """Store the content of a member; return its line of the recipe."""
+    info, how = region.info, _how(file, region)
+    blocks = _slice(file, region)
+    if how == "stored":
+        blocks = _checked(blocks, info)
+    elif how == "deflate":
+        blocks = _inflate(blocks)
+    content = writer.put_stream(blocks, text=how != "raw" and is_text(info.orig_filename))
+    entry = {
+        "name": info.orig_filename, "size": info.file_size, "crc": info.CRC, "gap": gap,
+        "how": how, "bytes": content.size, "sha256": content.sha256, "depth": content.depth,
+        # an image is mostly one piece, which is named like the whole
+        "pieces": [] if content.pieces == (content.sha256,) else content.pieces,
+    }  # fmt: skip
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
-def _put_member(writer: BlobWriter, file: BinaryIO, region: _Region, name: str) -> _Put:
-    info, text = region.info, is_text(region.info.orig_filename)
-    if info.compress_type == zipfile.ZIP_STORED:
-        checked = _checked(_slice(file, region), info)
-        return _Put(info, "stored", writer.put_stream(checked, text=text))
-    if _is_our_deflate(file, region):
-        content = writer.put_stream(_inflate(_slice(file, region)), text=text)
-        return _Put(info, "deflate", content)
-    return _Put(info, "raw", writer.put_stream(_slice(file, region), text=False))
+def _how(file: BinaryIO, region: _Region) -> How:
+    if region.info.compress_type == zipfile.ZIP_STORED:
+        return "stored"
+    return "deflate" if _is_our_deflate(file, region) else "raw"
 
 
 def _slice(file: BinaryIO, region: _Region) -> Iterator[bytes]:

@@ -179,13 +179,12 @@ class BlobWriter:
     def _store_pack(self) -> None:
         if not self._blobs:
             return
-        data = bytes(self._pack)
-        table = PackTable.of(hashlib.sha256(data).hexdigest(), self._blobs.items())
-        self._store.write(packs.pack_key(table.name), data)
+        table = PackTable.of(hashlib.sha256(self._pack).hexdigest(), self._blobs.items())
+        self._store.write(packs.pack_key(table.name), self._pack)
         self._index.add(table)
         self._tables.append(table)
         self.stored.add(table.name)
-        self.added_bytes += len(data)
+        self.added_bytes += len(self._pack)
         self._pack, self._blobs = bytearray(packs.MAGIC), {}
         if len(self._tables) >= _PACKS_PER_INDEX:
             self._store_index()

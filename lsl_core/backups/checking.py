@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,12 @@ from lsl_core.errors import Damaged, UserInput
 from lsl_core.progress import NULL, Progress
 from lsl_core.workspace.images import IMAGE_SUFFIXES, check_whole
 
-#: Contents above this are hashed, and not opened as JSON or as an image.
-_OPEN_BYTES = 64 * 1024 * 1024
+#: Images above this are hashed and not opened; of longer JSON only the brackets are counted,
+#: since parsing takes ten times its length in memory.
+_IMAGE_BYTES = 64 * 1024 * 1024
+_JSON_BYTES = 4 * 1024 * 1024
 
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNREAD: tuple[str, ...] = ("The snapshot itself cannot be read.",)
 
 
@@ -215,8 +219,9 @@ class _Opened:
 
     def __init__(self, name: str, size: int) -> None:
         self._suffix = PurePosixPath(name.lower()).suffix
-        opens = self._suffix == ".json" or self._suffix in IMAGE_SUFFIXES
-        self._kept = io.BytesIO() if opens and size <= _OPEN_BYTES else None
+        limits = {".json": _JSON_BYTES, **dict.fromkeys(IMAGE_SUFFIXES, _IMAGE_BYTES)}
+        self._kept = io.BytesIO() if size <= limits.get(self._suffix, -1) else None
+        self._brackets = _Brackets() if self._suffix == ".json" and not self._kept else None
         self.crc = 0
         self.size = 0
 
@@ -226,10 +231,14 @@ class _Opened:
         self.size += len(block)
         if self._kept is not None:
             self._kept.write(block)
+        if self._brackets is not None:
+            self._brackets.take(block)
 
     @property
     def problem(self) -> str:
         """Return what is wrong with the content, or nothing."""
+        if self._brackets is not None and not self._brackets.are_closed:
+            return "cannot be opened, as CVAT gave it: its brackets do not match"
         if self._kept is None:
             return ""
         try:
@@ -243,6 +252,32 @@ class _Opened:
             return "is no image, as CVAT gave it."
         except (ValueError, OSError, UserInput, Image.DecompressionBombError) as error:
             return f"cannot be opened, as CVAT gave it: {error}"
+
+
+class _Brackets:
+    """Counts the brackets of JSON on its way past: cut or spliced text does not add up."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._depth = 0
+        self._least = 1
+
+    def take(self, block: bytes) -> None:
+        """Take in the next bytes; an unfinished string is held until it ends."""
+        text = _STRING.sub(b"", self._held + block)
+        self._held = b""
+        if (at := text.find(b'"')) >= 0:
+            text, self._held = text[:at], text[at:]
+            # no string of CVAT is so long; holding it would cost what was to be saved
+            self._least = -1 if len(self._held) > _JSON_BYTES else self._least
+            self._held = self._held[:_JSON_BYTES]
+        self._depth += sum(map(text.count, (b"{", b"["))) - sum(map(text.count, (b"}", b"]")))
+        self._least = min(self._least, self._depth)
+
+    @property
+    def are_closed(self) -> bool:
+        """Tell whether all that was opened was closed, and nothing before."""
+        return not self._held and self._depth == 0 <= self._least
 
 
 def _strike_damaged(repository: Repository, progress: Progress) -> None:

@@ -31,6 +31,9 @@ _ROW = np.dtype([("id", ">u8", 4), ("pack", "<u4"), ("offset", "<u4"), ("length"
 #: Listed in place of a blob that cannot be read, so that those after it keep their places.
 UNREADABLE = bytes(32)
 
+#: Blobs that were just written are kept in a dictionary, ten times their size, up to so many.
+_MOST_FRESH = 4096
+
 #: Rows of an index file when all are written anew: 9 MB.
 _ROWS_PER_FILE = 256 * 1024
 
@@ -134,6 +137,8 @@ class Index:
         """Take in a pack that was just stored."""
         self._list(table)
         self._fresh.update(table.places())
+        if len(self._fresh) > max(_MOST_FRESH, len(self._rows) // 4):
+            self._sort()
 
     def tables(self) -> dict[str, PackTable]:
         """Return every pack that is listed, by name."""
@@ -154,11 +159,16 @@ class Index:
             else:
                 for table in found:
                     self._list(table)
+        self._sort()
+        self._is_loaded, self._has_walked = True, False
+
+    def _sort(self) -> None:
+        """Make the sorted table of all that is listed; what was fresh is in it."""
         self._packs = [*self._tables]
         made = [_located(number, table) for number, table in enumerate(self._tables.values())]
         rows = np.concatenate([np.empty(0, _ROW), *made])
         self._rows = rows[np.argsort(rows["id"][:, 0], kind="stable")]
-        self._is_loaded, self._has_walked = True, False
+        self._fresh = {}
 
     def _list(self, table: PackTable) -> None:
         # a pack that was damaged and is stored again is listed twice

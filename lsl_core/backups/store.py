@@ -11,7 +11,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ class Store(Protocol):
     def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return several small files; those that are gone are left out."""
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | bytearray) -> None:
         """Store a file, in place of an older one.
 
         Raises:
@@ -99,7 +99,7 @@ class LocalStore:
                 continue
         return found
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | bytearray) -> None:
         """Store a file: temporary file, fsync, rename, fsync of the folder."""
         path = self._root / key
         with self._speaking():
@@ -122,8 +122,11 @@ class LocalStore:
                 elif not entry.name.startswith("."):
                     key = Path(entry.path).relative_to(self._root).as_posix()
                     # somebody may take a file away, such as a lock, while we look
-                    with suppress(FileNotFoundError):
-                        yield key, entry.stat(follow_symlinks=False).st_size
+                    try:
+                        size = entry.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:
+                        continue
+                    yield key, size
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""
@@ -195,28 +198,30 @@ class UrlStore:
 
     def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return several small files, asked for at once where the store can."""
-        if not keys:
-            return {}
-        paths = {self._path(key): key for key in keys}
         with self._speaking():
-            found = self._fs.cat(list(paths), recursive=True, on_error="return")
-        names = {self._fs._strip_protocol(path): key for path, key in paths.items()}
-        return {
-            names[self._fs._strip_protocol(path)]: bytes(data)
-            for path, data in found.items()
-            if not isinstance(data, Exception)
-        }
+            # `cat` would take a bracket in the folder's name for a pattern
+            paths = [self._path(key) for key in keys]
+            found = self._fs.cat_ranges(paths, None, None, on_error="return")
+        read = {}
+        for key, data in zip(keys, found, strict=True):
+            if isinstance(data, FileNotFoundError):
+                continue
+            if isinstance(data, Exception):
+                with self._speaking():
+                    raise data
+            read[key] = bytes(data)
+        return read
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | bytearray) -> None:
         """Store a file and ask for its size."""
         path = self._path(key)
         with self._speaking():
             if self._puts_whole:
-                self._fs.pipe_file(path, data)
+                self._fs.pipe_file(path, bytes(data))
             else:
                 part = f"{path}.{uuid.uuid4().hex}.part"
                 self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self._fs.pipe_file(part, data)
+                self._fs.pipe_file(part, bytes(data))
                 self._fs.mv(part, path)
             size = self._fs.info(path)["size"]
         if size != len(data):

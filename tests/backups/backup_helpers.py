@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lsl_core.backups import Repository, Snapshot, Subject, Tier
+from lsl_core.backups import Repository, Snapshot, State, Subject, Tier, Verdict
 from lsl_core.workspace.images import encode_rgb
 
 URL = "http://cvat.example"
@@ -70,3 +71,21 @@ def save(repository: Repository, subject: Subject | None = None, **files: bytes)
             draft.add(name, data)
     assert draft.snapshot is not None
     return draft.snapshot
+
+
+def taken(
+    sequence: int, at: datetime, *, subject: Subject | None = None, state: State = State.OK,
+    verified: bool | None = None, protected: bool = False, **more: Any,
+) -> Snapshot:  # fmt: skip
+    """A snapshot that was never written."""
+    marks = {
+        "protected": protected,
+        "verified": None if verified is None else Verdict(at=at, good=verified),
+    }
+    values = {
+        "id": f"{sequence:064x}", "sequence": sequence, "subject": subject or project(),
+        "tier": Tier.FULL, "state": state, "reason": "", "server_version": "2.80",
+        "taken_by": "ana", "started": at, "finished": at, "files": (), "missing": (), "counts": {},
+        "size_bytes": 1000, "added_bytes": 100, "lsl_version": "1", "marks": marks, **more,
+    }  # fmt: skip
+    return Snapshot.model_validate(values)
