@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import resource
 import statistics
 import time
@@ -29,9 +30,15 @@ class Cost:
 
 def status_mb(name: str) -> float:
     """Return a size of this process from the kernel, such as VmRSS; 0 where it tells none."""
-    if not _STATUS.exists():
+    return process_mb(os.getpid(), name)
+
+
+def process_mb(pid: int, name: str) -> float:
+    """Return a size of another process, as `status_mb` does of this one."""
+    path = Path(f"/proc/{pid}/status")
+    if not path.exists():
         return 0.0
-    lines = (line.split() for line in _STATUS.read_text().splitlines())
+    lines = (line.split() for line in path.read_text().splitlines())
     return next((int(line[1]) / 1024 for line in lines if line and line[0] == f"{name}:"), 0.0)
 
 

@@ -46,6 +46,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def use_threads(count: int) -> None:
+    """Set how many threads torch computes one operation with, in threads that start from now."""
+    torch.set_num_threads(count)
+
+
 def set_threads(count: int | None, work: Callable[[], object]) -> int:
     """Set how many threads torch computes with; return the number.
 

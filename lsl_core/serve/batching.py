@@ -1,4 +1,4 @@
-"""One thread that owns a model and looks at whatever windows wait, whoever sent them."""
+"""Threads that own a model each and look at whatever windows wait, whoever sent them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ class _Request:
         self.found: dict[int, Instances] = {}
         self.num_windows = len(windows)
         self.ends_at = ends_at
+        self.lock = threading.Lock()
         self.answer: Future[list[Instances]] = Future()
 
     def add(self, i: int, found: Instances) -> None:
         """Keep what a window shows; the last one completes the answer."""
-        self.found[i] = found
-        if len(self.found) == self.num_windows and not self.answer.done():
-            self.answer.set_result([self.found[k] for k in range(self.num_windows)])
+        with self.lock:
+            self.found[i] = found
+            if len(self.found) == self.num_windows and not self.answer.done():
+                self.answer.set_result([self.found[k] for k in range(self.num_windows)])
+
+    def fail(self, error: Exception) -> None:
+        """End the answer with what went wrong."""
+        with self.lock:
+            if not self.answer.done():
+                self.answer.set_exception(error)
 
 
 class Batching:
@@ -40,18 +48,28 @@ class Batching:
     windows are tried one by one, so only the request with the bad one fails.
 
     Args:
-        model: only this thread uses it.
+        models: copies of one model; each is used by a thread of its own.
         floor_score: lowest score that is kept.
         size: windows at a time; None chooses by device.
     """
 
-    def __init__(self, model: Model, *, floor_score: float, size: int | None = None) -> None:
-        self._batches = Batches(model, floor_score=floor_score, size=size, progress=NULL)
+    def __init__(
+        self, models: Sequence[Model], *, floor_score: float, size: int | None = None
+    ) -> None:
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(
+                target=self._work,
+                args=(Batches(model, floor_score=floor_score, size=size, progress=NULL),),
+                name="model",
+                daemon=True,
+            )
+            for model in models
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, windows: Sequence[Pixels], *, timeout_s: float) -> Future[list[Instances]]:
         """Queue the windows of one image; the future gives what each shows.
@@ -68,55 +86,53 @@ class Batching:
             if self._is_closed:
                 raise TooBusy("This model is being replaced.", hint="Send it again.")
             self._waiting.append(request)
-            self._changed.notify()
+            self._changed.notify_all()
         return request.answer
 
     def close(self) -> None:
-        """Finish what waits, then end the thread."""
+        """Finish what waits, then end the threads."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _work(self) -> None:
+    def _work(self, batches: Batches) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closed)
                 if not self._waiting:
                     return
-                batch = self._take()
+                batch = self._take(batches)
             if batch:
-                self._look(batch)
+                self._look(batch, batches)
 
-    def _take(self) -> list[tuple[_Request, int, Pixels]]:
-        """Take windows, one from each request in turn, up to a batch."""
+    def _take(self, batches: Batches) -> list[tuple[_Request, int, Pixels]]:
+        """Take windows, one from each request in turn, up to a batch, and leave others theirs."""
         batch: list[tuple[_Request, int, Pixels]] = []
+        share = -(-sum(len(request.left) for request in self._waiting) // len(self._threads))
         size = 1
         while self._waiting and len(batch) < size:
             request = self._waiting.popleft()
             if request.answer.done() or time.monotonic() > request.ends_at:
-                self._drop(request)
+                request.fail(TooLate("No answer in time.", hint="Send it again."))
                 continue
             i, pixels = request.left.popleft()
             batch.append((request, i, pixels))
-            size = self._batches.size(batch[0][2])
+            size = min(batches.size(batch[0][2]), share)
             if request.left:
                 self._waiting.append(request)
         return batch
 
-    def _drop(self, request: _Request) -> None:
-        if not request.answer.done():
-            request.answer.set_exception(TooLate("No answer in time.", hint="Send it again."))
-
-    def _look(self, batch: Sequence[tuple[_Request, int, Pixels]]) -> None:
+    def _look(self, batch: Sequence[tuple[_Request, int, Pixels]], batches: Batches) -> None:
         try:
-            found = self._batches.predict([pixels for _, _, pixels in batch])
+            found = batches.predict([pixels for _, _, pixels in batch])
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
-                    self._look([one])
-            elif not batch[0][0].answer.done():
-                batch[0][0].answer.set_exception(error)
+                    self._look([one], batches)
+            else:
+                batch[0][0].fail(error)
             return
         for (request, i, _), instances in zip(batch, found, strict=True):
             request.add(i, instances)

@@ -101,6 +101,7 @@ class Detector:
         floor_score: lowest score that is kept.
         batch_size: windows at a time; None chooses by device.
         max_pixels: larger images are refused before they are decoded.
+        copies: further copies of the model, which work beside it.
     """
 
     def __init__(
@@ -111,12 +112,13 @@ class Detector:
         floor_score: float = FLOOR_SCORE,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        copies: Sequence[Model] = (),
     ) -> None:
         self._model = model
         self._cache = cache
         self._floor_score = floor_score
         self._max_pixels = max_pixels
-        self._batching = Batching(model, floor_score=floor_score, size=batch_size)
+        self._batching = Batching((model, *copies), floor_score=floor_score, size=batch_size)
         self._flights: dict[str, Future[Instances]] = {}
         self._lock = threading.Lock()
         self._room = Room(DECODED_BYTES)
@@ -131,14 +133,27 @@ class Detector:
         floor_score: float = FLOOR_SCORE,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        at_once: int = 1,
     ) -> Self:
         """Load the model of a folder with card.json and weights.safetensors.
+
+        Args:
+            folder: of the model.
+            device: "auto", "cuda", "mps" or "cpu".
+            cache: see the class, as the others.
+            floor_score: lowest score that is kept.
+            batch_size: windows at a time.
+            max_pixels: of an image.
+            at_once: copies that work at the same time; on a processor, one a core with one
+                thread each serves many callers faster than one with many threads.
 
         Raises:
             ModelError, FormatTooNew: see `load_model`.
         """
+        model, *copies = [load_model(folder, device=device) for _ in range(at_once)]
         return cls(
-            load_model(folder, device=device),
+            model,
+            copies=copies,
             cache=cache,
             floor_score=floor_score,
             batch_size=batch_size,

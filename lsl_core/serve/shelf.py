@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lsl_core.errors import LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.inference.cache import PredictionCache
+from lsl_core.models.weights import WEIGHTS_NAME
 from lsl_core.serve.answers import drawing_of
 from lsl_core.serve.detector import Detector, DetectSettings
 from lsl_core.services import modelling, offers
@@ -19,6 +22,11 @@ from lsl_core.types import MODES, Geometry, ModelCard
 from lsl_core.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
+
+#: Copies of a model on a processor; Python itself keeps more from helping.
+_MOST_COPIES = 8
+#: Weights larger than this are loaded once only.
+_LARGE_BYTES = 200_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +117,7 @@ class Shelf:
             floor_score=settings.floor_score,
             batch_size=settings.batch_size,
             max_pixels=self.max_pixels,
+            at_once=_copies(self.workspace.models / card.id, settings.device),
         )
         since = offers.note_deployed(self.workspace, offer.model, card.id)
         self._retire(self._swap(name, Live(offer, detector, since)))
@@ -172,3 +181,16 @@ class Shelf:
             is_idle = not old.users
         if is_idle:
             old.detector.close()
+
+
+def _copies(folder: Path, device: str) -> int:
+    """Return how many copies of a model work beside each other: on a processor, one a core."""
+    # torch takes seconds to load, and a service without an offer needs none
+    from lsl_core.models.devices import choose_device, use_threads
+
+    if choose_device(device).type != "cpu":
+        return 1
+    if (folder / WEIGHTS_NAME).stat().st_size > _LARGE_BYTES:
+        return 1
+    use_threads(1)
+    return min(_MOST_COPIES, os.cpu_count() or 1)

@@ -197,6 +197,7 @@ def followed(tmp_path, monkeypatch):
         return Detector(model)
 
     monkeypatch.setattr(shelves.Detector, "open", staticmethod(fake_open))
+    monkeypatch.setattr(shelves, "_copies", lambda *_: 1)
     shelf = Shelf(workspace, max_pixels=10**6)
     yield shelf, opened
     for model in opened:

@@ -1,0 +1,267 @@
+"""The service under load: 32 callers, 1,000 images, one in twenty of them broken.
+
+    python bench/serve.py                                   # trains a small model first, 1 minute
+    python bench/serve.py --workspace FOLDER --train NAME   # a model of yours
+
+Loopback only. Every good answer is compared, byte by byte, with the one that a lone caller gets;
+every bad image has to be refused with a reason. Beside it the same model behind a handler that
+takes one call at a time, as a serverless function with one worker does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import cv2
+import numpy as np
+from measure import process_mb
+
+from lsl_core import sources
+from lsl_core.models import load_model
+from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
+from lsl_core.serve.answers import cvat_answer, drawing_of
+from lsl_core.serve.detector import DetectSettings
+from lsl_core.services import modelling, offers, serving, workspaces
+from lsl_core.services.offers import Offer
+from lsl_core.types import Mode, View
+from lsl_core.workspace import Workspace
+from lsl_core.workspace.images import decode_rgb, image_ref
+
+#: (height, width) of the images.
+IMAGE_HW = (240, 320)
+CALLERS = 32
+
+
+@dataclass(frozen=True)
+class Load:
+    """Bodies to send, and which of them are good."""
+
+    bodies: list[bytes]
+    is_good: list[bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Answers in the order of the bodies; seconds each took; the server's memory on the way."""
+
+    answers: list[tuple[int, bytes]]
+    seconds: list[float]
+    wall_s: float
+    rss_mb: list[float]
+
+
+def make_load(count: int, *, bad: float, seed: int) -> Load:
+    """Draw images, every one different, and break some in each of seven ways.
+
+    Another seed gives other images, so that nothing of an earlier run is in the cache.
+    """
+    rng = np.random.default_rng(seed)
+    scenes = [draw_scene(SceneKind.CELLS, seed=i, image_hw=(480, 640)).pixels for i in range(8)]
+    broken = set(rng.choice(count, round(count * bad), replace=False).tolist())
+    bodies, is_good = [], []
+    for i in range(count):
+        y, x = rng.integers(0, 480 - IMAGE_HW[0]), rng.integers(0, 640 - IMAGE_HW[1])
+        part = scenes[i % len(scenes)][y : y + IMAGE_HW[0], x : x + IMAGE_HW[1]].copy()
+        part[0, 0] = i % 256, i // 256 % 256, 7  # no two are the same
+        part[0, 1:3] = rng.integers(0, 256, (2, 3))
+        suffix = ".png" if i % 2 else ".jpg"
+        data = cv2.imencode(suffix, part[:, :, ::-1])[1].tobytes()
+        is_good.append(i not in broken)
+        body = _json(data) if is_good[-1] else _broken(data, i, rng)
+        bodies.append(body)
+    return Load(bodies, is_good)
+
+
+def _json(data: bytes) -> bytes:
+    return json.dumps({"image": base64.b64encode(data).decode(), "threshold": 0.3}).encode()
+
+
+def _broken(data: bytes, i: int, rng: np.random.Generator) -> bytes:
+    cut = int(rng.integers(20, len(data) - 20))
+    return (
+        _json(data[:cut]),
+        _json(b""),
+        _json(b"%PDF-1.7 no image"),
+        _json(data[:-9]),
+        json.dumps({"threshold": 0.3}).encode(),
+        json.dumps({"image": "no base64!"}).encode(),
+        b'{"image": "' + base64.b64encode(data)[:cut],
+    )[i % 7]
+
+
+def send(port: int, load: Load, *, callers: int, pid: int | None = None) -> Outcome:
+    """Send every body, so many at a time, over connections that are kept."""
+    local = threading.local()
+    done, rss = [0], []
+    lock = threading.Lock()
+
+    def one(body: bytes) -> tuple[tuple[int, bytes], float]:
+        if not hasattr(local, "connection"):
+            local.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        began = time.perf_counter()
+        local.connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        reply = local.connection.getresponse()
+        answer = reply.status, reply.read()
+        took = time.perf_counter() - began
+        with lock:
+            done[0] += 1
+            if pid is not None and done[0] % max(1, len(load.bodies) // 5) == 0:
+                rss.append(process_mb(pid, "VmRSS"))
+        return answer, took
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        rows = list(pool.map(one, load.bodies))
+    wall = time.perf_counter() - began
+    return Outcome([row[0] for row in rows], [row[1] for row in rows], wall, rss)
+
+
+def one_at_a_time(workspace: Workspace, model: str) -> tuple[HTTPServer, Callable[[], None]]:
+    """Start a handler like that of a serverless function: decode, ask the model, write JSON."""
+    card = modelling.get_model(workspace, model)
+    loaded = load_model(workspace.models / card.id, device=workspace.settings().inference.device)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = 200, b"[]"
+            try:
+                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                pixels = decode_rgb(base64.b64decode(asked["image"], validate=True), name="x")
+                (found,) = loaded.predict([pixels], floor_score=0.05)
+                settings = DetectSettings(asked["threshold"])
+                view = View((settings.threshold or 0.0,) * len(card.labels))
+                body = cvat_answer(view.of(found), card.labels, drawing_of(card))
+            except Exception as error:
+                status, body = 422, str(error).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(HTTPServer):
+        request_queue_size = 256
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    return server, server.shutdown
+
+
+def check(load: Load, outcome: Outcome, expected: Sequence[bytes]) -> tuple[int, int]:
+    """Return how many good ones were answered wrongly, and bad ones without 4xx and a reason."""
+    wrong = unrefused = 0
+    for good, (status, body), right in zip(load.is_good, outcome.answers, expected, strict=True):
+        if good:
+            wrong += status != 200 or body != right
+        else:
+            unrefused += not (400 <= status < 500 and json.loads(body).get("error"))
+    return wrong, unrefused
+
+
+def trained(folder: Path, *, iterations: int) -> tuple[Workspace, str]:
+    """Make a workspace with a model that was trained for a few steps."""
+    workspace = workspaces.create_workspace(folder, Mode.FSIS)
+    images = []
+    for seed in range(6):
+        scene = draw_scene(SceneKind.CELLS, seed=100 + seed, image_hw=IMAGE_HW)
+        path = folder / f"{seed}.png"
+        cv2.imwrite(str(path), scene.pixels[:, :, ::-1])
+        ref = image_ref(path, frame=seed, name=path.name)
+        drawn = np.ones(len(scene.instances), bool)
+        images.append(sources.LabelledImage(ref, path, scene.instances, drawn))
+    sources.save_source(
+        workspace.sources,
+        "cells",
+        images,
+        labels=SCENE_LABELS[SceneKind.CELLS],
+        is_labelled=True,
+        origin={"kind": "bench"},
+    )
+    modelling.train(workspace, source="cells", minutes=None, iterations=iterations)
+    return workspace, "cells"
+
+
+def report(name: str, outcome: Outcome, load: Load) -> None:
+    """Print one line of figures."""
+    good = [s for s, is_good in zip(outcome.seconds, load.is_good, strict=True) if is_good]
+    p95 = sorted(good)[int(0.95 * len(good))]
+    rate = len(load.bodies) / outcome.wall_s
+    memory = ", ".join(f"{mb:.0f}" for mb in outcome.rss_mb)
+    print(
+        f"{name:<34} {outcome.wall_s:7.1f} s  {rate:6.1f} images/s  median "
+        f"{statistics.median(good):6.3f} s  p95 {p95:6.3f} s  RSS MB {memory}"
+    )
+
+
+def main() -> None:
+    """Run the load and say what came back."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--train")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--callers", type=int, default=CALLERS)
+    parser.add_argument("--bad", type=float, default=0.05)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--iterations", type=int, default=60)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="lsl-bench-") as scratch:
+        if asked.workspace:
+            workspace, model = workspaces.open_workspace(asked.workspace), asked.train
+        else:
+            workspace, model = trained(Path(scratch) / "w", iterations=asked.iterations)
+        measure(workspace, model, asked)
+
+
+def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None:
+    """Compare the handler, the service for one caller and for many, and repeated images."""
+    load = make_load(asked.images, bad=asked.bad, seed=asked.seed)
+    server, stop = one_at_a_time(workspace, model)
+    port = server.server_address[1]
+    send(port, replace(load, bodies=load.bodies[:5]), callers=1)
+    alone = send(port, load, callers=asked.callers)
+    stop()
+    report(f"one at a time, {asked.callers} callers", alone, load)
+    offers.deploy(workspace, Offer(model))
+    found = serving.start(workspace, serving.ServiceSettings(port=19070, is_nuclio=True))
+    try:
+        port = found.offers[0].functions[0].port or 0
+        warm = make_load(40, bad=0.0, seed=asked.seed + 1)
+        send(port, warm, callers=4)
+        together = send(port, load, callers=asked.callers, pid=found.pid)
+        report(f"service, {asked.callers} callers", together, load)
+        again = send(port, load, callers=asked.callers, pid=found.pid)
+        report("service, the same images again", again, load)
+    finally:
+        serving.stop(workspace)
+    right = [body for _, body in alone.answers]
+    wrong, unrefused = check(load, together, right)
+    print(
+        f"{sum(load.is_good)} good: {wrong} wrong; {asked.images - sum(load.is_good)} bad: ", end=""
+    )
+    print(f"{unrefused} not refused with a reason")
+    print(f"throughput {alone.wall_s / together.wall_s:.2f} × one at a time, ", end="")
+    print(f"{alone.wall_s / again.wall_s:.1f} × for images seen before")
+
+
+if __name__ == "__main__":
+    main()
