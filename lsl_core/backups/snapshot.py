@@ -150,6 +150,11 @@ class Snapshot(Record):
         """Tell whether everything in it was read back and found whole."""
         return self.marks.verified is not None and self.marks.verified.good
 
+    @property
+    def is_damaged(self) -> bool:
+        """Tell whether something in it was read back and found to be other than was written."""
+        return self.marks.verified is not None and not self.marks.verified.good
+
     def file(self, name: str) -> StoredFile | None:
         """Return a file by name, or None."""
         return next((file for file in self.files if file.name == name), None)

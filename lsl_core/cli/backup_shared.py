@@ -64,7 +64,7 @@ def table(found: Sequence[Snapshot]) -> str:
             sign
             for sign, is_so in (
                 (" verified", one.is_verified),
-                (" damaged", one.marks.verified is not None and not one.marks.verified.good),
+                (" damaged", one.is_damaged),
                 (" drilled", one.marks.drill is not None and one.marks.drill.good),
                 (" protected", one.marks.protected),
                 (" forgotten", one.marks.forgotten is not None),

@@ -314,7 +314,7 @@ def _with_images(repository: Repository, snapshot: Snapshot, unit: SavedUnit) ->
     same = [
         one
         for one in repository.snapshots()
-        if one.subject.url == subject.url and one.file(name) is not None and one.is_usable
+        if one.subject.url == subject.url and one.file(name) is not None and not one.is_damaged
     ]
     older = [one for one in same if one.sequence < snapshot.sequence]
     if not same and not any(task.entry.get("size") for task in unit.tasks()):

@@ -163,7 +163,7 @@ def diff_lines(found: Comparison) -> list[str]:
 
 def coverage(repository: Repository, session: CvatSession) -> list[CoverageRow]:
     """Say for everything that the account can see which copies there are; the worst first."""
-    snapshots = [one for one in repository.snapshots() if one.is_usable]
+    snapshots = [one for one in repository.snapshots() if one.is_usable and not one.is_damaged]
     whole = [
         one for one in snapshots if one.tier is Tier.INSTANCE and one.subject.url == session.url
     ]

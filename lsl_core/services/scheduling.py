@@ -212,7 +212,8 @@ def _to_drill(repository: Repository, session: CvatSession) -> Snapshot | None:
         if one.marks.drill is not None:
             tried[key] = max(tried.get(key, 0.0), one.marks.drill.at.timestamp())
         has_images = any(file.kind == "archive" for file in one.files)
-        if has_images and one.is_usable and one.counts.get("frames") and one.tier is Tier.FULL:
+        is_whole = one.is_usable and not one.is_damaged
+        if has_images and is_whole and one.counts.get("frames") and one.tier is Tier.FULL:
             newest.setdefault(key, one)
     here = [one for one in newest.values() if one.subject.url == session.url]
     return min(here, key=lambda one: tried.get(one.subject.key, 0.0), default=None)

@@ -61,7 +61,7 @@ def standing(repository: Repository, state: RepositoryState) -> None:
     verified = f"last verified {ago(state.last_verified)} {OK}" if state.last_verified else ""
     parts.append(verified or f"never verified {WARN}")
     st.markdown(" · ".join(parts))
-    damaged = [one for one in usable if _is_damaged(one)]
+    damaged = [one for one in usable if one.is_damaged]
     if damaged or state.damaged:
         good = len(usable) - len(damaged)
         st.error(
@@ -320,16 +320,12 @@ def _objects(one: Snapshot) -> int:
     return sum(one.counts.get(kind, 0) for kind in ("shapes", "tags", "tracks"))
 
 
-def _is_damaged(one: Snapshot) -> bool:
-    return one.marks.verified is not None and not one.marks.verified.good
-
-
 def _words(one: Snapshot) -> list[str]:
     """Return the state of a snapshot, the most important word first."""
     said = []
     if one.marks.forgotten is not None:
         said.append("✗ forgotten")
-    if _is_damaged(one):
+    if one.is_damaged:
         said.append("✗ damaged")
     if one.state is not State.OK:
         said.append(f"⚠ {one.state}")

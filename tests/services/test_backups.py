@@ -16,7 +16,7 @@ from lsl_core.cvat import connect
 from lsl_core.cvat.backup import differences, list_units
 from lsl_core.errors import BackupError, Locked, PartlyDone
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import backing_up, drilling, restoring
+from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
 
 ROOT = Path(__file__).parents[2]
 
@@ -225,6 +225,21 @@ def test_e13_and_e14_no_password_and_no_key_is_in_a_repository(world, repository
                 data = repository.read(one, file.name)
                 assert b"demo-password" not in data
                 assert world.session.key.encode() not in data
+
+
+def test_a_damaged_copy_covers_nothing_and_another_backup_mends_it(world, repository, tmp_path):
+    one = project_snapshot(world, repository)
+    packs = [path for path in (tmp_path / "backups" / "packs").rglob("*") if path.is_file()]
+    largest = max(packs, key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    largest.write_bytes(data)
+    assert one.id in backups.verify(repository).damaged
+    rows = {row.key: row for row in reviewing_backups.coverage(repository, world.session)}
+    assert not rows[f"project-{world.project}"].is_covered
+    project_snapshot(world, repository)
+    assert backups.verify(repository).is_good
+    assert not repository.snapshot(one.id).is_damaged
 
 
 def test_a_backup_that_is_killed_leaves_older_snapshots_and_no_lock_for_long(
