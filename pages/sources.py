@@ -9,7 +9,7 @@ import streamlit as st
 
 from lsl_core.errors import LslError, UserInput
 from lsl_core.services import sourcing
-from lsl_core.ui import address, cached, keys, session, source_panels
+from lsl_core.ui import address, cached, keys, runs, session, source_panels
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.layout import empty, header
 
@@ -75,11 +75,15 @@ else:
     with errors_shown():
         info = found[names.index(name)]
         source = cached.source(session.workspace(), name, info.created)
+        run = runs.latest("export", f"{name} as")
+        if run is not None:
+            runs.panel(run.id)
         left, right = st.columns([5, 2], gap="medium")
         with left:
             source_panels.gallery(source)
         with right, st.container(border=True):
             source_panels.about(source)
+            source_panels.new_task(info)
             if info.is_labelled:
                 st.page_link(
                     "pages/train.py", label=f"Train on {name}", icon=":material/model_training:",

@@ -22,6 +22,7 @@ from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
 from lsl_core.services import connections, exporting, predicting, previewing, pushing
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
+from lsl_core.services.exporting import TaskOptions
 from lsl_core.services.pushing import PushPlan
 from lsl_core.services.workspaces import Workspace
 
@@ -193,19 +194,41 @@ def review(ctx: click.Context, push_id: str) -> None:
 @click.option("--train", metavar="NAME", help="The model; without it, what people drew goes.")
 @click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
 @click.option("--cvat-name", required=True, help="Name of the new CVAT task.")
+@click.option("--project-id", type=int, help="Of a CVAT project, whose labels the task has.")
+@click.option("--subset", default="", help="Of the project: Train, Validation, Test or any other.")
+@click.option("--job-size", type=click.IntRange(min=1), help="Images in a job. Default: all.")
+@click.option("--job-overlap", type=click.IntRange(min=0), help="Images that two jobs share.")
+@click.option(
+    "--image-quality",
+    type=click.IntRange(1, 100),
+    default=80,
+    show_default=True,
+    help="Of the pictures that annotators see; the originals stay.",
+)
 @click.pass_context
-def cvat_export(ctx: click.Context, train: str | None, name: str, cvat_name: str) -> None:
+def cvat_export(
+    ctx: click.Context,
+    train: str | None,
+    name: str,
+    cvat_name: str,
+    project_id: int | None,
+    subset: str,
+    job_size: int | None,
+    job_overlap: int | None,
+    image_quality: int,
+) -> None:
     """Make a CVAT task of a source: images, and what a model or people drew on them."""
     workspace = workspace_of(ctx)
+    options = TaskOptions(project_id, job_size, job_overlap, subset, image_quality)
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
         if train is None:
             task = exporting.export_source(
-                session, workspace, name, cvat_name=cvat_name, progress=progress
+                session, workspace, name, cvat_name=cvat_name, options=options, progress=progress
             )
         else:
             info = exporting.newest_preview(workspace, model=train, source=name)
             task = exporting.export_task(
-                session, workspace, info.id, name=cvat_name, progress=progress
+                session, workspace, info.id, name=cvat_name, options=options, progress=progress
             ).task
     click.echo(f'Made task {task.id} "{cvat_name}": {task.url}')
 

@@ -1,32 +1,22 @@
-"""A new task with its images: uploaded in parts, waited for, and never left half-made."""
+"""A new task with its images: never left half-made."""
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
-from lsl_core.cvat.errors import last_line
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, get_task
-from lsl_core.cvat.tus import upload_resumable
-from lsl_core.errors import CvatRequestFailed, LslError, UserInput
+from lsl_core.cvat.upload import upload_images
+from lsl_core.errors import LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.progress import NULL, Progress
 
 #: CVAT's longest task name and label name (its data model).
 _LONGEST_NAME, _LONGEST_LABEL = 256, 64
-#: Files up to this size travel together, in requests of about this size.
-_BULK_BYTES = 16 * 2**20
-#: Seconds between looks at the server's work: quick at first, then patient.
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.05, 3.0
-#: Without a word of progress for this long, the server has lost the work.
-_SILENCE_S = 3600.0
 
 
 def create_task(
@@ -66,18 +56,18 @@ def create_task(
         CvatRequestFailed: CVAT cannot read an image; says which.
     """
     _check(name, labels, images, project_id)
+    _check_cuts(len(images), segment_size, overlap, image_quality)
     files = list(zip(unique_names(names or [p.name for p in images]), images, strict=True))
-    spec: dict[str, object] = {"name": name}
-    if project_id is not None:
-        spec["project_id"] = project_id
-    else:
+    wanted: dict[str, object] = {
+        "name": name,
+        "project_id": project_id,
+        "segment_size": segment_size,
+        "overlap": overlap,
+        "subset": subset or None,
+    }
+    spec = {key: value for key, value in wanted.items() if value is not None}
+    if project_id is None:
         spec["labels"] = [{"name": n, "type": str(d), "attributes": []} for n, d in labels]
-    if segment_size is not None:
-        spec["segment_size"] = segment_size
-    if overlap is not None:
-        spec["overlap"] = overlap
-    if subset:
-        spec["subset"] = subset
     made = session.transport.json("POST", "/api/tasks", doing="creating a task", body=spec)
     task_id = int(made["id"])
     try:
@@ -90,88 +80,6 @@ def create_task(
                 "DELETE", f"/api/tasks/{task_id}", doing=f"deleting task {task_id}"
             )
         raise
-
-
-def upload_images(
-    session: CvatSession,
-    task_id: int,
-    files: Sequence[tuple[str, Path]],
-    *,
-    image_quality: int = 80,
-    progress: Progress = NULL,
-) -> None:
-    """Upload named files to a task without images, in this order, and wait for CVAT.
-
-    Raises:
-        CvatRequestFailed: when CVAT cannot make a task of them.
-    """
-    url = f"/api/tasks/{task_id}/data/"
-    doing = f"uploading to task {task_id}"
-    sizes = [path.stat().st_size for _, path in files]
-    progress.start("Uploading", total=max(1, sum(sizes) >> 20), unit="MB")
-    session.transport.send("POST", url, doing=doing, headers={"Upload-Start": ""})
-    counter = _Megabytes(progress)
-    for group in _bulk_groups(files, sizes):
-        progress.check()
-        fields: dict[str, object] = {"image_quality": str(image_quality)}
-        for i, (name, path) in enumerate(group):
-            fields[f"client_files[{i}]"] = (name, path.read_bytes())
-        session.transport.send(
-            "POST", url, doing=doing, headers={"Upload-Multiple": ""}, fields=fields
-        )
-        counter.add(sum(path.stat().st_size for _, path in group))
-    for (name, path), size in zip(files, sizes, strict=True):
-        if size > _BULK_BYTES:
-            upload_resumable(session, url, name, path, uploaded=counter.add)
-    answer = session.transport.json(
-        "POST",
-        url,
-        doing=doing,
-        headers={"Upload-Finish": ""},
-        body={
-            "image_quality": image_quality,
-            "sorting_method": "predefined",
-            "upload_file_order": [name for name, _ in files],
-        },
-    )
-    progress.start("CVAT prepares the images", total=1, unit="task")
-    wait_for_request(session, answer["rq_id"], doing=f"creating task {task_id}", progress=progress)
-    progress.advance()
-
-
-def wait_for_request(
-    session: CvatSession, request_id: str, *, doing: str, progress: Progress = NULL
-) -> dict[str, object]:
-    """Wait until work that CVAT does in the background is finished; return its last state.
-
-    Raises:
-        CvatRequestFailed: when it failed, with the last line of CVAT's message.
-    """
-    pause, silent_since, last = _FIRST_LOOK_S, time.monotonic(), ""
-    # ids hold characters such as & and =, which have another meaning in an address
-    path = f"/api/requests/{quote(request_id, safe='')}"
-    while True:
-        progress.check()
-        state: dict[str, object] = session.transport.json("GET", path, doing=doing)
-        if state["status"] == "finished":
-            return state
-        if state["status"] == "failed":
-            message = str(state.get("message") or "")
-            raise CvatRequestFailed(
-                f"CVAT failed while {doing}: {last_line(message)}",
-                hint="Mend or leave out the file that it names, and try again.",
-                detail=message,
-            )
-        word = json.dumps([state["status"], state.get("message"), state.get("progress")])
-        if word != last:
-            last, silent_since = word, time.monotonic()
-        if time.monotonic() - silent_since > _SILENCE_S:
-            raise CvatRequestFailed(
-                f"CVAT has said nothing for an hour while {doing}.",
-                hint="Ask who runs the server to look at its workers.",
-            )
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_LOOK_S)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -222,32 +130,17 @@ def _check(
             raise UserInput(f"{path} is not there or cannot be read.", hint="Check the file.")
 
 
-class _Megabytes:
-    """Counts bytes and tells whole megabytes."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bytes = 0
-
-    def add(self, count: int) -> None:
-        before = self._bytes >> 20
-        self._bytes += count
-        self._progress.advance((self._bytes >> 20) - before)
-
-
-def _bulk_groups(
-    files: Sequence[tuple[str, Path]], sizes: Sequence[int]
-) -> Iterator[list[tuple[str, Path]]]:
-    """Yield groups of small files that fill one request each."""
-    group: list[tuple[str, Path]] = []
-    total = 0
-    for file, size in zip(files, sizes, strict=True):
-        if size > _BULK_BYTES:
-            continue
-        if group and total + size > _BULK_BYTES:
-            yield group
-            group, total = [], 0
-        group.append(file)
-        total += size
-    if group:
-        yield group
+def _check_cuts(
+    num_images: int, segment_size: int | None, overlap: int | None, image_quality: int
+) -> None:
+    """Refuse sizes that CVAT would cut to something else, or not at all."""
+    if segment_size is not None and segment_size < 1:
+        raise UserInput("A job has at least one image.", hint="Choose another job size.")
+    job = min(segment_size or num_images, num_images)
+    if overlap is not None and not 0 <= overlap <= job // 2:
+        raise UserInput(
+            f"Jobs of {job} images can share 0 to {job // 2}, not {overlap}.",
+            hint="CVAT cuts a larger overlap to half a job.",
+        )
+    if not 1 <= image_quality <= 100:
+        raise UserInput(f"An image quality of {image_quality} is not between 1 and 100.")

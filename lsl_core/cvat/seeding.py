@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import drawing_for, from_instances
+from lsl_core.cvat.drawing import from_instances
+from lsl_core.cvat.label_matching import match_labels, require_settled
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
 from lsl_core.geometry.drawable import within_image
@@ -36,10 +37,14 @@ def draw_in_new_task(
             become rectangles where the label takes them.
         labels: names in the order of class ids.
         progress: may stop between two requests.
+
+    Raises:
+        LabelMismatch: when a project, whose labels the task has, lacks one that occurs.
     """
-    known = {label.name: label for label in task_labels(session, task.id)}
-    targets = {i: known[name] for i, name in enumerate(labels)}
-    drawings = {i: drawing_for(label, has_masks=True) for i, label in targets.items()}
+    matches = match_labels(labels, task_labels(session, task.id), has_masks=True)
+    used = {c for found, _ in drawn.values() for c in found.class_ids.tolist()}
+    require_settled([matches[c] for c in sorted(used)], task_id=task.id)
+    targets = {i: m.target for i, m in enumerate(matches) if m.target is not None}
     jobs = task_jobs(session, task.id)
     waiting: dict[int, list[dict[str, object]]] = {}
     for frame, (instances, has_mask) in drawn.items():
@@ -50,7 +55,7 @@ def draw_in_new_task(
             inside,
             frame=frame,
             labels=targets,
-            drawings={i: drawing for i, drawing in drawings.items() if drawing is not None},
+            drawings={i: m.drawing for i, m in enumerate(matches) if m.drawing is not None},
             source="manual",
             has_mask=has_mask,
         )

@@ -36,7 +36,7 @@ class Lane(StrEnum):
 
 
 _LANES = {
-    "push": Lane.CVAT,
+    **dict.fromkeys(("push", "export"), Lane.CVAT),
     **dict.fromkeys(("backup", "scheduled backup", "verify", "drill", "restore"), Lane.BACKUP),
 }
 

@@ -11,6 +11,7 @@ from lsl_core.cvat import CvatSession, PushChoices, PushPlan, PushRecord
 from lsl_core.runs import Order, Queue, RunStore, lane_of, mark_lost
 from lsl_core.services import backup_runs
 from lsl_core.services.connections import connection_of
+from lsl_core.services.exporting import TaskOptions
 from lsl_core.types import Mode, RunState, SlideWindows
 from lsl_core.workspace import Workspace
 
@@ -23,6 +24,7 @@ __all__ = [
     "run_log",
     "run_metrics",
     "seconds_left",
+    "submit_export",
     "submit_import",
     "submit_labelstudio_training",
     "submit_prediction",
@@ -134,6 +136,32 @@ def submit_push(
         arguments,
         kind="push",
         subject=f"{plan.num_add} shapes to task {plan.task.id}",
+        owner=session.user,
+    )
+
+
+def submit_export(
+    workspace: Workspace,
+    session: CvatSession,
+    *,
+    source: str,
+    model: str | None,
+    cvat_name: str,
+    options: TaskOptions,
+) -> str:
+    """Make a CVAT task of a source, in the worker; return the run's id."""
+    return _submit(
+        workspace,
+        "lsl_core.services.exporting:run_export",
+        {
+            "connection": _connection(session),
+            "source": source,
+            "model": model,
+            "cvat_name": cvat_name,
+            "options": asdict(options),
+        },
+        kind="export",
+        subject=f"{source} as a new CVAT task",
         owner=session.user,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,22 +13,24 @@ from lsl_core.cvat import CvatSession, Drawing, TaskInfo
 from lsl_core.errors import UserInput
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import modelling, previewing, pushing, sourcing
+from lsl_core.services import connections, modelling, previewing, pushing, sourcing
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
 from lsl_core.services.pushing import PushResult
 from lsl_core.sources import coco
 from lsl_core.types import Instances
-from lsl_core.workspace import Workspace
+from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.files import link_or_copy, safe_relative, write_json
 from lsl_core.workspace.images import read_rgb, write_rgb
 
 __all__ = [
     "Exported",
     "NewTask",
+    "TaskOptions",
     "export_coco",
     "export_source",
     "export_task",
     "newest_preview",
+    "run_export",
     "shown_objects",
     "usable_frames",
     "write_overlays",
@@ -41,6 +44,26 @@ class Exported:
     folder: Path
     num_images: int
     num_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How a new task is cut and filed; CVAT's own choice where None.
+
+    project_id: of the project that it belongs to, whose labels it has. segment_size: images in a
+    job. overlap: images that a job shares with the one before it. subset: of the project.
+    image_quality: of the pictures that annotators see, in [1, 100]; the originals stay.
+    """
+
+    project_id: int | None = None
+    segment_size: int | None = None
+    overlap: int | None = None
+    subset: str = ""
+    image_quality: int = 80
+
+
+#: One job, no project, no subset.
+PLAIN_TASK = TaskOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +169,7 @@ def export_task(
     preview_id: str,
     *,
     name: str,
+    options: TaskOptions = PLAIN_TASK,
     progress: Progress = NULL,
 ) -> NewTask:
     """Make a CVAT task of a preview's images and push what the preview shows into it.
@@ -163,9 +187,10 @@ def export_task(
     task = cvat.create_task(
         session,
         name,
-        [(label, drawing) for label in info.labels],
+        [] if options.project_id else [(label, drawing) for label in info.labels],
         [workspace.data / frame.path for frame in found],
         names=[frame.ref.name for frame in found],
+        **asdict(options),
         progress=progress,
     )
     predictions = {
@@ -188,6 +213,7 @@ def export_source(
     name: str,
     *,
     cvat_name: str,
+    options: TaskOptions = PLAIN_TASK,
     progress: Progress = NULL,
 ) -> TaskInfo:
     """Make a CVAT task of a labelled source: its images, and what people drew on them.
@@ -200,9 +226,10 @@ def export_source(
     task = cvat.create_task(
         session,
         cvat_name,
-        [(label, "any") for label in source.labels.names],
+        [] if options.project_id else [(label, "any") for label in source.labels.names],
         [image.path for image in source.images],
         names=[image.ref.name for image in source.images],
+        **asdict(options),
         progress=progress,
     )
     drawn = {n: (image.instances, image.has_mask) for n, image in enumerate(source.images)}
@@ -212,6 +239,31 @@ def export_source(
         cvat.delete_task(session, task.id)
         raise
     return task
+
+
+def run_export(
+    workspace: Workspace,
+    *,
+    connection: dict[str, Any],
+    source: str,
+    model: str | None,
+    cvat_name: str,
+    options: dict[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Make a task in the worker: of what a model found on a source, or of what people drew."""
+    wanted = TaskOptions(**options)
+    with connections.open_session(CvatSettings.model_validate(connection)) as session:
+        if model is None:
+            task = export_source(
+                session, workspace, source, cvat_name=cvat_name, options=wanted, progress=progress
+            )
+        else:
+            info = newest_preview(workspace, model=model, source=source)
+            task = export_task(
+                session, workspace, info.id, name=cvat_name, options=wanted, progress=progress
+            ).task
+    return {"task": task.id}
 
 
 def usable_frames(workspace: Workspace, info: PreviewInfo) -> list[PreviewFrame]:

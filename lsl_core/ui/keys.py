@@ -45,6 +45,8 @@ SOURCES_FILES = "sources-files"
 SOURCES_COCO = "sources-coco"
 SOURCES_NEW_NAME = "sources-new-name"
 SOURCES_UPLOAD = "sources-upload"
+SOURCES_TASK = "sources-task"
+SOURCES_TASK_GO = "sources-task-go"
 
 TRAIN_SOURCE = "train-source"
 TRAIN_MODE = "train-mode"

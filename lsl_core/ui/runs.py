@@ -24,6 +24,7 @@ VERBS = {
     "verify": "Verifying",
     "drill": "Trying to restore",
     "restore": "Restoring",
+    "export": "Making",
 }
 
 #: Icon and word for every phase: never colour alone.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from lsl_core.services import sourcing
+from lsl_core.services import activity, previewing, sourcing
+from lsl_core.services.exporting import TaskOptions
 from lsl_core.services.sourcing import Source, SourceInfo
 from lsl_core.ui import address, cached, charts, keys, session
 from lsl_core.ui.errors import errors_shown
@@ -75,6 +76,50 @@ def about(source: Source) -> None:
     if not warnings and info.is_labelled:
         st.markdown(":green[:material/check_circle:] No warnings")
     manage(info)
+
+
+def new_task(info: SourceInfo) -> None:
+    """Offer to make a CVAT task of a source, with what people drew or a model found."""
+    cvat = session.connection()
+    if cvat is None:
+        return
+    previews = previewing.list_previews(session.workspace())
+    models = [p.model_id for p in previews if p.source == info.name and p.is_complete]
+    offers = ([None] if info.is_labelled else []) + list(dict.fromkeys(models))
+    with st.popover("Make a CVAT task", icon=":material/cloud_upload:", disabled=not offers,
+                    help="Of labelled images, or of those a model has labelled."):  # fmt: skip
+        where = cvat.organisation or "your personal workspace"
+        st.caption(f"It goes to {escaped(where)} at {cvat.url}.")
+        with st.form("new-task", border=False):
+            name = st.text_input("Name", info.name, key=f"{keys.SOURCES_TASK}-name")
+            drawn = st.selectbox(
+                "Draw", offers, key=f"{keys.SOURCES_TASK}-model",
+                format_func=lambda model: f"what {model} found" if model else "what people drew",
+            )  # fmt: skip
+            options = _task_options()
+            if st.form_submit_button("Make the task", type="primary", key=keys.SOURCES_TASK_GO):
+                with errors_shown():
+                    activity.submit_export(session.workspace(), cvat, source=info.name,
+                                           model=drawn, cvat_name=str(name).strip(),
+                                           options=options)  # fmt: skip
+                    st.rerun()
+
+
+def _task_options() -> TaskOptions:
+    left, right = st.columns(2)
+    size = left.number_input("Images in a job", 1, None, None, key=f"{keys.SOURCES_TASK}-size",
+                             placeholder="all")  # fmt: skip
+    overlap = right.number_input("Shared by jobs", 0, None, None, placeholder="none",
+                                 key=f"{keys.SOURCES_TASK}-overlap")  # fmt: skip
+    project = left.number_input("Project number", 1, None, None, placeholder="none",
+                                key=f"{keys.SOURCES_TASK}-project",
+                                help="The task has the labels of its project.")  # fmt: skip
+    subset = right.text_input("Subset", key=f"{keys.SOURCES_TASK}-subset",
+                              placeholder="Train, Validation, Test …")  # fmt: skip
+    quality = st.slider("Quality of the pictures that annotators see", 1, 100, 80,
+                        key=f"{keys.SOURCES_TASK}-quality",
+                        help="The originals stay, and are what models see.")  # fmt: skip
+    return TaskOptions(project, size, overlap, (subset or "").strip(), int(quality))
 
 
 def manage(info: SourceInfo) -> None:

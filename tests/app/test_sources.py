@@ -4,6 +4,7 @@ import dataclasses
 
 from app_world import words
 
+from lsl_core import cvat
 from lsl_core.services import sourcing
 from lsl_core.ui import keys
 
@@ -48,6 +49,19 @@ def test_a_damaged_source_is_said_and_the_page_stays(open_page, world) -> None:
     app = open_page("sources", source="belt")
     assert app.error
     assert "Something went wrong in our code" not in words(app)
+
+
+def test_a_source_becomes_a_cvat_task_as_the_form_says(open_page, world, worker_here) -> None:
+    info = world.add_source("belt", images=4)
+    app = open_page("sources", source="belt")
+    app.text_input(key=f"{keys.SOURCES_TASK}-name").set_value("belt, once more")
+    app.number_input(key=f"{keys.SOURCES_TASK}-size").set_value(2)
+    app.number_input(key=f"{keys.SOURCES_TASK}-overlap").set_value(1)
+    app.button(key=keys.SOURCES_TASK_GO).click().run()
+    (task,) = cvat.list_tasks(world.session, search="belt, once more")
+    jobs = [(job.start_frame, job.stop_frame) for job in cvat.task_jobs(world.session, task.id)]
+    assert jobs == [(0, 1), (1, 2), (2, 3)]
+    assert len(cvat.task_annotations(world.session, task.id)["shapes"]) == info.num_objects
 
 
 def test_warnings_name_labels_without_objects_and_copies(world) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from lsl_core.cvat import CvatSession, TaskInfo, create_task
 from lsl_core.types import CropMasks, Instances
@@ -27,6 +28,36 @@ def write_images(folder: Path, count: int, *, suffix: str = ".png", seed: int = 
     for path in paths:
         assert cv2.imwrite(str(path), rng.integers(0, 255, (*HW, 3), np.uint8))
     return paths
+
+
+def write_kinds(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Write the same picture as files of every kind and name; return the size that people see.
+
+    Two are called the same; one is turned by its EXIF tag, so that people see it upright.
+    """
+    rows, columns = np.mgrid[: HW[0], : HW[1]]
+    pixels = np.stack([columns * 3, rows * 4, (rows + columns) % 256], axis=-1).astype(np.uint8)
+    grey = pixels[..., 0]
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by a quarter, clockwise
+    kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
+        ("same.png", Image.fromarray(pixels), {}),
+        ("same.png", Image.fromarray(255 - pixels), {}),
+        ("Zelle große 細胞 #1.png", Image.fromarray(pixels), {}),
+        ("grey.png", Image.fromarray(grey), {}),
+        ("deep.png", Image.fromarray(grey.astype(np.uint16) * 257), {}),
+        ("deep.tif", Image.fromarray(grey.astype(np.uint16) * 257), {}),
+        ("see through.png", Image.fromarray(np.dstack([pixels, grey])), {}),
+        ("print.jpg", Image.fromarray(pixels).convert("CMYK"), {"quality": 95}),
+        ("turned.jpg", Image.fromarray(pixels), {"quality": 95, "exif": turned}),
+    ]
+    files = {}
+    for number, (name, image, options) in enumerate(kinds):
+        path = folder / str(number) / name
+        path.parent.mkdir(parents=True)
+        image.save(path, **options)
+        files[path] = (HW[1], HW[0]) if name == "turned.jpg" else HW
+    return files
 
 
 def make_task(session: CvatSession, folder: Path, *, frames: int = 4, segment: int = 2) -> TaskInfo:

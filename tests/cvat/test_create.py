@@ -1,22 +1,40 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
-from cvat_helpers import FaultProxy, write_images
+from cvat_helpers import FaultProxy, write_images, write_kinds
 
 from lsl_core.cvat import (
     PasswordLogin,
+    apply_push,
     connect,
     create_task,
     list_tasks,
+    plan_push,
     pull_frames,
+    read_task,
     task_frames,
     task_labels,
 )
 from lsl_core.cvat.create import unique_names
 from lsl_core.errors import CvatError, CvatRequestFailed, UserInput
+from lsl_core.geometry.drawable import within_image
+from lsl_core.types import CropMasks, Instances
+from lsl_core.workspace.images import read_rgb
 
 LABELS = [("cell", "mask")]
+
+
+def masked(full):
+    masks = CropMasks.from_crops([full], [(0, 0)])
+    rows, columns = np.nonzero(full)
+    box = [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+    ones = np.ones(1, np.float32)
+    found = Instances(np.array(box, np.float32), ones, np.zeros(1, np.int32), masks, full.shape)
+    return within_image(found)
 
 
 def test_frames_come_in_the_order_of_the_images(session, tmp_path):
@@ -36,6 +54,75 @@ def test_equal_names_and_other_alphabets_arrive_right(session, tmp_path):
     assert len({ref.name for ref in pulled.refs}) == 3
 
 
+def test_every_kind_of_image_and_its_shapes_arrive_right(session, journal, tmp_path):
+    files = write_kinds(tmp_path / "kinds")
+    task = create_task(session, "kinds", LABELS, list(files))
+    assert [frame.image_hw for frame in task_frames(session, task.id)] == list(files.values())
+    pulled = pull_frames(session, task.id, tmp_path / "store")
+    objects = {}
+    for ref, path, (sent, size) in zip(pulled.refs, pulled.paths, files.items(), strict=True):
+        pixels = read_rgb(path)
+        assert pixels.shape[:2] == ref.image_hw == size, sent.name
+        assert np.array_equal(pixels, read_rgb(sent)), sent.name
+        corner = np.zeros(size, bool)
+        corner[-9:, -5:] = True  # where a turned image that was not turned ends
+        objects[ref.frame] = masked(corner)
+    plan = plan_push(session, task.id, objects, ("cell",))
+    assert apply_push(session, plan, journal, snapshot=tmp_path / "s.gz").is_verified
+    back = read_task(session, task.id).objects().frames
+    for frame, sent in objects.items():
+        assert back[frame].instances.masks.crops.tolist() == sent.masks.crops.tolist()
+
+
+def test_pictures_look_as_people_see_them(tmp_path):
+    plain, *_, printed, turned = (read_rgb(path) for path in write_kinds(tmp_path))
+    assert np.abs(turned.astype(int) - np.rot90(plain, -1)).mean() < 3
+    assert np.abs(printed.astype(int) - plain).mean() < 3
+
+
+def test_large_and_small_files_travel_side_by_side(sandbox, session, tmp_path, monkeypatch):
+    monkeypatch.setattr("lsl_core.cvat.upload._BULK_BYTES", 16_000)
+    paths = write_images(tmp_path, 6)
+    at_once, most, lock = set(), [], threading.Lock()
+
+    def slow(method, path, forward):
+        if "/data/" in path and method in ("POST", "PATCH") and len(forward.body) > 9000:
+            with lock:
+                at_once.add(id(forward))
+                most.append(len(at_once))
+            time.sleep(0.1)
+            answer = forward()
+            with lock:
+                at_once.discard(id(forward))
+            return answer
+        return forward()
+
+    with FaultProxy(sandbox.url) as proxy:
+        proxy.fault = slow
+        with connect(proxy.url, PasswordLogin("demo", "demo-password"), organisation="lab") as one:
+            task = create_task(one, "many", LABELS, paths)
+    assert 1 < max(most) <= 3
+    with connect(sandbox.url, PasswordLogin("demo", "demo-password"), organisation="lab") as lab:
+        pulled = pull_frames(lab, task.id, tmp_path / "store")
+        assert [t.id for t in list_tasks(lab) if t.id == task.id] == [task.id]
+    assert [p.read_bytes() for p in pulled.paths] == [p.read_bytes() for p in paths]
+    assert task.id not in [t.id for t in list_tasks(session)]
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ({"segment_size": 0}, "at least one image"),
+        ({"segment_size": 2, "overlap": 2}, "can share 0 to 1"),
+        ({"overlap": -1}, "can share 0 to 1"),
+        ({"image_quality": 0}, "between 1 and 100"),
+    ],
+)
+def test_a_job_size_or_overlap_that_cvat_would_change_is_refused(session, tmp_path, cut, words):
+    with pytest.raises(UserInput, match=words):
+        create_task(session, "cut", LABELS, write_images(tmp_path, 3), **cut)
+
+
 def test_names_are_told_apart_as_a_file_system_would():
     assert unique_names(["a.png", "A.png", "a.png", "x/b.png", "x_b.png"]) == [
         "a.png",
@@ -49,7 +136,7 @@ def test_names_are_told_apart_as_a_file_system_would():
 def test_a_large_file_goes_in_parts_and_survives_a_broken_one(
     sandbox, session, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lsl_core.cvat.create._BULK_BYTES", 3000)
+    monkeypatch.setattr("lsl_core.cvat.upload._BULK_BYTES", 3000)
     monkeypatch.setattr("lsl_core.cvat.tus._PART_BYTES", 4000)
     paths = write_images(tmp_path, 2)
     assert paths[0].stat().st_size > 8000

@@ -10,9 +10,9 @@ from cvat_sdk.api_client.exceptions import ApiException
 from lsl_core.cvat import JobKind, to_instances
 from lsl_core.cvat.annotations import validation_frames
 from lsl_core.cvat.content import content_key
-from lsl_core.cvat.create import wait_for_request
 from lsl_core.cvat.errors import cvat_errors, may_have_happened
 from lsl_core.cvat.tasks import _job, _label, _task_info, frames_of
+from lsl_core.cvat.upload import wait_for_request
 from lsl_core.errors import (
     CvatAuth,
     CvatNotFound,

@@ -6,10 +6,9 @@ import os
 from collections import Counter
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from cvat_helpers import HW, LABELS, FaultProxy, discs, write_images
+from cvat_helpers import HW, LABELS, FaultProxy, discs, write_images, write_kinds
 from random_work import draw_people, random_predictions, require_planned, shapes_of
 
 from lsl_core.cvat import (
@@ -36,7 +35,7 @@ from lsl_core.cvat import (
 )
 from lsl_core.cvat.content import content_key
 from lsl_core.errors import CvatAuth, CvatError, CvatNotFound, CvatRequestFailed
-from lsl_core.workspace.images import decode_rgb
+from lsl_core.workspace.images import decode_rgb, read_rgb
 
 pytestmark = pytest.mark.live
 
@@ -102,18 +101,48 @@ def test_images_arrive_byte_for_byte_and_only_once(session, task, images, tmp_pa
 
 
 def test_every_kind_of_image_and_name_arrives_right(session, project, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 255, (*HW, 3), np.uint8)
-    names = ["same.png", "same.png", "Zelle große 細胞 #1.png", "grey.png", "deep.png"]
-    kinds = [pixels, 255 - pixels, pixels, pixels[..., 0], pixels[..., 0].astype(np.uint16) * 257]
-    paths = []
-    for i, (name, image) in enumerate(zip(names, kinds, strict=True)):
-        (tmp_path / str(i)).mkdir()
-        paths.append(tmp_path / str(i) / name)
-        paths[-1].write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    made = create_task(session, "kinds ü", [], paths, project_id=project)
+    files = write_kinds(tmp_path / "kinds")
+    made = create_task(session, "kinds ü", [], list(files), project_id=project)
+    sizes = [frame.image_hw for frame in task_frames(session, made.id)]
+    assert sizes == list(files.values())
     pulled = pull_frames(session, made.id, tmp_path / "store")
-    assert [path.read_bytes() for path in pulled.paths] == [path.read_bytes() for path in paths]
-    assert len({ref.name for ref in pulled.refs}) == len(paths)
+    assert len({ref.name for ref in pulled.refs}) == len(files)
+    for path, sent, size in zip(pulled.paths, files, sizes, strict=True):
+        arrived, original = read_rgb(path), read_rgb(sent)
+        assert arrived.shape[:2] == size, sent.name
+        # CVAT may store a turned image anew, upright: JPEG, so not bit for bit
+        assert np.abs(arrived.astype(int) - original).mean() < 2, sent.name
+
+
+def test_everything_a_task_can_be_replaced_and_comes_back(session, task, push, journal):
+    people = draw_people(session, task, np.random.default_rng(7))
+    frames = {shape["frame"] for shape in people}
+    found = {frame: discs([(15, 15, 8)]) for frame in frames}
+    plan, result = push(found, mode=PushMode.REPLACE_EVERYTHING)
+    assert result.is_verified
+    assert plan.num_remove > 0
+    assert {shape["source"] for shape in shapes_of(session, task)} == {"auto"}
+    assert undo_push(session, journal, result.push_id).is_verified
+    now = Counter(map(content_key, shapes_of(session, task)))
+    assert now == Counter(map(content_key, people))
+
+
+def test_attributes_have_the_values_that_were_chosen(session, images, journal, tmp_path):
+    made = create_task(session, "attributes", [("old", "any")], images[:1])
+    spec = {"name": "kind", "mutable": False, "input_type": "select",
+            "values": ["round", "long"], "default_value": "round"}  # fmt: skip
+    label = {"name": "cell", "type": "mask", "attributes": [spec]}
+    session.transport.json(
+        "PATCH", f"/api/tasks/{made.id}", doing="adding a label", body={"labels": [label]}
+    )
+    try:
+        choices = PushChoices(attributes={"cell": {"kind": "long"}})
+        plan = plan_push(session, made.id, {0: discs([(9, 9, 5)])}, ("cell",), choices=choices)
+        apply_push(session, plan, journal, snapshot=tmp_path / "a.gz")
+        (shape,) = shapes_of(session, made)
+        assert [one["value"] for one in shape["attributes"]] == ["long"]
+    finally:
+        delete_task(session, made.id)
 
 
 def test_jobs_overlap_and_a_subset_is_kept(session, project, images):
