@@ -11,7 +11,7 @@ from lsl_core.cvat import JobKind, to_instances
 from lsl_core.cvat.annotations import validation_frames
 from lsl_core.cvat.content import content_key
 from lsl_core.cvat.errors import cvat_errors, may_have_happened
-from lsl_core.cvat.tasks import _job, _label, _task_info, frames_of
+from lsl_core.cvat.tasks import frames_of, read_job, read_label, read_task_info
 from lsl_core.cvat.upload import wait_for_request
 from lsl_core.errors import (
     CvatAuth,
@@ -42,7 +42,7 @@ def answer(exchanges, step, method="GET", path=""):
 
 
 def the_task(exchanges):
-    return _task_info(answer(exchanges, "task retrieve"), "http://x", project="", labels=())
+    return read_task_info(answer(exchanges, "task retrieve"), "http://x", project="", labels=())
 
 
 def test_a_task_and_its_frames_are_read(exchanges):
@@ -58,15 +58,17 @@ def test_a_task_and_its_frames_are_read(exchanges):
 
 
 def test_jobs_of_every_kind_are_told_apart(exchanges):
-    jobs = [_job(e, "http://x") for e in answer(exchanges, "jobs incl. ground truth")["results"]]
+    jobs = [
+        read_job(e, "http://x") for e in answer(exchanges, "jobs incl. ground truth")["results"]
+    ]
     assert sorted(j.kind for j in jobs) == [JobKind.ANNOTATION] * 2 + [JobKind.GROUND_TRUTH]
-    replicas = [_job(e, "http://x") for e in answer(exchanges, "consensus jobs")["results"]]
+    replicas = [read_job(e, "http://x") for e in answer(exchanges, "consensus jobs")["results"]]
     assert sum(j.kind is JobKind.CONSENSUS_REPLICA for j in replicas) == 4
     assert [j.kind for j in replicas].count(JobKind.ANNOTATION) == 2
 
 
 def test_labels_are_read_with_type_and_attributes(exchanges):
-    labels = [_label(e) for e in answer(exchanges, "task labels")["results"]]
+    labels = [read_label(e) for e in answer(exchanges, "task labels")["results"]]
     types = [(label.name, label.type) for label in labels]
     assert types == [("box", "rectangle"), ("cell", "mask"), ("poly", "polygon"), ("anyl", "any")]
     assert [(a.name, a.default) for a in labels[1].attributes] == [("conf", "50")]
@@ -75,7 +77,7 @@ def test_labels_are_read_with_type_and_attributes(exchanges):
 def test_stored_shapes_become_objects(exchanges):
     task = the_task(exchanges)
     frames = frames_of(task, answer(exchanges, "task data meta"))
-    labels = [_label(e) for e in answer(exchanges, "task labels")["results"]]
+    labels = [read_label(e) for e in answer(exchanges, "task labels")["results"]]
     got = to_instances(answer(exchanges, "annotations get task"), frames, labels)
     first, fifth = got.frames[0], got.frames[4]
     assert [labels[i].name for i in first.instances.class_ids] == ["cell", "poly"]
@@ -93,7 +95,7 @@ def test_stored_shapes_become_objects(exchanges):
 def test_every_nonsense_that_cvat_stored_is_reported_and_stops_nothing(exchanges):
     task = the_task(exchanges)
     frames = frames_of(task, answer(exchanges, "task data meta"))
-    labels = [_label(e) for e in answer(exchanges, "task labels")["results"]]
+    labels = [read_label(e) for e in answer(exchanges, "task labels")["results"]]
     odd = answer(exchanges, "annotations get job 1 after the odd creates")
     got = to_instances(odd, frames, labels)
     objects = sum(len(ids) for f in got.frames.values() for ids in f.shape_ids)
@@ -172,7 +174,9 @@ def test_the_pool_of_ground_truth_and_its_copies_are_no_ordinary_frames(exchange
     class Session:
         transport = Layout
 
-    jobs = [_job(e, "http://x") for e in answer(exchanges, "jobs incl. ground truth")["results"]]
+    jobs = [
+        read_job(e, "http://x") for e in answer(exchanges, "jobs incl. ground truth")["results"]
+    ]
     jobs = [j for j in jobs if j.kind is JobKind.GROUND_TRUTH or j.start_frame == 0]
     task = replace(the_task(exchanges), validation="gt_pool")
     assert set(validation_frames(Session(), task, jobs)) == {1, 3, 4, 5}
