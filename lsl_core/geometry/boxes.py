@@ -54,7 +54,7 @@ def meeting_pairs(boxes: Boxes) -> tuple[Ints, Ints]:
     if len(present) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     corners -= np.tile(corners[:, :2].min(0), 2)
-    band = max(1.0, float((corners[:, 3] - corners[:, 1]).mean()))
+    band = max(1.0, 3 * float((corners[:, 3] - corners[:, 1]).mean()))
     first_band = np.floor(corners[:, 1] / band).astype(np.int64)
     last_band = np.maximum(np.ceil(corners[:, 3] / band).astype(np.int64) - 1, first_band)
     counts = last_band - first_band + 1
@@ -63,13 +63,14 @@ def meeting_pairs(boxes: Boxes) -> tuple[Ints, Ints]:
     # one number sorts by band, then by left edge
     span = float(corners[:, 2].max()) + 1
     key = in_band * span + corners[box, 0]
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     box, in_band = box[order], in_band[order]
     until = np.searchsorted(key[order], in_band * span + corners[box, 2], side="left")
     found = _sweep(corners, first_band, box, in_band, until)
-    left, right = np.sort(present[found], axis=1).T
-    order = np.lexsort((right, left))
-    return left[order], right[order]
+    left, right = present[found].T
+    pair = np.minimum(left, right) * len(boxes) + np.maximum(left, right)
+    pair.sort()
+    return pair // len(boxes), pair % len(boxes)
 
 
 def _sweep(corners: Floats, first_band: Ints, box: Ints, in_band: Ints, until: Ints) -> Ints:

@@ -29,7 +29,7 @@ def pixel_boxes(masks: CropMasks) -> NDArray[np.float32]:
 
 def areas(pixels: Sequence[Pixels]) -> Ints:
     """Return how many pixels of each crop are not zero, (N,)."""
-    return np.fromiter((cv2.countNonZero(crop) for crop in pixels), np.int64, len(pixels))
+    return np.array(list(map(cv2.countNonZero, pixels)), np.int64)
 
 
 def shared_areas(pixels: Sequence[Pixels], boxes: Ints, left: Ints, right: Ints) -> Ints:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Self
 
 import cv2
@@ -16,9 +16,16 @@ from lsl_core.windows.fragments import FAR, SOLID, Fragments, Pixels
 #: From this depth on, a pixel is as well seen as can be.
 DEEP_PX = 256
 
-Rect = tuple[int, int, int, int]
+#: x1, y1, x2, y2.
+Rect = Sequence[int]
 View = Rect
 Span = tuple[int, int]
+Place = tuple[int, int]
+#: Columns and rows in which the same windows see all pixels.
+Cells = tuple[list[Span], list[Span]]
+Views = Mapping[int, View]
+#: What each window shows of an object.
+Parts = Mapping[int, list[tuple[Rect, Pixels]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +57,9 @@ class Composer:
         """Return a composer of fragments that have pixels."""
         assert fragments.pixels is not None
         return cls(
-            [(x, y, x1, y1) for x, y, x1, y1 in fragments.views.tolist()],
+            fragments.views.tolist(),
             fragments.seen_in.tolist(),
-            [(x, y, x1, y1) for x, y, x1, y1 in fragments.places.tolist()],
+            fragments.places.tolist(),
             fragments.pixels,
             fragments.pixels is not fragments.solid,
             fragments.image_hw,
@@ -69,10 +76,10 @@ class Composer:
             members: fragments.
             witnesses: whether windows that see the place and found nothing have a say as well.
         """
-        if len(members) == 2 and not self.is_soft and not witnesses:
-            pair = self._pair(*members)
-            if pair is not None:
-                return pair
+        if not self.is_soft and not witnesses:
+            block = self._block(members)
+            if block is not None:
+                return block
         parts: dict[int, list[tuple[Rect, Pixels]]] = {}
         for i in members:
             parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
@@ -86,42 +93,34 @@ class Composer:
             parts = {view: parts.get(view, []) for view in views}
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
         columns, rows = self._cells(list(views.values()), (x0, y0, x1, y1))
-        for left, right in columns:
-            for top, bottom in rows:
-                cell = (left, top, right, bottom)
-                seeing = {v: rect for v, rect in views.items() if _contains(rect, cell)}
-                out = whole[top - y0 : bottom - y0, left - x0 : right - x0]
-                self._fill(out, cell, seeing, parts)
+        fill = self._mix_cells if self.is_soft else self._paint_cells
+        fill(whole, (x0, y0), (columns, rows), views, parts)
         return _trimmed(whole, (x0, y0), self.is_soft)
 
-    def _pair(self, i: int, k: int) -> Composed | None:
-        """Return the usual case, two solid parts in neighbouring windows, by two copies.
+    def _block(self, members: Sequence[int]) -> Composed | None:
+        """Return the usual case by one copy for each part, None in all others.
 
-        None when the windows do not lie in line and side by side.
+        The usual case are solid parts, one in each window of a block of columns and rows. There
+        the deepest window is known without looking: it changes in the midst of each overlap.
         """
-        one, two = self.views[self.seen_in[i]], self.views[self.seen_in[k]]
-        if (one[1], one[3]) == (two[1], two[3]) and one[0] != two[0]:
-            axis = 0
-        elif (one[0], one[2]) == (two[0], two[2]) and one[1] != two[1]:
-            axis = 1
-        else:
+        views = [self.views[self.seen_in[i]] for i in members]
+        across = _shares((view[0], view[2]) for view in views)
+        down = _shares((view[1], view[3]) for view in views)
+        is_block = len({self.seen_in[i] for i in members}) == len(across) * len(down)
+        if not is_block or len(members) != len(across) * len(down):
             return None
-        if one[axis] > two[axis]:
-            i, k, one, two = k, i, two, one
-        midst = (two[axis] + one[axis + 2]) // 2
-        a, b = self.places[i], self.places[k]
-        x0, y0 = min(a[0], b[0]), min(a[1], b[1])
-        x1, y1 = max(a[2], b[2]), max(a[3], b[3])
+        places = [self.places[i] for i in members]
+        x0, y0 = min(p[0] for p in places), min(p[1] for p in places)
+        x1, y1 = max(p[2] for p in places), max(p[3] for p in places)
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        for at, pixels, is_first in ((a, self.pixels[i], True), (b, self.pixels[k], False)):
-            left, top, right, bottom = at
-            if axis == 0:
-                left, right = (left, min(right, midst)) if is_first else (max(left, midst), right)
-            else:
-                top, bottom = (top, min(bottom, midst)) if is_first else (max(top, midst), bottom)
-            if left < right and top < bottom:
-                part = pixels[top - at[1] : bottom - at[1], left - at[0] : right - at[0]]
-                whole[top - y0 : bottom - y0, left - x0 : right - x0] = part
+        for i, (x, y, right, bottom), view in zip(members, places, views, strict=True):
+            columns, rows = across[view[0], view[2]], down[view[1], view[3]]
+            a, c = max(x, columns[0]), min(right, columns[1])
+            b, d = max(y, rows[0]), min(bottom, rows[1])
+            if a < c and b < d:
+                whole[b - y0 : d - y0, a - x0 : c - x0] = self.pixels[i][
+                    b - y : d - y, a - x : c - x
+                ]
         return _trimmed(whole, (x0, y0), self.is_soft)
 
     def _cells(self, views: list[View], around: Rect) -> tuple[list[Span], list[Span]]:
@@ -137,22 +136,37 @@ class Composer:
         rows = pairwise(_cuts(down, spans[1], not is_line, not self.is_soft))
         return list(columns), list(rows)
 
-    def _fill(
-        self,
-        out: Pixels,
-        cell: Rect,
-        seeing: dict[int, View],
-        parts: dict[int, list[tuple[Rect, Pixels]]],
+    def _paint_cells(
+        self, whole: Pixels, xy: Place, cells: Cells, views: Views, parts: Parts
     ) -> None:
-        """Write one cell: all of it is seen by the same windows."""
-        if len(seeing) == 1:
-            _paint(parts[next(iter(seeing))], cell, out)
-        elif seeing and self.is_soft:
-            weights = [_weight(view, cell, self.image_hw) for view in seeing.values()]
-            _mix([_painted(parts[view], cell) for view in seeing], weights, out)
-        elif seeing:
-            depths = {_depth(rect, cell, self.image_hw): view for view, rect in seeing.items()}
-            _paint(parts[depths[max(depths)]], cell, out)
+        """Write solid pixels: each cell as the window shows it that sees it deepest."""
+        columns, rows = cells
+        width, height = self.image_hw[1], self.image_hw[0]
+        across = {v: [_depth(at[0], at[2], s, width) for s in columns] for v, at in views.items()}
+        down = {v: [_depth(at[1], at[3], s, height) for s in rows] for v, at in views.items()}
+        for j, (top, bottom) in enumerate(rows):
+            owners = [_deepest(across, down, i, j) for i in range(len(columns))]
+            for owner, run in groupby(range(len(columns)), owners.__getitem__):
+                if owner is not None:
+                    span = list(run)
+                    left, right = columns[span[0]][0], columns[span[-1]][1]
+                    out = whole[top - xy[1] : bottom - xy[1], left - xy[0] : right - xy[0]]
+                    _paint(parts[owner], (left, top, right, bottom), out)
+
+    def _mix_cells(
+        self, whole: Pixels, xy: Place, cells: Cells, views: Views, parts: Parts
+    ) -> None:
+        """Write soft pixels: each cell as a mean of all windows that see it."""
+        for left, right in cells[0]:
+            for top, bottom in cells[1]:
+                cell = (left, top, right, bottom)
+                seeing = {v: rect for v, rect in views.items() if _contains(rect, cell)}
+                out = whole[top - xy[1] : bottom - xy[1], left - xy[0] : right - xy[0]]
+                if len(seeing) == 1:
+                    _paint(parts[next(iter(seeing))], cell, out)
+                elif seeing:
+                    weights = [_weight(view, cell, self.image_hw) for view in seeing.values()]
+                    _mix([_painted(parts[view], cell) for view in seeing], weights, out)
 
 
 def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | None:
@@ -166,6 +180,15 @@ def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | No
         solid = cv2.boundingRect((pixels >= SOLID).view(np.uint8))
         bx, by, bw, bh = solid if solid[2] else (bx, by, bw, bh)
     return Composed(pixels, (x, y), (x + bx, y + by, x + bx + bw, y + by + bh))
+
+
+def _shares(spans: Iterable[Span]) -> dict[Span, Span]:
+    """Return which part of an axis belongs to each window along it; nothing for nested windows."""
+    ordered = sorted(set(spans))
+    if any(a[0] == b[0] or a[1] >= b[1] for a, b in pairwise(ordered)):
+        return {}
+    cuts = [-FAR, *((a[1] + b[0]) // 2 for a, b in pairwise(ordered)), FAR]
+    return dict(zip(ordered, pairwise(cuts), strict=True))
 
 
 def _cuts(around: Span, spans: Iterable[Span], at_borders: bool, at_midst: bool) -> list[int]:
@@ -189,15 +212,28 @@ def _contains(view: View, cell: Rect) -> bool:
     return view[0] <= cell[0] and view[1] <= cell[1] and cell[2] <= view[2] and cell[3] <= view[3]
 
 
-def _depth(view: View, cell: Rect, image_hw: tuple[int, int]) -> int:
-    """Return how deep the middle of a cell lies in a view; borders of the image are far away."""
-    x, y = cell[0] + cell[2], cell[1] + cell[3]  # both doubled
-    return min(
-        x - 2 * view[0] if view[0] > 0 else FAR,
-        y - 2 * view[1] if view[1] > 0 else FAR,
-        2 * view[2] - x if view[2] < image_hw[1] else FAR,
-        2 * view[3] - y if view[3] < image_hw[0] else FAR,
-    )
+def _depth(begin: int, end: int, span: Span, size: int) -> int:
+    """Return how deep the middle of a span lies in a view on one axis, doubled; -1 outside.
+
+    Borders of the image are far away.
+    """
+    if span[0] < begin or span[1] > end:
+        return -1
+    middle = span[0] + span[1]
+    low = middle - 2 * begin if begin > 0 else FAR
+    return min(low, 2 * end - middle) if end < size else low
+
+
+def _deepest(
+    across: Mapping[int, list[int]], down: Mapping[int, list[int]], column: int, row: int
+) -> int | None:
+    """Return the view that sees a cell deepest, None when none sees it."""
+    deepest, owner = 0, None
+    for view, depths in across.items():
+        depth = min(depths[column], down[view][row])
+        if depth >= deepest:
+            deepest, owner = depth, view
+    return owner
 
 
 def _paint(parts: list[tuple[Rect, Pixels]], cell: Rect, out: Pixels) -> None:
@@ -207,7 +243,11 @@ def _paint(parts: list[tuple[Rect, Pixels]], cell: Rect, out: Pixels) -> None:
         a, b, c, d = max(x, left), max(y, top), min(x1, right), min(y1, bottom)
         if a < c and b < d:
             place = out[b - top : d - top, a - left : c - left]
-            cv2.max(place, pixels[b - y : d - y, a - x : c - x], dst=place)
+            part = pixels[b - y : d - y, a - x : c - x]
+            if len(parts) == 1:
+                place[...] = part
+            else:
+                cv2.max(place, part, dst=place)
 
 
 def _painted(parts: list[tuple[Rect, Pixels]], cell: Rect) -> Pixels:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.windows.agree import agreement
 from lsl_core.windows.compose import Composed, Composer
 from lsl_core.windows.fragments import Floats, Fragments, Ints, depths
-from lsl_core.windows.match import agreement, groups, match
+from lsl_core.windows.match import groups, match
 
 #: An object reaches out of a view when another window saw it this much farther.
 REACH_PX = 6

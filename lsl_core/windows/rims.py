@@ -54,22 +54,19 @@ def rims(boxes: Floats, places: Floats, solid: Callable[[int], Pixels]) -> Itera
     inter = area(shared(boxes[left], boxes[right]))
     near = (sizes[small] <= SMALL_PX) & (inter >= COVERED[0] * sizes[small])
     near &= sizes[large] >= 2 * sizes[small]
-    for i, k in zip(large[near].tolist(), small[near].tolist(), strict=True):
-        one = _part(i, k, places)
-        if one is not None and _is_rim(one, solid(i), solid(k)):
+    large, small = large[near], small[near]
+    common = shared(places[large], places[small])
+    meets = (common[:, :2] < common[:, 2:]).all(1)
+    large, small, common = large[meets], small[meets], common[meets]
+    parts = [(common - np.tile(places[at, :2], 2)).astype(int).tolist() for at in (large, small)]
+    for i, k, in_large, in_small in zip(large.tolist(), small.tolist(), *parts, strict=True):
+        one = Rim(i, k, _part(*in_large), _part(*in_small))
+        if _is_rim(one, solid(i), solid(k)):
             yield one
 
 
-def _part(large: int, small: int, places: Floats) -> Rim | None:
-    x0, y0 = np.maximum(places[large, :2], places[small, :2]).astype(int).tolist()
-    x1, y1 = np.minimum(places[large, 2:], places[small, 2:]).astype(int).tolist()
-    if x0 >= x1 or y0 >= y1:
-        return None
-    parts = []
-    for at in (large, small):
-        x, y = places[at, :2].astype(int).tolist()
-        parts.append((slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)))
-    return Rim(large, small, *parts)
+def _part(x0: int, y0: int, x1: int, y1: int) -> Part:
+    return slice(y0, y1), slice(x0, x1)
 
 
 def _is_rim(one: Rim, large: Pixels, small: Pixels) -> bool:
