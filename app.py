@@ -24,6 +24,7 @@ if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
                 st.Page("pages/preview.py", title="Preview", icon=":material/preview:"),
                 st.Page("pages/push.py", title="Push", icon=":material/cloud_upload:"),
                 st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+                st.Page("pages/serve.py", title="Serve", icon=":material/cell_tower:"),
             ],
             "Work": [
                 st.Page("pages/backups.py", title="Backups", icon=":material/backup:"),

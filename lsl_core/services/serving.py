@@ -7,23 +7,29 @@ has to stay open. It writes down every second how it stands.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import CvatError, ServeError, WorkspaceError
+from lsl_core.types import CropMasks, Hw, Instances
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import read_json, write_json
+from lsl_core.workspace.images import Pixels, decode_rgb
 
 __all__ = [
     "DEFAULT_PORT",
@@ -38,6 +44,7 @@ __all__ = [
     "start",
     "state",
     "stop",
+    "try_image",
 ]
 
 #: Where CVAT looks for Nuclio when nobody says otherwise.
@@ -47,6 +54,7 @@ STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
 )  # fmt: skip
 _START_S = 120.0
 _STOP_S = 30.0
+_TRY_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,53 @@ def stop(workspace: Workspace) -> bool:
             return True
         time.sleep(0.1)
     raise ServeError(f"The service (process {found.pid}) does not stop.", hint="End it by hand.")
+
+
+def try_image(
+    workspace: Workspace, found: ServiceState, function: str, data: bytes
+) -> tuple[Pixels, Instances]:
+    """Send an image to the running service, as any program would; return it with the answer.
+
+    Everything above the floor comes back, so that a viewer may choose the threshold. Class ids
+    are positions in the labels of the offer.
+
+    Raises:
+        ServeError: when the service refuses, with its reason.
+    """
+    (offer,) = [o for o in found.offers if function in {f.name for f in o.functions}]
+    path = last_settings(workspace).token_file
+    token = {"Authorization": f"Bearer {Path(path).read_text('utf-8').strip()}"} if path else {}
+    url = f"{found.url}/v1/models/{function}/detect?threshold=0.05"
+    request = urllib.request.Request(url, data, token, method="POST")  # noqa: S310 - ours, http
+    try:
+        with urllib.request.urlopen(request, timeout=_TRY_S) as answer:  # noqa: S310
+            shapes = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        raise ServeError(json.loads(error.read()).get("error", str(error))) from error
+    except OSError as error:
+        raise ServeError("The service does not answer.", hint="Start it again.") from error
+    pixels = decode_rgb(data, name="The image")
+    return pixels, _instances(shapes, offer.labels, (pixels.shape[0], pixels.shape[1]))
+
+
+def _instances(shapes: list[dict[str, Any]], labels: tuple[str, ...], image_hw: Hw) -> Instances:
+    boxes, crops, places = [], [], []
+    for shape in shapes:
+        if shape["type"] == "mask":
+            *pixels, x1, y1, x2, y2 = shape["mask"]
+            crops.append(np.array(pixels, np.uint8).reshape(y2 - y1 + 1, x2 - x1 + 1))
+            places.append((x1, y1))
+            boxes.append((x1, y1, x2 + 1, y2 + 1))
+        else:
+            ends = np.array(shape["points"], float).reshape(-1, 2)
+            boxes.append((*ends.min(0), *ends.max(0)))
+    return Instances(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([float(shape["confidence"]) for shape in shapes], np.float32),
+        np.array([labels.index(shape["label"]) for shape in shapes], np.int32),
+        CropMasks.from_crops(crops, places) if crops else None,
+        image_hw,
+    )
 
 
 def cvat_settings(found: ServiceState, *, host: str | None = None) -> dict[str, str]:
