@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from cvat_helpers import FaultProxy, make_task, write_images
@@ -67,6 +71,43 @@ def test_a_pull_that_was_killed_goes_on_where_it_was(session, task, tmp_path):
     list_file.write_bytes(list_file.read_bytes() + b'{"frame": 5, "sha')  # cut by the kill
     pulled = pull_frames(session, task.id, store)
     assert pulled.fetched == 4
+    assert len(pulled.refs) == 6
+    assert pull_frames(session, task.id, store).fetched == 0
+
+
+#: Pulls a task and is killed by the kernel when some images are there.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lsl_core.cvat import PasswordLogin, connect, pull_frames
+from lsl_core.progress import NullProgress
+
+class Killing(NullProgress):
+    seen = 0
+    def advance(self, count=1):
+        self.seen += count
+        if self.seen >= int(sys.argv[4]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+login = PasswordLogin("demo", "demo-password")
+with connect(sys.argv[1], login, organisation="") as session:
+    pull_frames(session, int(sys.argv[2]), Path(sys.argv[3]), progress=Killing())
+"""
+
+
+@pytest.mark.parametrize("images", [1, 3, 6])
+def test_a_process_that_is_killed_leaves_only_whole_images(session, task, tmp_path, images):
+    store = tmp_path / "store"
+    words = [session.url, str(task.id), str(store), str(images)]
+    done = subprocess.run([sys.executable, "-c", _KILLED, *words], check=False)
+    assert done.returncode == -signal.SIGKILL
+    kept = {path.name for path in store.rglob("*") if path.suffix == ".png"}
+    pulled = pull_frames(session, task.id, store)
+    assert kept <= {path.name for path in pulled.paths}
+    assert pulled.fetched < 6
+    assert [path.read_bytes() for path in pulled.paths] == [
+        (tmp_path / "images" / ref.name).read_bytes() for ref in pulled.refs
+    ]
     assert len(pulled.refs) == 6
     assert pull_frames(session, task.id, store).fetched == 0
 
