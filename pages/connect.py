@@ -62,6 +62,7 @@ def show(cvat: CvatSession) -> None:
                 ("Server", f"{escaped(server.name)} at `{cvat.url}`"),
                 ("Version", f"{server.version} · supported"),
                 ("Signed in as", f"**{escaped(cvat.user)}**"),
+                ("May write", escaped(cvat.rights)),
                 ("Scores of pushed shapes", scores),
             ]
         )

@@ -28,7 +28,8 @@ from lsl_core.services.workspaces import Workspace
 
 
 @click.command("cvat-setup")
-@click.option("--url", required=True, help="For example https://cvat.example.org")
+@click.option("--url", help="For example https://cvat.example.org")
+@click.option("--profile", metavar="NAME", help="Of cvat-cli: its server and access token.")
 @click.option("--cvat-username", help="Without --cvat-password you are asked for it.")
 @click.option("--cvat-password", help="Seen by others on this machine; better be asked.")
 @click.option("--cvat-orgname", help='Short name of an organisation; "" for your own workspace.')
@@ -36,7 +37,8 @@ from lsl_core.services.workspaces import Workspace
 @click.pass_context
 def cvat_setup(
     ctx: click.Context,
-    url: str,
+    url: str | None,
+    profile: str | None,
     cvat_username: str | None,
     cvat_password: str | None,
     cvat_orgname: str | None,
@@ -47,18 +49,7 @@ def cvat_setup(
     With CVAT_ACCESS_TOKEN in the environment, that token is used and no user is needed.
     """
     workspace = workspace_of(ctx)
-    token = token_of(ctx)
-    login: TokenLogin | PasswordLogin
-    if cvat_username is None and token:
-        login = TokenLogin(token)
-    elif cvat_username is None:
-        raise UserInput(
-            "Who signs in?", hint="Give --cvat-username, or set CVAT_ACCESS_TOKEN to a token."
-        )
-    else:
-        login = PasswordLogin(
-            cvat_username, cvat_password or click.prompt("Password", hide_input=True, err=True)
-        )
+    url, login = _login(url, profile, cvat_username, cvat_password, token_of(ctx))
     with connections.sign_in(
         login,
         url=url,
@@ -70,6 +61,30 @@ def cvat_setup(
         click.echo(f"Signed in to {session.url} as {session.user}.")
         if session.server.warning:
             click.echo(session.server.warning, err=True)
+
+
+def _login(
+    url: str | None,
+    profile: str | None,
+    user: str | None,
+    password: str | None,
+    token: str | None,
+) -> tuple[str, TokenLogin | PasswordLogin]:
+    """Return the server and how to sign in: a profile, a user, or the environment's token."""
+    if profile is not None:
+        if url or user:
+            raise UserInput("A profile has its own server and token.", hint="Give --profile alone.")
+        return connections.profile_login(profile)
+    if not url:
+        raise UserInput("Which server?", hint="Give --url, or --profile of cvat-cli.")
+    if user is not None:
+        secret = password or click.prompt("Password", hide_input=True, err=True)
+        return url, PasswordLogin(user, secret)
+    if not token:
+        raise UserInput(
+            "Who signs in?", hint="Give --cvat-username, or set CVAT_ACCESS_TOKEN to a token."
+        )
+    return url, TokenLogin(token)
 
 
 @click.command("cvat-inference")

@@ -1,4 +1,4 @@
-"""`create`, `import`, `ls`, `rm`, `rename`."""
+"""`create`, `import`, `ls`, `rm`, `rename`, `split-data`."""
 
 from __future__ import annotations
 
@@ -113,4 +113,17 @@ def rename(ctx: click.Context, name: str, new_name: str) -> None:
     click.echo(f'"{name}" is now "{new_name}".')
 
 
-COMMANDS = (create, import_, ls, rm, rename)
+@click.command("split-data")
+@click.option(
+    "--input", "annotation", type=click.Path(path_type=Path), required=True, help="A COCO file."
+)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="A folder.")
+@click.option("--split", type=float, required=True, help="Share of the first part, 0 to 1.")
+@click.option("--seed", default=0, show_default=True, help="Of the draw.")
+def split_data(annotation: Path, output: Path, split: float, seed: int) -> None:
+    """Cut a COCO file in two, for example to learn from one part and measure on the other."""
+    for part in sourcing.split_coco(annotation, output, share=split, seed=seed):
+        click.echo(f"{part.num_images} images, {part.num_objects} objects: {part.path}")
+
+
+COMMANDS = (create, import_, ls, rm, rename, split_data)

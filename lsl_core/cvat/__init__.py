@@ -6,6 +6,7 @@ Signing in (a session is safe to read from several threads; every call has a tim
             organisation=None, verify_tls=True, timeout_s=75, report=None) -> CvatSession
     session.url, .user, .organisation, .server (ServerInfo), .saved_login, .key,
     session.organisations()
+    saved_profiles() -> {name: server};  profile_login(name) -> (server, TokenLogin)
 
 Reading::
 
@@ -69,6 +70,7 @@ from lsl_core.cvat.plan import (
     SkippedFrame,
 )
 from lsl_core.cvat.planning import plan_push
+from lsl_core.cvat.profiles import profile_login, saved_profiles
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
 from lsl_core.cvat.review import Review, ReviewRow, compare_frames, review_push
 from lsl_core.cvat.seeding import delete_task, draw_in_new_task
@@ -157,12 +159,14 @@ __all__ = [
     "list_tasks",
     "match_labels",
     "plan_push",
+    "profile_login",
     "pull_frames",
     "read_snapshot",
     "read_task",
     "require_images",
     "resume_push",
     "review_push",
+    "saved_profiles",
     "server_address",
     "task_annotations",
     "task_frames",

@@ -16,6 +16,7 @@ from cvat_sdk.core.exceptions import CvatSdkException
 
 from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
 from lsl_core.cvat.errors import is_trouble
+from lsl_core.cvat.rights import organisation_words, rights_of
 from lsl_core.cvat.transport import NO_RETRIES, RETRIES, Transport
 from lsl_core.errors import (
     CvatAuth,
@@ -48,6 +49,7 @@ class ConnectStep(StrEnum):
     SIGNED_IN = "Signed in"
     ORGANISATION = "Organisation"
     MAY_READ = "May read tasks"
+    MAY_WRITE = "May write"
 
 
 #: Told each step when it is done, with what was found: (SIGNED_IN, "lead").
@@ -85,7 +87,7 @@ class CvatSession:
 
     url: scheme, host and port. user: the signed-in name. organisation: a short name, "" for the
     personal workspace, None for everything the user can see. saved_login: what a later process
-    signs in with; never the password.
+    signs in with; never the password. rights: what the user may write, for people.
     """
 
     url: str
@@ -94,6 +96,7 @@ class CvatSession:
     organisation: str | None
     server: ServerInfo
     saved_login: TokenLogin | SavedKey
+    rights: str
     transport: Transport = field(repr=False)
     client: Client = field(repr=False)
 
@@ -177,11 +180,13 @@ def connect(
     if isinstance(saved, SavedKey):
         saved = SavedKey(user["username"], saved.key)
     _choose_organisation(client, transport, organisation)
-    tell(ConnectStep.ORGANISATION, _organisation_words(organisation))
+    tell(ConnectStep.ORGANISATION, organisation_words(organisation))
     answer = transport.json(
         "GET", "/api/tasks", doing="asking for tasks", query={"page_size": 1, "page": 1}
     )
     tell(ConnectStep.MAY_READ, f"{answer['count']} tasks")
+    rights = rights_of(transport, user, organisation)
+    tell(ConnectStep.MAY_WRITE, rights)
     transport.use_retries(RETRIES)
     return CvatSession(
         address,
@@ -190,6 +195,7 @@ def connect(
         organisation,
         _server_info(about, version, transport),
         saved,
+        rights,
         transport,
         client,
     )
@@ -357,12 +363,6 @@ def _choose_organisation(client: Client, transport: Transport, slug: str | None)
                 hint=f"Yours: {names}. Leave it empty for the personal workspace.",
             )
     client.organization_slug = slug
-
-
-def _organisation_words(slug: str | None) -> str:
-    if slug is None:
-        return "everything that is visible"
-    return slug or "personal workspace"
 
 
 def _server_info(

@@ -10,6 +10,8 @@ from lsl_core.cvat import (
     SavedKey,
     TokenLogin,
     connect,
+    profile_login,
+    saved_profiles,
     server_address,
 )
 from lsl_core.cvat.session import StepReport
@@ -27,6 +29,8 @@ __all__ = [
     "connection_of",
     "is_kept",
     "open_session",
+    "profile_login",
+    "saved_profiles",
     "sign_in",
     "sign_out",
 ]
@@ -86,7 +90,8 @@ def open_session(connection: CvatSettings, *, token: str | None = None) -> CvatS
 
     Raises:
         UserInput: when no server was set up.
-        CvatAuth: when nothing is kept, or the server no longer accepts it.
+        CvatAuth: when nothing is kept, here or as a profile of cvat-cli for this server, or the
+            server no longer accepts it.
     """
     if not connection.url:
         raise UserInput(
@@ -110,6 +115,9 @@ def is_kept(connection: CvatSettings) -> bool:
 def _kept(connection: CvatSettings) -> Credentials:
     secret = _secrets().get(url=server_address(connection.url), user=connection.user)
     if secret is None:
+        for name, server in saved_profiles().items():
+            if server_address(server) == server_address(connection.url):
+                return profile_login(name)[1]
         raise CvatAuth(
             f'No sign-in of "{connection.user}" at {connection.url} is kept on this machine.',
             hint="Run lsl cvat-setup, or sign in on the Connect page.",

@@ -16,7 +16,7 @@ from lsl_core.errors import UserInput
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import connections
-from lsl_core.sources import Imported, LabelledImage, Source, SourceInfo
+from lsl_core.sources import Imported, LabelledImage, Part, Source, SourceInfo
 from lsl_core.types import ImageRef
 from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.images import Pixels, read_rgb
@@ -34,6 +34,7 @@ __all__ = [
     "rename_source",
     "run_import_task",
     "source_thumbnail",
+    "split_coco",
     "warnings",
 ]
 
@@ -132,6 +133,11 @@ def import_unlabelled(
 ) -> Imported:
     """Make a source from a folder of images; see `sources.import_unlabelled`."""
     return sources.import_unlabelled(workspace.sources, name, images=images, progress=progress)
+
+
+def split_coco(annotation: Path, folder: Path, *, share: float, seed: int = 0) -> tuple[Part, Part]:
+    """Cut a COCO file in two; see `sources.split_coco`."""
+    return sources.split_coco(annotation, folder, share=share, seed=seed)
 
 
 def list_sources(workspace: Workspace) -> list[SourceInfo]:

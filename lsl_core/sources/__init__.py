@@ -13,10 +13,12 @@ from lsl_core.sources.source import (
     rename_source,
     save_source,
 )
+from lsl_core.sources.splitting import Part, split_coco
 
 __all__ = [
     "Imported",
     "LabelledImage",
+    "Part",
     "Source",
     "SourceInfo",
     "check_new_name",
@@ -28,4 +30,5 @@ __all__ = [
     "remove_source",
     "rename_source",
     "save_source",
+    "split_coco",
 ]

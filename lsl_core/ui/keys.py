@@ -17,6 +17,7 @@ SNAPSHOT = "snapshot"
 
 CONNECT_METHOD = "connect-method"
 CONNECT_URL = "connect-url"
+CONNECT_PROFILE = "connect-profile"
 CONNECT_USER = "connect-user"
 CONNECT_PASSWORD = "connect-password"  # noqa: S105 - the key of a field
 CONNECT_TOKEN = "connect-token"  # noqa: S105 - the key of a field

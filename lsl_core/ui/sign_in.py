@@ -15,7 +15,7 @@ from lsl_core.ui import keys, session
 from lsl_core.ui.errors import error_card
 from lsl_core.ui.layout import escaped
 
-TOKEN, PASSWORD = "Access token", "User and password"
+TOKEN, PASSWORD, PROFILE = "Access token", "User and password", "Profile of cvat-cli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,21 @@ def _is_private() -> bool:
 
 def form() -> Wish | None:
     """Draw the form and return what was asked for when the button was pressed."""
+    profiles = _profiles()
     method = st.segmented_control(
-        "Sign in with", [TOKEN, PASSWORD], default=PASSWORD, required=True,
-        key=keys.CONNECT_METHOD, help="CVAT 2.48 and newer make access tokens under Settings; "
-        "older ones know none.",
+        "Sign in with", [TOKEN, PASSWORD, *([PROFILE] if profiles else [])], default=PASSWORD,
+        required=True, key=keys.CONNECT_METHOD,
+        help="CVAT 2.48 and newer make access tokens under Settings; older ones know none.",
     )  # fmt: skip
     saved = session.workspace().settings().cvat
     with st.form("connect"):
-        url = st.text_input(
-            "Server", saved.url, key=keys.CONNECT_URL, placeholder="https://cvat.example.org"
-        )
-        credentials = _credentials(str(method), saved.user)
+        if method == PROFILE:
+            url, credentials = _from_profile(profiles)
+        else:
+            url = st.text_input(
+                "Server", saved.url, key=keys.CONNECT_URL, placeholder="https://cvat.example.org"
+            )
+            credentials = _credentials(str(method), saved.user)
         organisation = st.text_input(
             "Organisation (optional)", saved.organisation or "", key=keys.CONNECT_ORGANISATION,
             placeholder="its short name; empty: everything you can see",
@@ -84,6 +88,24 @@ def form() -> Wish | None:
     wish = Wish(credentials, url or "", (organisation or "").strip() or None, not trusts_any,
                 remembers)  # fmt: skip
     return wish if is_sent else None
+
+
+def _profiles() -> dict[str, str]:
+    """Return the profiles that may be offered: only to who sits at this machine, whose they are."""
+    if not _is_private():
+        return {}
+    try:
+        return connections.saved_profiles()
+    except LslError:  # a store that cannot be used is no reason not to sign in another way
+        return {}
+
+
+def _from_profile(profiles: dict[str, str]) -> tuple[str, PasswordLogin | TokenLogin]:
+    name = st.selectbox(
+        "Profile", list(profiles), format_func=lambda one: f"{one} ({profiles[one]})",
+        key=keys.CONNECT_PROFILE,
+    )  # fmt: skip
+    return connections.profile_login(str(name))
 
 
 def _credentials(method: str, user: str) -> PasswordLogin | TokenLogin:
