@@ -16,6 +16,7 @@ from lsl_core.cvat.backup import (
     SavedTask,
     SavedUnit,
     UnitKind,
+    make_empty_task,
     organisation_id,
     plan_restore,
     reapply,
@@ -97,11 +98,7 @@ def require_whole(made: RestoredInstance) -> None:
 
 
 def units_of(repository: Repository, snapshot: Snapshot) -> list[SavedUnit]:
-    """Return the projects and loose tasks that a snapshot holds documents of.
-
-    Raises:
-        RestoreRefused: when it holds none.
-    """
+    """Return the projects and loose tasks that a snapshot holds; refuse when it holds none."""
 
     def load(path: str) -> Any:  # noqa: ANN401 - any JSON value
         return repository.read_json(snapshot, path)
@@ -119,7 +116,7 @@ def saved_task(repository: Repository, snapshot: Snapshot, task_id: int) -> Save
     """Return one task of a snapshot.
 
     Raises:
-        RestoreRefused: when the snapshot has no such task.
+        RestoreRefused: when there is none.
     """
     for unit in units_of(repository, snapshot):
         for task in unit.tasks():
@@ -159,6 +156,8 @@ def restore_unit(
         RestoreRefused: no snapshot holds the images.
         CvatError: CVAT could not do it; a half-made project or task is removed again.
     """
+    if unit.kind is UnitKind.TASK and not any(task.entry.get("size") for task in unit.tasks()):
+        return _empty_task(session, unit, name)
     source = _with_images(repository, snapshot, unit)
     with tempfile.TemporaryDirectory(prefix="lsl-restore-") as folder:
         path = Path(folder) / "archive.zip"
@@ -189,6 +188,15 @@ def restore_unit(
         images_from="" if source.id == snapshot.id else source.id,
         not_restored=tuple(done.not_restored),
     )
+
+
+def _empty_task(session: CvatSession, unit: SavedUnit, name: str) -> RestoredUnit:
+    """Make a task again that held no images yet: CVAT archives none of those."""
+    (task,) = unit.tasks()
+    title = name or str(task.entry["name"])
+    made = make_empty_task(session, title, task.labels)
+    url = f"{session.url}/tasks/{made}"
+    return RestoredUnit(unit.key, title, made, url, {task.id: made}, "", ())
 
 
 def remove_unit(session: CvatSession, kind: UnitKind, unit_id: int) -> None:
@@ -294,7 +302,7 @@ def plan_live(
 ) -> PushPlan:
     """Work out what makes a live task, or some frames of it, what they were. Writes nothing.
 
-    See `cvat.backup.plan_restore`; `pushing.apply` does it, `pushing.undo` takes it back.
+    See `cvat.backup.plan_restore`; `apply_live` does it, `pushing.undo` takes it back.
     """
     if snapshot.subject.url != session.url:
         raise RestoreRefused(
@@ -317,8 +325,6 @@ def _with_images(repository: Repository, snapshot: Snapshot, unit: SavedUnit) ->
         if one.subject.url == subject.url and one.file(name) is not None and not one.is_damaged
     ]
     older = [one for one in same if one.sequence < snapshot.sequence]
-    if not same and not any(task.entry.get("size") for task in unit.tasks()):
-        raise RestoreRefused(f"{unit.key.replace('-', ' ').capitalize()} held no images yet.")
     if not same:
         raise RestoreRefused(
             f"Snapshot {snapshot.short_id} holds annotations only, and no other one has the "
@@ -332,13 +338,10 @@ def _restore_people(
     repository: Repository, session: CvatSession, snapshot: Snapshot, people: People
 ) -> list[tuple[str, str]]:
     """Make organisations and invite members, as far as the snapshot knows them."""
-    lists = []
-    for name in ("organisations", "members"):
-        path = f"instance/{name}.json"
-        lists.append(
-            repository.read_json(snapshot, path) if snapshot.file(path) is not None else []
-        )
-    organisations, members = lists
+    organisations, members = (
+        repository.read_json(snapshot, path) if snapshot.file(path) is not None else []
+        for path in ("instance/organisations.json", "instance/members.json")
+    )
     return restore_organisations(session, organisations, members, people)
 
 

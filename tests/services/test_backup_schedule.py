@@ -145,3 +145,15 @@ def test_a_backup_in_the_worker_is_a_run_like_any_other(world, workspace, monkey
     ):
         assert Queue(workspace, Lane.BACKUP).work_once()
         assert RunStore(workspace.database).get(submit).phase is RunPhase.DONE
+
+
+def test_a_run_trusts_the_certificates_that_its_session_trusted(world):
+    with connections.sign_in(
+        connections.PasswordLogin("demo", "demo-password"),
+        url=world.sandbox.url,
+        verify_tls=False,
+    ) as session:
+        assert connections.connection_of(session).verify_tls is False
+        with session.in_organisation("lab") as there:
+            assert (there.organisation, there.verify_tls) == ("lab", False)
+    assert connections.connection_of(world.session).verify_tls is True

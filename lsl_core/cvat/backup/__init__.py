@@ -33,7 +33,7 @@ from lsl_core.cvat.backup.reading import (
     read_instance,
     read_unit,
 )
-from lsl_core.cvat.backup.reapply import Reapplied, reapply
+from lsl_core.cvat.backup.reapply import Reapplied, make_empty_task, reapply
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit, saved_objects, saved_units
 from lsl_core.cvat.tasks import organisation_id
 
@@ -53,6 +53,7 @@ __all__ = [
     "differences",
     "export_archive",
     "list_units",
+    "make_empty_task",
     "organisation_id",
     "plan_restore",
     "read_instance",

@@ -73,6 +73,26 @@ def reapply(
     return done
 
 
+def make_empty_task(session: CvatSession, name: str, labels: list[Json]) -> int:
+    """Make a task without images, with the labels of a saved one; return its id."""
+    body = {
+        "name": name,
+        "labels": [
+            {
+                **{key: label[key] for key in ("name", "color", "type") if label.get(key)},
+                "attributes": [
+                    {key: value for key, value in spec.items() if key != "id"}
+                    for spec in label.get("attributes") or ()
+                ],
+            }
+            for label in labels
+            if not label.get("has_parent")
+        ],
+    }
+    made = session.transport.json("POST", "/api/tasks", doing="making a task", body=body)
+    return int(made["id"])
+
+
 def _project(
     session: CvatSession, saved: SavedUnit, new_id: int, people: People, done: Reapplied
 ) -> None:
