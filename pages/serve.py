@@ -11,7 +11,7 @@ from lsl_core.ui import keys, serve_panels, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.layout import empty, header
 
-FOLLOW = "the best one, also of later trainings"
+FOLLOW = "always the best"
 
 
 def deploy(cards: list[ModelCard]) -> None:
