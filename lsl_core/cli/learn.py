@@ -32,6 +32,7 @@ from lsl_core.types import Mode, ModelCard
     help=f"Training time. Default: {modelling.DEFAULT_MINUTES:g}, or as --iter takes.",
 )
 @click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
+@click.option("--keep-anyway", is_flag=True, help="Use the new version even when it is worse.")
 @click.option("--reuse", is_flag=True, help="Do not train again when there is a model.")
 @threshold_options
 @slide_options
@@ -44,6 +45,7 @@ def auto_label(
     iterations: int | None,
     minutes: float | None,
     task: str | None,
+    keep_anyway: bool,
     reuse: bool,
     conf: float | None,
     mask_threshold: float,
@@ -65,9 +67,17 @@ def auto_label(
             mode=Mode(task) if task else None,
             minutes=minutes,
             iterations=iterations,
+            keep_anyway=keep_anyway,
             progress=progress,
         )  # fmt: skip
         click.echo(_report(card))
+        used = modelling.get_model(workspace, card.name)
+        if used.id != card.id and not reuse:
+            click.echo(
+                f"It is worse than {used.id}, which stays in use and labels the rest. "
+                f"Use it all the same: lsl models use {card.id}"
+            )
+            card = used
         for name in test:
             info = predicting.predict_source(
                 workspace, name, model=card.id, slide=slide, progress=progress

@@ -14,6 +14,7 @@ from lsl_core.cli import (
     cvat,
     labelstudio,
     learn,
+    models,
     project,
     serverless,
     serving,
@@ -52,6 +53,7 @@ def app(ctx: click.Context, workspace: Path) -> None:
 for command in (
     *project.COMMANDS,
     *learn.COMMANDS,
+    *models.COMMANDS,
     *cvat.COMMANDS,
     *serving.COMMANDS,
     *serverless.COMMANDS,

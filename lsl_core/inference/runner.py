@@ -154,7 +154,7 @@ class _Runner:
 
     def _key(self, ref: ImageRef) -> str:
         return cache_key(
-            weights_sha256=self.card.weights_sha256,
+            weights_sha256=self.card.fingerprint,
             image_sha256=ref.sha256,
             slide=self.slide,
             transform_version=self.transform_version,

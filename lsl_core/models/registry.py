@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lsl_core.errors import FormatTooNew, UserInput
 from lsl_core.models.base import Model
+from lsl_core.models.calibrated import CalibratedModel
 from lsl_core.models.compact.transform import TRANSFORM_VERSION
 from lsl_core.models.weights import CARD_FORMAT, read_card
 from lsl_core.types import MODES, Mode, ModelCard
@@ -64,7 +65,8 @@ def load_model(folder: Path, *, device: str = "auto") -> Model:
             hint="Update LSL, or train the model again with this version.",
             detail=f"family {card.family}, format {card.format_version}",
         )
-    return FAMILIES[card.family].load(folder, card, device)
+    model = FAMILIES[card.family].load(folder, card, device)
+    return model if card.calibration is None else CalibratedModel(model)
 
 
 def check_mode(family: str, mode: Mode) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import WeightsDamaged, WeightsMissing, WorkspaceError
-from lsl_core.types import Metrics, Mode, ModelCard
+from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
 from lsl_core.workspace.files import atomic_path, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
 #: Version of the card's fields.
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 
 _TRAIN_AGAIN = "Train the model again, or copy its folder from a backup."
 
@@ -36,19 +36,31 @@ def read_card(folder: Path) -> ModelCard:
         fields: dict[str, Any] = read_json(path)
         known = {f.name for f in dataclasses.fields(ModelCard)}
         fields = {name: value for name, value in fields.items() if name in known}
-        metrics = fields["metrics"]
-        fields |= {
-            "mode": Mode(fields["mode"]),
-            "labels": tuple(fields["labels"]),
-            "metrics": None if metrics is None else Metrics(**metrics),
-        }
-        return ModelCard(**fields)
+        return ModelCard(**fields | _typed(fields))
     except (WorkspaceError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsDamaged(
             f"The description of the model in {folder} cannot be read.",
             hint=_TRAIN_AGAIN,
             detail=repr(error),
         ) from error
+
+
+def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that JSON keeps as plainer types; format 1 lacks the later ones."""
+    metrics, comparison = fields["metrics"], fields.get("comparison")
+    calibration = fields.get("calibration")
+    return {
+        "mode": Mode(fields["mode"]),
+        "labels": tuple(fields["labels"]),
+        "metrics": None if metrics is None else Metrics(**metrics),
+        "comparison": None
+        if comparison is None
+        else Comparison(**comparison | {"verdict": Verdict(comparison["verdict"])}),
+        "curve": tuple((int(at), float(value)) for at, value in fields.get("curve", ())),
+        "learnt": tuple(fields.get("learnt", ())),
+        "held_out": tuple(fields.get("held_out", ())),
+        "calibration": None if calibration is None else (calibration[0], calibration[1]),
+    }
 
 
 def save_model(folder: Path, card: ModelCard, state: Mapping[str, torch.Tensor]) -> ModelCard:
@@ -65,8 +77,13 @@ def save_model(folder: Path, card: ModelCard, state: Mapping[str, torch.Tensor])
         save_file(plain, part)
     sha256 = sha256_file(folder / WEIGHTS_NAME)
     card = dataclasses.replace(card, weights_sha256=sha256, format_version=CARD_FORMAT)
-    write_json(folder / CARD_NAME, dataclasses.asdict(card))
+    write_card(folder, card)
     return card
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write what is known about a model, in place of what was there."""
+    write_json(folder / CARD_NAME, dataclasses.asdict(card))
 
 
 def load_state(folder: Path, card: ModelCard) -> dict[str, torch.Tensor]:

@@ -218,7 +218,7 @@ class Detector:
         """Return everything found on an image, masks soft; see `detect` for the errors."""
         sha256 = _sha256(image)
         key = cache_key(
-            weights_sha256=self.card.weights_sha256,
+            weights_sha256=self.card.fingerprint,
             image_sha256=sha256,
             slide=slide,
             transform_version=self._model.transform_version,

@@ -125,9 +125,7 @@ class Shelf:
         return True
 
     def _version(self, offer: Offer) -> ModelCard:
-        if offer.version is not None:
-            return modelling.get_model(self.workspace, offer.version)
-        return offers.current_version(self.workspace, offer.model)
+        return modelling.get_model(self.workspace, offer.version or offer.model)
 
     def names(self) -> list[str]:
         """Return the functions that can be called."""

@@ -5,30 +5,64 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsl_core.errors import LabelMismatch, UserInput
-from lsl_core.models import FAMILIES, check_mode, read_card, save_model
+from lsl_core.errors import LabelMismatch, LslError
+from lsl_core.models import (
+    FAMILIES,
+    check_mode,
+    load_model,
+    save_model,
+)
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import sourcing
 from lsl_core.services.sourcing import Source
-from lsl_core.types import MODES, Geometry, Instances, Metrics, Mode, ModelCard
+from lsl_core.services.versions import (
+    choices,
+    current_ids,
+    draws_masks,
+    get_model,
+    lineage,
+    list_models,
+    make_current,
+    remove_model,
+    rename_model,
+)
+from lsl_core.types import (
+    MODES,
+    Comparison,
+    Geometry,
+    Instances,
+    Metrics,
+    Mode,
+    ModelCard,
+    SlideWindows,
+    Verdict,
+)
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 from lsl_core.workspace.images import Pixels, read_rgb
+
+if TYPE_CHECKING:
+    from lsl_core.training import Fitted, Sample
 
 __all__ = [
     "DEFAULT_MINUTES",
     "Metrics",
     "ModelCard",
+    "choices",
+    "current_ids",
+    "draws_masks",
     "get_model",
+    "lineage",
     "list_models",
+    "make_current",
     "modes",
     "remove_model",
+    "rename_model",
     "run_train",
     "train",
 ]
@@ -43,54 +77,6 @@ def modes() -> tuple[Mode, ...]:
     return FAMILIES[_FAMILY].modes
 
 
-def list_models(workspace: Workspace) -> list[ModelCard]:
-    """Return every model, newest first."""
-    cards = [read_card(path.parent) for path in workspace.models.glob("*/card.json")]
-    return sorted(cards, key=lambda card: (card.created, card.id), reverse=True)
-
-
-def get_model(workspace: Workspace, name: str) -> ModelCard:
-    """Return a model by its id, or the newest version of that name.
-
-    Raises:
-        UserInput: when there is none; names those that there are.
-    """
-    cards = list_models(workspace)
-    for card in cards:
-        if card.id == name:
-            return card
-    for card in cards:
-        if card.name == name:
-            return card
-    known = ", ".join(dict.fromkeys(card.name for card in cards)) or "none yet"
-    raise UserInput(
-        f'There is no model "{name}".',
-        hint=f"Models here: {known}. Train one: lsl auto-label --train SOURCE",
-    )
-
-
-def draws_masks(workspace: Workspace, name: str) -> bool:
-    """Return whether a model gives masks; one that was removed since counts as one that does."""
-    try:
-        return MODES[get_model(workspace, name).mode].gives is Geometry.MASKS
-    except UserInput:
-        return True
-
-
-def remove_model(workspace: Workspace, name: str) -> Path:
-    """Move a model to the trash and return where it lies now.
-
-    Raises:
-        UserInput: when there is none.
-    """
-    card = get_model(workspace, name)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = workspace.trash / "models" / f"{stamp} {card.id}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (workspace.models / card.id).rename(target)
-    return target
-
-
 def train(
     workspace: Workspace,
     *,
@@ -100,9 +86,13 @@ def train(
     valid: str | None = None,
     minutes: float | None = DEFAULT_MINUTES,
     iterations: int | None = None,
+    keep_anyway: bool = False,
     progress: Progress = NULL,
 ) -> ModelCard:
-    """Train a new version of a model on a source and keep it.
+    """Train a new version of a model on a source, keep it, and use it unless it is worse.
+
+    It is measured beside the version in use, its parent, on the same held-out images. A worse one
+    is kept, but `get_model` goes on giving the parent.
 
     Args:
         workspace: where source and model are.
@@ -112,6 +102,7 @@ def train(
         valid: name of the source to measure on; without one a quarter of the images is held out.
         minutes: longest time for the training steps, or None.
         iterations: most training steps, or None.
+        keep_anyway: whether to use the new version even when it is worse.
         progress: told the steps, the loss and the figures.
 
     Raises:
@@ -128,15 +119,16 @@ def train(
     if measured is not None:
         measured = _with_labels(measured, support.labels.names)
     # torch takes seconds to load, so only those who train wait for it
-    from lsl_core.training import FitSettings, Sample, fit, split_support
+    from lsl_core.training import FitSettings, Sample, fit
 
     def samples(of: Source) -> list[Sample]:
         return [Sample(n, read, found) for n, read, found in _drawn(of, mode)]
 
-    learnt = samples(support)
-    held_out = samples(measured) if measured else []
+    parent = _parent(workspace, name)
+    learnt, held_out = samples(support), samples(measured) if measured else []
     if measured is None:
-        learnt, held_out = split_support(learnt)
+        learnt, held_out = _split(learnt, support, parent)
+    heard = _Heard(progress)
     fitted = fit(
         learnt,
         held_out,
@@ -148,11 +140,124 @@ def train(
             device=settings.inference.device,
         ),
         labels=support.labels.names,
-        progress=progress,
+        progress=heard,
     )
-    model_id, parent = _next_version(workspace, name)
-    card = fitted.named(model_id=model_id, name=name, support=source, parent=parent)
-    return save_model(workspace.models / model_id, card, fitted.state)
+    model_id = _claim(workspace, name)
+    hashes = {i.ref.name: i.ref.sha256 for of in (support, measured) if of for i in of.images}
+    card = replace(
+        fitted.named(
+            model_id=model_id, name=name, support=source, parent=parent.id if parent else None
+        ),
+        curve=tuple(heard.curve),
+        learnt=tuple(sorted(hashes[sample.name] for sample in learnt)),
+        held_out=tuple(sorted(hashes[sample.name] for sample in held_out)),
+    )
+    if parent is not None and held_out:
+        card = replace(
+            card, comparison=_compared(workspace, card, parent, fitted, held_out, progress)
+        )
+    card = save_model(workspace.models / model_id, card, fitted.state)
+    _gate(workspace, card, keep_anyway=keep_anyway)
+    return card
+
+
+def _gate(workspace: Workspace, card: ModelCard, *, keep_anyway: bool) -> None:
+    """Put a new version in use, unless it is worse than its parent."""
+    worse = card.comparison is not None and card.comparison.verdict is Verdict.WORSE
+    if not worse or keep_anyway:
+        make_current(workspace, card.id, why="worse, kept anyway" if worse else "trained")
+    elif not choices(workspace, card.name):
+        make_current(workspace, str(card.parent), why=f"{card.id} was worse")
+
+
+def _parent(workspace: Workspace, name: str) -> ModelCard | None:
+    """Return the version in use of a name, None where there is none yet."""
+    known = any(card.name == name for card in list_models(workspace))
+    return get_model(workspace, name) if known else None
+
+
+def _split(
+    samples: list[Sample], source: Source, parent: ModelCard | None
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into images to learn from and to measure on, as the parent's were where it can be.
+
+    What the parent was measured on stays unlearnt, so that both are measured fairly. New images
+    join it until a quarter is held out.
+    """
+    from lsl_core.training import split_support  # loads torch, seconds: only those who train wait
+
+    hashes = {image.ref.name: image.ref.sha256 for image in source.images}
+    known = set() if parent is None else {*parent.learnt, *parent.held_out}
+    before = set() if parent is None else set(parent.held_out)
+    held_out = [s for s in samples if hashes[s.name] in before]
+    rest = [s for s in samples if hashes[s.name] not in before]
+    if not held_out or not rest:
+        return split_support(samples)
+    fresh = [s for s in rest if hashes[s.name] not in known]
+    missing = round(len(samples) / 4) - len(held_out)
+    if missing > 0 and len(fresh) > 1:
+        _, more = split_support(fresh, share=min(0.5, missing / len(fresh)))
+        held_out += more
+    names = {s.name for s in held_out}
+    return [s for s in samples if s.name not in names], held_out
+
+
+def _compared(
+    workspace: Workspace,
+    card: ModelCard,
+    parent: ModelCard,
+    fitted: Fitted,
+    held_out: Sequence[Sample],
+    progress: Progress,
+) -> Comparison:
+    """Measure the parent on what the new version was measured on."""
+    from lsl_core.training import compare, measure  # loads torch: only those who train wait
+
+    try:
+        model = load_model(
+            workspace.models / parent.id, device=workspace.settings().inference.device
+        )
+    except LslError as error:
+        progress.note(f"Not compared with {parent.id}: {error.message}")
+        return Comparison(Verdict.UNKNOWN, parent.id, "AP", 0, 0, len(held_out))
+    slide = SlideWindows(card.window, card.window, int(card.settings["overlap"]))
+    _, theirs = measure(model, held_out, slide, progress)
+    result = compare(
+        (card, fitted.found),
+        (parent, theirs),
+        fitted.truth,
+        num_images=len(held_out),
+        num_seen=len(set(card.held_out) & set(parent.learnt)),
+    )
+    progress.note(
+        f"{result.figure} {result.after:.3f}, parent {parent.id} {result.before:.3f}: "
+        f"{result.verdict}"
+    )
+    return result
+
+
+#: Figures of the held-out images that make the curve of a card.
+_CURVES = ("ap", "iou")
+
+
+class _Heard:
+    """A progress that also keeps the curve of the held-out figure.
+
+    Args:
+        progress: hears everything as well.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.curve: list[tuple[int, float]] = []
+        self.start, self.advance = progress.start, progress.advance
+        self.note, self.check = progress.note, progress.check
+        self._metric = progress.metric
+
+    def metric(self, name: str, value: float, *, at: int) -> None:
+        """Record a figure."""
+        if name in _CURVES:
+            self.curve.append((at, round(value, 4)))
+        self._metric(name, value, at=at)
 
 
 def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -164,15 +269,16 @@ def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> 
         "model": card.id,
         "ap": figures.ap if figures else None,
         "ap50": figures.ap50 if figures else None,
+        "verdict": card.comparison.verdict.value if card.comparison else Verdict.FIRST.value,
+        "in_use": get_model(workspace, card.name).id == card.id,
         "seconds": card.train_seconds,
     }
 
 
-def _next_version(workspace: Workspace, name: str) -> tuple[str, str | None]:
-    """Claim the folder of the next version of a name; return its id and that of its parent."""
-    cards = [card for card in list_models(workspace) if card.name == name]
+def _claim(workspace: Workspace, name: str) -> str:
+    """Make the folder of the next version of a name; return its id."""
     slug = re.sub(r"[^\w.\-]+", "-", name)
-    number = len(cards) + 1
+    number = sum(card.name == name for card in list_models(workspace)) + 1
     while True:
         model_id = f"{slug}-v{number}"
         try:
@@ -180,7 +286,7 @@ def _next_version(workspace: Workspace, name: str) -> tuple[str, str | None]:
         except FileExistsError:  # an older version went to the trash, or two trainings end at once
             number += 1
         else:
-            return model_id, cards[0].id if cards else None
+            return model_id
 
 
 def _drawn(source: Source, mode: Mode) -> list[tuple[str, Callable[[], Pixels], Instances]]:

@@ -26,7 +26,6 @@ from lsl_core.workspace.files import read_json, write_json
 __all__ = [
     "Drawing",
     "Offer",
-    "current_version",
     "deploy",
     "function_name",
     "list_offers",
@@ -73,26 +72,6 @@ def list_offers(workspace: Workspace) -> list[Offer]:
     """Return what is offered, in the order in which it was deployed first."""
     path = _path(workspace)
     return [_offer(row) for row in read_json(path)] if path.exists() else []
-
-
-def current_version(workspace: Workspace, model: str) -> ModelCard:
-    """Return the version of a model that others should get: the newest that is no worse.
-
-    A version replaces the one before unless its AP on held-out images is lower.
-
-    Raises:
-        UserInput: when there is no such model.
-    """
-    newest = modelling.get_model(workspace, model)
-    versions = [c for c in modelling.list_models(workspace) if c.name == newest.name]
-    if newest.name != model:
-        return newest  # a version was named
-    best = versions[-1]
-    for card in reversed(versions):
-        old, new = best.metrics, card.metrics
-        if old is None or (new is not None and new.ap >= old.ap):
-            best = card
-    return best
 
 
 def deploy(workspace: Workspace, offer: Offer) -> Offer:

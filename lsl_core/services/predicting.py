@@ -235,7 +235,7 @@ def proposed_windows(
 
 def _key(card: ModelCard, ref: ImageRef, info: PreviewInfo) -> str:
     return cache_key(
-        weights_sha256=card.weights_sha256,
+        weights_sha256=card.fingerprint,
         image_sha256=ref.sha256,
         slide=info.slide,
         transform_version=transform_version(card.family),

@@ -1,8 +1,10 @@
 """From a support set to a trained model and an honest figure of how good it is."""
 
+from lsl_core.training.correcting import best_thresholds
 from lsl_core.training.fit import Fitted, fit
+from lsl_core.training.gate import compare, measure
 from lsl_core.training.samples import Sample, check_support, split_support, support_notes
-from lsl_core.training.score import best_thresholds, evaluate
+from lsl_core.training.score import evaluate
 from lsl_core.training.settings import FitSettings
 
 __all__ = [
@@ -11,8 +13,10 @@ __all__ = [
     "Sample",
     "best_thresholds",
     "check_support",
+    "compare",
     "evaluate",
     "fit",
+    "measure",
     "split_support",
     "support_notes",
 ]

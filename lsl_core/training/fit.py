@@ -10,19 +10,18 @@ from datetime import UTC, datetime
 from torch import Tensor
 
 from lsl_core.errors import UserInput
+from lsl_core.models.calibrated import calibrate
 from lsl_core.models.compact.model import build
 from lsl_core.models.devices import choose_device
 from lsl_core.progress import NULL, Progress
+from lsl_core.training.calibration import fit_calibration
 from lsl_core.training.compact_loop import Trained, train_compact
+from lsl_core.training.correcting import best_thresholds
+from lsl_core.training.gate import measure
 from lsl_core.training.samples import Sample, check_support, support_notes
-from lsl_core.training.score import best_thresholds, evaluate
+from lsl_core.training.score import evaluate
 from lsl_core.training.settings import FitSettings
-from lsl_core.training.tiles import windows_of
-from lsl_core.types import Instances, Metrics, ModelCard
-from lsl_core.windows import cut
-
-#: Lowest score that counts when a model is measured.
-MEASURE_FLOOR = 0.02
+from lsl_core.types import MODES, Instances, Metrics, ModelCard
 
 #: Which loop trains which family.
 _LOOPS: dict[str, Callable[[Sequence[Sample], FitSettings, tuple[str, ...], Progress], Trained]] = {
@@ -35,10 +34,13 @@ class Fitted:
     """What came out of a training; nothing of it is on disk yet.
 
     state: weights, on the CPU. card: complete but for its id, name, parent, support and the hash.
+    truth, found: what people drew and what the model found, a window of the measured images each.
     """
 
     state: dict[str, Tensor]
     card: ModelCard
+    truth: tuple[Instances, ...] = ()
+    found: tuple[Instances, ...] = ()
 
     @property
     def metrics(self) -> Metrics | None:
@@ -88,15 +90,28 @@ def fit(
     began = time.monotonic()
     trained = _LOOPS[settings.family](samples, settings, labels, progress)
     card = _card(trained, settings, labels, len(samples))
-    truth, found = _measured(trained, card, held_out or samples, settings, progress)
+    model = build(card, trained.state, choose_device(settings.device))
+    truth, found = measure(model, held_out or samples, settings.slide, progress)
+    semantic = MODES[settings.mode].semantic
+    calibration = None
+    if held_out and not semantic:
+        calibration = fit_calibration(truth, found, labels)
+    if calibration is not None:
+        found = [replace(f, scores=calibrate(f.scores, calibration)) for f in found]
     thresholds = best_thresholds(truth, found, labels)
-    metrics = evaluate(truth, found, labels) if held_out else None
+    metrics = evaluate(truth, found, labels, semantic=semantic) if held_out else None
     if metrics is not None:
         for name in ("ap", "ap50", "ap75"):
             progress.metric(name, getattr(metrics, name), at=trained.iterations)
     seconds = round(time.monotonic() - began, 1)
-    card = replace(card, thresholds=thresholds, metrics=metrics, train_seconds=seconds)
-    return Fitted(trained.state, card)
+    card = replace(
+        card,
+        thresholds=thresholds,
+        metrics=metrics,
+        calibration=calibration,
+        train_seconds=seconds,
+    )
+    return Fitted(trained.state, card, tuple(truth), tuple(found))
 
 
 def _check_apart(samples: Sequence[Sample], held_out: Sequence[Sample]) -> None:
@@ -134,24 +149,3 @@ def _card(
         licence="trained on your images: yours",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _measured(
-    trained: Trained,
-    card: ModelCard,
-    samples: Sequence[Sample],
-    settings: FitSettings,
-    progress: Progress,
-) -> tuple[list[Instances], list[Instances]]:
-    """Predict the windows of labelled images; return what was drawn and what was found."""
-    model = build(card, trained.state, choose_device(settings.device))
-    progress.start("Measuring", total=len(samples), unit="images")
-    truth, found = [], []
-    for sample in samples:
-        progress.check()
-        pixels = sample.pixels()
-        for window, drawn in windows_of(sample, settings.slide):
-            truth.append(drawn)
-            found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
-        progress.advance()
-    return truth, found

@@ -1,10 +1,11 @@
-"""How good predictions are: COCO's average precision, and the thresholds that follow from it."""
+"""How good predictions are: COCO's average precision, and the IoU of labels' pixels."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,29 @@ from lsl_core.types import CropMasks, Geometry, Instances, Metrics
 #: Objects of one label on one image that count, or twice as many as were drawn where that is
 #: more; COCO's own 100 silently caps dense images.
 MAX_OBJECTS = 1000
-#: Threshold of a label that the held-out images say nothing about.
-USUAL_THRESHOLD = 0.3
+_BOXES = Geometry.BOXES.value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """What was found of one label, over all images, highest score first.
+
+    scores: (N,). right, close: (N,) bool, whether an object that people drew is met at IoU 0.5,
+    and at 0.75. wanted: how many they drew.
+    """
+
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    close: NDArray[np.bool_]
+    wanted: int
 
 
 def evaluate(
-    truth: Sequence[Instances], found: Sequence[Instances], labels: Sequence[str]
+    truth: Sequence[Instances],
+    found: Sequence[Instances],
+    labels: Sequence[str],
+    *,
+    semantic: bool = False,
 ) -> Metrics:
     """Compare predictions with what people drew, image by image.
 
@@ -34,58 +52,85 @@ def evaluate(
         truth: one `Instances` an image.
         found: the same images, all scores above a low floor.
         labels: names in the order of class ids; those without an example have no AP.
+        semantic: whether pixels count and not objects; adds the IoU of each label.
     """
     kind = _kind(truth, found)
-    per_label = {}
-    table = np.zeros((0, 1, len(labels)))
-    if any(len(t) for t in truth):
-        table = _run(truth, found, len(labels), kind).eval["precision"]
-        table = np.where(table[..., 0, -1] < 0, np.nan, table[..., 0, -1])  # (IoU, recall, label)
-        per_label = {
-            name: float(table[:, :, i].mean())
-            for i, name in enumerate(labels)
-            if not np.isnan(table[0, 0, i])
-        }
+    table = _precisions(truth, found, len(labels), kind)
+    boxes = _precisions(truth, found, len(labels), _BOXES) if kind != _BOXES else None
     return Metrics(
         ap=_mean(table),
         ap50=_mean(table[0:1]),
         ap75=_mean(table[5:6]),
-        per_label=per_label,
+        per_label={
+            name: float(table[:, :, i].mean())
+            for i, name in enumerate(labels)
+            if table.size and not np.isnan(table[0, 0, i])
+        },
         num_images=len(truth),
         num_objects=sum(len(t) for t in truth),
         kind=kind,
+        box_ap=None if boxes is None else _mean(boxes),
+        box_ap50=None if boxes is None else _mean(boxes[0:1]),
+        box_ap75=None if boxes is None else _mean(boxes[5:6]),
+        iou=_pixel_iou(truth, found, labels) if semantic and kind != _BOXES else {},
     )
 
 
-def best_thresholds(
+def matches(
     truth: Sequence[Instances], found: Sequence[Instances], labels: Sequence[str]
-) -> dict[str, float]:
-    """Return for each label the score above which right and missed objects balance best (F1).
-
-    A found object is right at IoU 0.5. Where a range of thresholds is about as good, its middle.
-    """
+) -> list[Matches]:
+    """Return for each label which found objects are right."""
     if not any(len(t) for t in truth):
-        return dict.fromkeys(labels, USUAL_THRESHOLD)
+        nothing = np.zeros(0, bool)
+        return [Matches(np.zeros(0), nothing, nothing, 0) for _ in labels]
     run = _run(truth, found, len(labels), _kind(truth, found))
-    thresholds = {}
-    for class_id, name in enumerate(labels):
+    result = []
+    for class_id in range(len(labels)):
         images = [e for e in run.evalImgs if e is not None and e["category_id"] == class_id + 1]
         scores = np.concatenate([np.zeros(0), *[e["dtScores"] for e in images]])
-        right = np.concatenate([np.zeros(0), *[e["dtMatches"][0] > 0 for e in images]]) > 0
+        right, close = (
+            np.concatenate([np.zeros(0), *[e["dtMatches"][level] > 0 for e in images]]) > 0
+            for level in (0, 5)  # IoU 0.50 and 0.75 of 0.50:0.05:0.95
+        )
+        order = np.argsort(-scores, kind="stable")
         wanted = sum(len(e["gtIds"]) for e in images)
-        thresholds[name] = _best_f1(scores, right, wanted)
-    return thresholds
+        result.append(Matches(scores[order], right[order], close[order], wanted))
+    return result
 
 
-def _best_f1(scores: NDArray[np.float64], right: NDArray[np.bool_], wanted: int) -> float:
-    if not wanted or not right.any():
-        return USUAL_THRESHOLD
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(right[order])
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + wanted)
-    good = np.flatnonzero(f1 >= f1.max() - 0.01)
-    middle = (scores[good[0]] + scores[good[-1]]) / 2
-    return float(np.clip(round(float(middle), 2), 0.05, 0.95))
+def _precisions(
+    truth: Sequence[Instances], found: Sequence[Instances], num_labels: int, kind: str
+) -> NDArray[np.float64]:
+    """Return the precision at (IoU, recall, label); NaN for a label without an example."""
+    if not any(len(t) for t in truth):
+        return np.zeros((0, 1, num_labels))
+    table = _run(truth, found, num_labels, kind).eval["precision"][..., 0, -1]
+    return np.where(table < 0, np.nan, table)
+
+
+def _pixel_iou(
+    truth: Sequence[Instances], found: Sequence[Instances], labels: Sequence[str]
+) -> dict[str, float]:
+    """Return the IoU of each label's pixels, over all images; labels nowhere drawn are left out."""
+    both, either, drawn = (np.zeros(len(labels)) for _ in range(3))
+    for wanted, given in zip(truth, found, strict=True):
+        for class_id in range(len(labels)):
+            ours, theirs = _covered(given, class_id), _covered(wanted, class_id)
+            both[class_id] += np.count_nonzero(ours & theirs)
+            either[class_id] += np.count_nonzero(ours | theirs)
+            drawn[class_id] += np.count_nonzero(theirs)
+    return {name: float(both[i] / either[i]) for i, name in enumerate(labels) if drawn[i]}
+
+
+def _covered(instances: Instances, class_id: int) -> NDArray[np.bool_]:
+    """Return the pixels that objects of a label cover, (h, w)."""
+    canvas = np.zeros(instances.image_hw, np.bool_)
+    masks = instances.binary().take(instances.class_ids == class_id).masks
+    if isinstance(masks, CropMasks):
+        masks = clip(masks, instances.image_hw)
+        for i, (x, y, w, h) in enumerate(masks.crops.tolist()):
+            canvas[y : y + h, x : x + w] |= masks.crop(i)
+    return canvas
 
 
 def _kind(truth: Sequence[Instances], found: Sequence[Instances]) -> str:

@@ -1,7 +1,7 @@
 """The values that every room speaks: frozen, numpy only, checked once when made."""
 
 from lsl_core.types.arrays import Index
-from lsl_core.types.cards import Metrics, ModelCard, RunPhase, RunState
+from lsl_core.types.cards import Comparison, Metrics, ModelCard, RunPhase, RunState, Verdict
 from lsl_core.types.images import ImageRef, Prediction, SlideWindows, Window
 from lsl_core.types.instances import Hw, Instances
 from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
@@ -10,6 +10,7 @@ from lsl_core.types.view import Decision, View
 
 __all__ = [
     "MODES",
+    "Comparison",
     "CropMasks",
     "Decision",
     "Geometry",
@@ -27,6 +28,7 @@ __all__ = [
     "RunState",
     "SlideWindows",
     "SoftMasks",
+    "Verdict",
     "View",
     "Window",
 ]

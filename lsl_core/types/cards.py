@@ -13,7 +13,9 @@ class Metrics:
     """What a model reached on images it never trained on (COCO figures, in [0, 1]).
 
     ap: mean over IoU 0.50:0.95; ap50, ap75: at one IoU; per_label: AP of each label;
-    num_images, num_objects: how much evidence that is; kind: "masks" or "boxes".
+    num_images, num_objects: how much evidence that is; kind: "masks" or "boxes". box_ap, box_ap50,
+    box_ap75: the same of boxes, where there are masks. iou: of each label's pixels, for semantic
+    models. spread: standard deviation of `ap` where it is a mean over folds.
     """
 
     ap: float
@@ -23,6 +25,55 @@ class Metrics:
     num_images: int
     num_objects: int
     kind: str
+    box_ap: float | None = None
+    box_ap50: float | None = None
+    box_ap75: float | None = None
+    iou: dict[str, float] = field(default_factory=dict)
+    spread: float | None = None
+
+    @property
+    def headline(self) -> tuple[str, float]:
+        """The figure that decides: the mean IoU of a semantic model, AP otherwise."""
+        if self.iou:
+            return "IoU", sum(self.iou.values()) / len(self.iou)
+        return "AP", self.ap
+
+    @property
+    def is_small(self) -> bool:
+        """Whether another handful of images could turn the verdict."""
+        return self.num_images < SMALL_SAMPLE
+
+
+#: Fewer held-out images than this are called a small sample.
+SMALL_SAMPLE = 10
+
+
+class Verdict(StrEnum):
+    """How a version did beside its parent, on the same held-out images."""
+
+    FIRST = "first"
+    BETTER = "better"
+    ALIKE = "alike"
+    WORSE = "worse"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A version beside its parent.
+
+    parent: id of that version. figure: what was compared ("AP", "box AP", "IoU"). before, after:
+    the figure of each, on the same num_images images and the labels that both know. num_seen: how
+    many of these images the parent had learnt from, which flatters it.
+    """
+
+    verdict: Verdict
+    parent: str
+    figure: str
+    before: float
+    after: float
+    num_images: int
+    num_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +86,9 @@ class ModelCard:
     from. thresholds: default score threshold per label. window: side length in pixels the model
     was trained at. scale: factor the model resizes images by. settings: family-specific values
     that the network needs to be rebuilt. weights_sha256: hash of the weights file. created:
-    ISO 8601, UTC.
+    ISO 8601, UTC. comparison: with the parent. curve: (iteration, figure) of the held-out images
+    during training. learnt, held_out: SHA-256 of the images it learnt from and was measured on.
+    calibration: slope and shift that make raw scores chances of being right, or None.
     """
 
     id: str
@@ -56,6 +109,19 @@ class ModelCard:
     created: str
     train_seconds: float = 0.0
     format_version: int = 1
+    comparison: Comparison | None = None
+    curve: tuple[tuple[int, float], ...] = ()
+    learnt: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    calibration: tuple[float, float] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two models apart that may answer differently; part of every cache key."""
+        if self.calibration is None:
+            return self.weights_sha256
+        slope, shift = self.calibration
+        return f"{self.weights_sha256}:{slope!r}:{shift!r}"
 
 
 class RunPhase(StrEnum):

@@ -57,6 +57,7 @@ TRAIN_VALID = "train-valid"
 TRAIN_GO = "train-go"
 TRAIN_MODELS = "train-models"
 TRAIN_REMOVE = "train-remove"
+TRAIN_USE = "train-use"
 TRAIN_SEEN = "train-seen"
 
 PREVIEW_TASK = "preview-task"

@@ -7,7 +7,7 @@ import streamlit as st
 
 from lsl_core.services import activity, modelling
 from lsl_core.services.modelling import ModelCard
-from lsl_core.types import MODES, RunState
+from lsl_core.types import MODES, RunState, Verdict
 from lsl_core.ui import address, charts, keys, runs, session
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
@@ -37,9 +37,11 @@ def _curve(run_id: str) -> None:
 def overview(cards: list[ModelCard]) -> pd.DataFrame:
     """Return what the table shows of each model."""
     nothing = float("nan")
+    in_use = modelling.current_ids(session.workspace())
     return pd.DataFrame(
         {
             "Model": [card.id for card in cards],
+            "In use": [card.id in in_use for card in cards],
             "AP50": [card.metrics.ap50 if card.metrics else nothing for card in cards],
             "AP": [card.metrics.ap if card.metrics else nothing for card in cards],
             "Measured on": [
@@ -77,23 +79,39 @@ def models(cards: list[ModelCard]) -> None:
         describe(card, cards)
 
 
-#: A smaller difference of AP50 between two trainings says nothing: seeds differ by as much.
-NO_EVIDENCE = 0.02
+_VERDICTS = {
+    Verdict.WORSE: ":orange[:material/trending_down:] **Worse** than",
+    Verdict.ALIKE: ":gray[:material/trending_flat:] About as good as",
+    Verdict.BETTER: ":green[:material/trending_up:] Better than",
+}
 
 
-def _gate(card: ModelCard, cards: list[ModelCard]) -> None:
-    """Say whether a model is better or worse than the version before it."""
-    parent = next((other for other in cards if other.id == card.parent), None)
-    if parent is None or parent.metrics is None or card.metrics is None:
+def _gate(card: ModelCard) -> None:
+    """Say whether a model is better or worse than the version before it, and how that is known."""
+    found = card.comparison
+    if found is None:
         return
-    gain = card.metrics.ap50 - parent.metrics.ap50
-    before = f"{escaped(parent.id)}, which reached AP50 {parent.metrics.ap50:.2f}"
-    if abs(gain) < NO_EVIDENCE:
-        st.markdown(f":gray[:material/trending_flat:] About as good as {before}")
-    elif gain < 0:
-        st.markdown(f":orange[:material/trending_down:] **Worse** than {before}")
-    else:
-        st.markdown(f":green[:material/trending_up:] Better than {before}")
+    parent = escaped(found.parent)
+    if found.verdict not in _VERDICTS:
+        st.markdown(f":gray[:material/help:] Not comparable with {parent}")
+        return
+    known = f", {found.num_seen} of which it had learnt" if found.num_seen else ""
+    st.markdown(
+        f"{_VERDICTS[found.verdict]} {parent}: {found.figure} {found.after:.2f}, before "
+        f"{found.before:.2f}, on the same {plural(found.num_images, 'image')}{known}"
+    )
+
+
+def _use(card: ModelCard) -> None:
+    """Say whether a version is in use, or offer to use it."""
+    if card.id in modelling.current_ids(session.workspace()):
+        st.badge("In use", icon=":material/check:", color="green")
+    elif st.button(
+        "Use this version", icon=":material/published_with_changes:", key=keys.TRAIN_USE,
+        help="Previews, pushes and offers take it from then on. The other versions stay.",
+    ):  # fmt: skip
+        modelling.make_current(session.workspace(), card.id)
+        st.rerun()
 
 
 def _open_new_model(ids: list[str]) -> None:
@@ -112,10 +130,11 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         st.subheader(escaped(card.id), anchor=False)
+        _use(card)
         thresholds = ", ".join(f"{escaped(n)} {t:.2f}" for n, t in card.thresholds.items())
         facts(
             [
-                ("Thresholds found best", thresholds),
+                ("Thresholds of least work", thresholds),
                 ("Learnt from", f"{plural(card.support_images, 'image')}, {escaped(card.support)}"),
                 ("Window", f"{card.window} px at scale {card.scale:.2g}"),
                 ("Licence", card.licence),
@@ -143,13 +162,16 @@ def _figures(card: ModelCard, cards: list[ModelCard]) -> None:
     if figures is None:
         st.info("This model was not measured: there was no image to hold out.")
         return
-    small = ": a small sample" if figures.num_images < 10 else ""
+    small = ": a small sample" if figures.is_small else ""
+    if figures.iou:
+        pixels = ", ".join(f"{escaped(n)} {v:.2f}" for n, v in figures.iou.items())
+        st.markdown(f"**IoU of pixels {figures.headline[1]:.2f}** · {pixels}")
     st.markdown(
         f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f} · AP75 {figures.ap75:.2f} of "
         f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
         f"{plural(figures.num_objects, 'object')}{small}"
     )
-    _gate(card, cards)
+    _gate(card)
     rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]
     st.plotly_chart(
         charts.models_by_label(rivals[::-1]),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from app_world import words
 
+from lsl_core.models import write_card
 from lsl_core.runs import RunStore
 from lsl_core.services import activity, modelling
-from lsl_core.types import RunPhase
+from lsl_core.types import Comparison, RunPhase, Verdict
 from lsl_core.ui import keys
 
 
@@ -75,3 +78,18 @@ def test_a_failed_training_says_why(open_page, world) -> None:
         run.id, RunPhase.FAILED, message="Two images are needed.", hint="Import more."
     )
     assert "Two images are needed" in words(open_page("train"))
+
+
+def test_a_version_that_is_worse_says_so_and_can_be_used_all_the_same(open_page, world) -> None:
+    world.add_model(version=1, ap50=0.9)
+    worse = world.add_model(version=2, ap50=0.5)
+    result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3, num_seen=1)
+    write_card(world.workspace.models / worse.id, dataclasses.replace(worse, comparison=result))
+    modelling.make_current(world.workspace, "parts-v1")
+    app = open_page("train", model="parts-v2")
+    text = words(app)
+    assert "**Worse** than parts-v1: AP 0.40, before 0.72, on the same 3 images, 1 of" in text
+    app.button(key=keys.TRAIN_USE).click().run()
+    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+    rows = open_page("train", model="parts-v2").dataframe[0].value.set_index("Model")
+    assert rows["In use"].to_dict() == {"parts-v1": False, "parts-v2": True}

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lsl_core.errors import DeviceMissing, FormatTooNew, UserInput, WeightsDamaged, WeightsMissing
-from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_model
+from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_model, write_card
+from lsl_core.models.calibrated import calibrate, raw_floor
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
-from lsl_core.types import Metrics, Mode, ModelCard
+from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
 
 CARD = ModelCard(
     id="m1",
@@ -29,6 +30,11 @@ CARD = ModelCard(
     weights_sha256="",
     licence="yours",
     created="2025-01-01T00:00:00+00:00",
+    format_version=2,
+    comparison=Comparison(Verdict.WORSE, "m0", "AP", 0.6, 0.5, 3, 1),
+    curve=((100, 0.3), (200, 0.5)),
+    learnt=("aa", "bb"),
+    held_out=("cc",),
 )
 
 
@@ -49,6 +55,29 @@ def test_a_saved_model_loads_with_its_whole_card(folder: Path) -> None:
     window = np.zeros((64, 80, 3), np.uint8)
     assert model.predict([window], floor_score=0.9)[0].image_hw == (64, 80)
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "weights.safetensors"]
+
+
+def test_a_card_of_the_first_format_is_still_read(folder: Path) -> None:
+    path = folder / "card.json"
+    fields = json.loads(path.read_text()) | {"format_version": 1}
+    for later in ("comparison", "curve", "learnt", "held_out", "calibration"):
+        del fields[later]
+    path.write_text(json.dumps(fields))
+    card = read_card(folder)
+    assert (card.comparison, card.curve, card.calibration) == (None, (), None)
+    assert card.fingerprint == card.weights_sha256
+
+
+def test_a_calibrated_model_answers_with_chances_above_the_floor(folder: Path) -> None:
+    window = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    raw = load_model(folder, device="cpu")
+    write_card(folder, replace(raw.card, calibration=(0.5, 1.0)))
+    ours = load_model(folder, device="cpu")
+    assert ours.card.fingerprint != raw.card.fingerprint
+    (plain,) = raw.predict([window], floor_score=raw_floor(0.3, (0.5, 1.0)))
+    (found,) = ours.predict([window], floor_score=0.3)
+    wanted = calibrate(plain.scores, (0.5, 1.0))
+    assert found.scores.tolist() == wanted[wanted >= np.float32(0.3)].tolist()
 
 
 def test_weights_that_changed_are_refused(folder: Path) -> None:
@@ -78,7 +107,7 @@ def test_a_card_that_cannot_be_read_is_said(folder: Path, text: str) -> None:
         load_model(folder)
 
 
-@pytest.mark.parametrize("change", [{"format_version": 2}, {"family": "enormous"}])
+@pytest.mark.parametrize("change", [{"format_version": 3}, {"family": "enormous"}])
 def test_a_model_of_a_newer_version_asks_for_an_update(folder: Path, change: dict) -> None:
     path = folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

@@ -274,6 +274,13 @@ def test_training_makes_versions_and_names_find_the_newest(world) -> None:
         world.workspace, source="cells", mode=Mode.FSOD, minutes=None, iterations=1
     )
     assert (first.id, second.id, second.parent) == ("cells-v1", "cells-v2", "cells-v1")
+    assert first.comparison is None
+    assert second.comparison is not None
+    assert (second.comparison.parent, second.metrics.kind) == ("cells-v1", "boxes")
+    assert second.comparison.num_seen == 0  # what the first was measured on was not learnt since
+    assert second.held_out == first.held_out
+    assert not set(second.learnt) & set(second.held_out)
+    modelling.make_current(world.workspace, "cells-v2")
     assert modelling.get_model(world.workspace, "cells").id == "cells-v2"
     assert modelling.get_model(world.workspace, "cells-v1") == first
     assert modelling.remove_model(world.workspace, "cells-v2").is_dir()

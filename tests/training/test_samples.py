@@ -95,7 +95,6 @@ def test_the_only_example_of_a_label_is_kept_for_training() -> None:
 
 
 BAD_SETTINGS = {
-    "mode not there yet": ({"mode": Mode.WSIS}, "not available in this version"),
     "unknown family": ({"mode": Mode.FSIS, "family": "huge"}, 'no model family "huge"'),
     "no end": ({"mode": Mode.FSIS, "minutes": None}, "needs an end"),
     "no time": ({"mode": Mode.FSIS, "minutes": 0}, "needs some time"),

@@ -1,0 +1,142 @@
+"""Versions of models: which there are, which one is in use, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lsl_core.errors import UserInput
+from lsl_core.models import Choice, CurrentVersions, read_card, write_card
+from lsl_core.types import MODES, Geometry, ModelCard
+from lsl_core.workspace import Workspace
+from lsl_core.workspace.files import check_name
+
+__all__ = [
+    "choices",
+    "current_ids",
+    "draws_masks",
+    "get_model",
+    "lineage",
+    "list_models",
+    "make_current",
+    "remove_model",
+    "rename_model",
+]
+
+
+def list_models(workspace: Workspace) -> list[ModelCard]:
+    """Return every model, newest first."""
+    cards = [read_card(path.parent) for path in workspace.models.glob("*/card.json")]
+    return sorted(cards, key=lambda card: (card.created, card.id), reverse=True)
+
+
+def get_model(workspace: Workspace, name: str) -> ModelCard:
+    """Return a model by its id, or the version of that name that is in use.
+
+    Raises:
+        UserInput: when there is none; names those that there are.
+    """
+    cards = list_models(workspace)
+    for card in cards:
+        if card.id == name:
+            return card
+    versions = [card for card in cards if card.name == name]
+    if versions:
+        return _in_use(versions, CurrentVersions(workspace.database).all().get(name, []))
+    known = ", ".join(dict.fromkeys(card.name for card in cards)) or "none yet"
+    raise UserInput(
+        f'There is no model "{name}".',
+        hint=f"Models here: {known}. Train one: lsl auto-label --train SOURCE",
+    )
+
+
+def draws_masks(workspace: Workspace, name: str) -> bool:
+    """Return whether a model gives masks; one that was removed since counts as one that does."""
+    try:
+        return MODES[get_model(workspace, name).mode].gives is Geometry.MASKS
+    except UserInput:
+        return True
+
+
+def current_ids(workspace: Workspace) -> set[str]:
+    """Return the ids of the versions in use, one a name."""
+    chosen = CurrentVersions(workspace.database).all()
+    versions: dict[str, list[ModelCard]] = {}
+    for card in list_models(workspace):
+        versions.setdefault(card.name, []).append(card)
+    return {_in_use(cards, chosen.get(name, [])).id for name, cards in versions.items()}
+
+
+def _in_use(versions: Sequence[ModelCard], chosen: Sequence[str]) -> ModelCard:
+    """Return the version that was chosen last and is still there.
+
+    Where none was ever chosen, each version takes the place of the one before unless it is worse.
+
+    Args:
+        versions: of one name, newest first, at least one.
+        chosen: ids, the newest choice first.
+    """
+    by_id = {card.id: card for card in versions}
+    for model_id in chosen:
+        if model_id in by_id:
+            return by_id[model_id]
+    best = versions[-1]
+    for card in reversed(versions):
+        old, new = best.metrics, card.metrics
+        if old is None or (new is not None and new.ap >= old.ap):
+            best = card
+    return best
+
+
+def make_current(workspace: Workspace, model_id: str, *, why: str = "chosen") -> ModelCard:
+    """Put a version in use under its name; the one before stays and can be put back.
+
+    Raises:
+        UserInput: when there is none.
+    """
+    card = get_model(workspace, model_id)
+    CurrentVersions(workspace.database).choose(card.name, card.id, why=why)
+    return card
+
+
+def choices(workspace: Workspace, name: str) -> list[Choice]:
+    """Return which versions of a name were put in use, the newest choice first."""
+    return CurrentVersions(workspace.database).choices(name)
+
+
+def lineage(workspace: Workspace, model_id: str) -> list[ModelCard]:
+    """Return a version, its parent, its parent's parent …, as far as they are still there."""
+    by_id = {card.id: card for card in list_models(workspace)}
+    line = [get_model(workspace, model_id)]
+    while (parent := by_id.get(line[-1].parent or "")) and parent not in line:
+        line.append(parent)
+    return line
+
+
+def rename_model(workspace: Workspace, model_id: str, name: str) -> ModelCard:
+    """Give a version another name, under which it is in use from then on; its id stays.
+
+    Raises:
+        UserInput: when there is no such version, or the name is no use.
+    """
+    card = replace(get_model(workspace, model_id), name=check_name(name, what="model"))
+    write_card(workspace.models / card.id, card)
+    return make_current(workspace, card.id, why="named")
+
+
+def remove_model(workspace: Workspace, name: str) -> Path:
+    """Move a model to the trash and return where it lies now.
+
+    Where it was in use, the version that was in use before it is again.
+
+    Raises:
+        UserInput: when there is none.
+    """
+    card = get_model(workspace, name)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    target = workspace.trash / "models" / f"{stamp} {card.id}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (workspace.models / card.id).rename(target)
+    return target

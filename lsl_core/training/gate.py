@@ -1,0 +1,100 @@
+"""Whether a new version may take the place of its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lsl_core.models.base import Model
+from lsl_core.progress import Progress
+from lsl_core.training.samples import Sample
+from lsl_core.training.score import evaluate
+from lsl_core.training.tiles import windows_of
+from lsl_core.types import (
+    MODES,
+    Comparison,
+    Instances,
+    Metrics,
+    ModelCard,
+    SlideWindows,
+    Verdict,
+)
+from lsl_core.windows import cut
+
+#: Lowest score that counts when a model is measured.
+MEASURE_FLOOR = 0.02
+#: A smaller difference between two trainings says nothing: seeds differ by as much.
+NO_EVIDENCE = 0.02
+
+
+def measure(
+    model: Model, samples: Sequence[Sample], slide: SlideWindows, progress: Progress
+) -> tuple[list[Instances], list[Instances]]:
+    """Predict the windows of labelled images; return what was drawn and what was found."""
+    progress.start("Measuring", total=len(samples), unit="images")
+    truth, found = [], []
+    for sample in samples:
+        progress.check()
+        pixels = sample.pixels()
+        for window, drawn in windows_of(sample, slide):
+            truth.append(drawn)
+            found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
+        progress.advance()
+    return truth, found
+
+
+def compare(
+    child: tuple[ModelCard, Sequence[Instances]],
+    parent: tuple[ModelCard, Sequence[Instances]],
+    truth: Sequence[Instances],
+    *,
+    num_images: int,
+    num_seen: int,
+) -> Comparison:
+    """Compare two versions on the same held-out images.
+
+    Only labels that both know count, and boxes where one of the two has no masks.
+
+    Args:
+        child: its card, and what it found on each window.
+        parent: the same of the version before.
+        truth: what people drew there; class ids are the child's.
+        num_images: how many images these windows are of.
+        num_seen: how many of them the parent learnt from.
+    """
+    (card, ours), (before_card, theirs) = child, parent
+    shared = [label for label in card.labels if label in before_card.labels]
+    if not shared or not any(len(t) for t in truth):
+        return Comparison(Verdict.UNKNOWN, before_card.id, "AP", 0, 0, num_images, num_seen)
+    drawn = [_named(t, card.labels, shared) for t in truth]
+    semantic = MODES[card.mode].semantic and MODES[before_card.mode].semantic
+    after = evaluate(
+        drawn, [_named(f, card.labels, shared) for f in ours], shared, semantic=semantic
+    )
+    before = evaluate(
+        drawn, [_named(f, before_card.labels, shared) for f in theirs], shared, semantic=semantic
+    )
+    figure, was, now = _figures(before, after)
+    verdict = Verdict.ALIKE
+    if abs(now - was) >= NO_EVIDENCE:
+        verdict = Verdict.BETTER if now > was else Verdict.WORSE
+    return Comparison(verdict, before_card.id, figure, was, now, num_images, num_seen)
+
+
+def _figures(before: Metrics, after: Metrics) -> tuple[str, float, float]:
+    """Return the name of the figure that both have, and its values."""
+    if before.kind == after.kind:
+        name, now = after.headline
+        return name, before.headline[1], now
+    was = before.ap if before.box_ap is None else before.box_ap
+    now = after.ap if after.box_ap is None else after.box_ap
+    return "box AP", was, now
+
+
+def _named(instances: Instances, labels: Sequence[str], wanted: Sequence[str]) -> Instances:
+    """Return the objects of the wanted labels, class ids in their order."""
+    place = np.array([wanted.index(n) if n in wanted else -1 for n in labels], np.int32)
+    class_ids = place[instances.class_ids]
+    return replace(instances, class_ids=np.maximum(class_ids, 0)).take(class_ids >= 0)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lsl_core.errors import UserInput
+from lsl_core.models import write_card
+from lsl_core.services import modelling, versions, workspaces
+from lsl_core.services.workspaces import Workspace
+from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return workspaces.create_workspace(tmp_path / "w", Mode.FSIS)
+
+
+def keep(
+    workspace: Workspace, number: int, *, ap: float, verdict: Verdict | None = None
+) -> ModelCard:
+    parent = f"bolt-v{number - 1}" if number > 1 else None
+    card = ModelCard(
+        id=f"bolt-v{number}", name="bolt", family="compact", mode=Mode.FSIS, labels=("bolt",),
+        parent=parent, support="line", support_images=9,
+        metrics=Metrics(ap, ap, ap, {"bolt": ap}, 3, 40, "masks"), thresholds={"bolt": 0.4},
+        window=1024, scale=1.0, settings={}, weights_sha256=f"{number:064d}", licence="yours",
+        created=f"2025-01-0{number}T00:00:00+00:00",
+        comparison=Comparison(verdict, str(parent), "AP", 0.8, ap, 3) if verdict else None,
+    )  # fmt: skip
+    (workspace.models / card.id).mkdir(parents=True)
+    write_card(workspace.models / card.id, card)
+    return card
+
+
+def gate(workspace: Workspace, card: ModelCard, *, keep_anyway: bool = False) -> str:
+    modelling._gate(workspace, card, keep_anyway=keep_anyway)
+    return versions.get_model(workspace, "bolt").id
+
+
+def test_a_worse_version_is_kept_but_its_parent_stays_in_use(workspace) -> None:
+    assert gate(workspace, keep(workspace, 1, ap=0.8)) == "bolt-v1"
+    assert gate(workspace, keep(workspace, 2, ap=0.3, verdict=Verdict.WORSE)) == "bolt-v1"
+    assert gate(workspace, keep(workspace, 3, ap=0.79, verdict=Verdict.ALIKE)) == "bolt-v3"
+    assert versions.current_ids(workspace) == {"bolt-v3"}
+    assert len(versions.list_models(workspace)) == 3
+
+
+def test_a_worse_version_is_used_when_it_is_wanted_all_the_same(workspace) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    worse = keep(workspace, 2, ap=0.3, verdict=Verdict.WORSE)
+    assert gate(workspace, worse, keep_anyway=True) == "bolt-v2"
+
+
+def test_a_worse_version_never_takes_over_where_no_choice_was_recorded_yet(workspace) -> None:
+    keep(workspace, 1, ap=0.8)
+    assert gate(workspace, keep(workspace, 2, ap=0.3, verdict=Verdict.WORSE)) == "bolt-v1"
+
+
+def test_any_version_can_be_put_back_and_every_choice_is_remembered(workspace) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    gate(workspace, keep(workspace, 2, ap=0.9, verdict=Verdict.BETTER))
+    versions.make_current(workspace, "bolt-v1")
+    assert versions.get_model(workspace, "bolt").id == "bolt-v1"
+    chosen = [choice.model for choice in versions.choices(workspace, "bolt")]
+    assert chosen == ["bolt-v1", "bolt-v2", "bolt-v1"]
+
+
+def test_removing_the_version_in_use_gives_the_one_before_it(workspace) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    gate(workspace, keep(workspace, 2, ap=0.9, verdict=Verdict.BETTER))
+    versions.remove_model(workspace, "bolt-v2")
+    assert versions.get_model(workspace, "bolt").id == "bolt-v1"
+
+
+def test_a_named_version_is_in_use_under_its_new_name_and_the_others_under_the_old(
+    workspace,
+) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    gate(workspace, keep(workspace, 2, ap=0.9, verdict=Verdict.BETTER))
+    versions.rename_model(workspace, "bolt-v2", "bolt good")
+    assert versions.get_model(workspace, "bolt good").id == "bolt-v2"
+    assert versions.get_model(workspace, "bolt").id == "bolt-v1"
+    with pytest.raises(UserInput, match="no model"):
+        versions.rename_model(workspace, "nut-v1", "x")
+
+
+def test_the_lineage_ends_where_a_parent_is_gone(workspace) -> None:
+    for number in (1, 2, 3):
+        keep(workspace, number, ap=0.8)
+    line = [card.id for card in versions.lineage(workspace, "bolt-v3")]
+    assert line == ["bolt-v3", "bolt-v2", "bolt-v1"]
+    versions.remove_model(workspace, "bolt-v2")
+    assert [card.id for card in versions.lineage(workspace, "bolt-v3")] == ["bolt-v3"]
+
+
+def test_before_any_choice_the_best_measured_version_answers(workspace) -> None:
+    keep(workspace, 1, ap=0.8)
+    second = keep(workspace, 2, ap=0.5)
+    assert versions.get_model(workspace, "bolt").id == "bolt-v1"
+    write_card(workspace.models / second.id, replace(second, metrics=None))
+    assert versions.get_model(workspace, "bolt").id == "bolt-v1"
