@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,16 +165,16 @@ def _fetch(
     have: dict[int, StoredImage],
     progress: Progress,
 ) -> list[FailedFrame]:
-    """Download batches side by side; only this thread writes and counts."""
+    """Bring batches side by side, each from the server to the disk; only this thread counts."""
     failed: list[FailedFrame] = []
     waiting = iter(_batches(task, missing))
     with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="cvat-frames") as pool:
-        running: dict[Future[IO[bytes]], _Batch] = {}
+        running: dict[Future[list[FailedFrame]], _Batch] = {}
 
         def submit_next() -> None:
             batch = next(waiting, None)
             if batch is not None:
-                running[pool.submit(_download, session, task, batch)] = batch
+                running[pool.submit(_bring, session, task, batch, store, have)] = batch
 
         try:
             # no more at a time than there are connections, so that memory stays flat
@@ -184,20 +184,37 @@ def _fetch(
                 progress.check()
                 done = next(as_completed(running))
                 batch = running.pop(done)
+                failed += done.result()
                 submit_next()
-                failed += _keep(session, task, batch, done.result, store, have, progress)
+                progress.advance(len(batch.frames))
         except BaseException:
             for future in running:
-                future.cancel()
-                future.add_done_callback(_close)
+                future.cancel()  # one that has begun ends well, and keeps what it brought
             raise
     return failed
 
 
-def _close(future: Future[IO[bytes]]) -> None:
-    """Close what a download brought that nobody waits for any more."""
-    if not future.cancelled() and future.exception() is None:
-        future.result().close()
+def _bring(
+    session: CvatSession,
+    task: TaskInfo,
+    batch: _Batch,
+    store: ImageStore,
+    have: dict[int, StoredImage],
+) -> list[FailedFrame]:
+    """Download and store a batch; a chunk that CVAT cannot make is asked for by frame."""
+    try:
+        with _download(session, task, batch) as file:
+            return _store(_images(task, batch, file), store, have)
+    except (CvatUnreachable, CvatAuth, CvatDenied):
+        raise
+    except (CvatError, zipfile.BadZipFile) as error:
+        if batch.chunk is None:
+            return [FailedFrame(batch.frames[0].frame, batch.frames[0].name, _words(error))]
+    failed = []
+    for f in batch.frames:
+        if f.frame not in have:
+            failed += _bring(session, task, _Batch(None, (f,)), store, have)
+    return failed
 
 
 def _download(session: CvatSession, task: TaskInfo, batch: _Batch) -> IO[bytes]:
@@ -228,38 +245,6 @@ def _download(session: CvatSession, task: TaskInfo, batch: _Batch) -> IO[bytes]:
     return file
 
 
-def _keep(
-    session: CvatSession,
-    task: TaskInfo,
-    batch: _Batch,
-    result: Callable[[], IO[bytes]],
-    store: ImageStore,
-    have: dict[int, StoredImage],
-    progress: Progress,
-) -> list[FailedFrame]:
-    """Store what a download brought; a chunk that CVAT cannot make is asked for by frame."""
-    try:
-        with result() as file:
-            return _store(batch, _images(task, batch, file), store, have, progress)
-    except (CvatUnreachable, CvatAuth, CvatDenied):
-        raise
-    except (CvatError, zipfile.BadZipFile) as error:
-        if batch.chunk is None:
-            progress.advance()
-            return [FailedFrame(batch.frames[0].frame, batch.frames[0].name, _words(error))]
-    failed = []
-    for f in batch.frames:
-        if f.frame not in have:
-            single = _Batch(None, (f,))
-            load = _loader(session, task, single)
-            failed += _keep(session, task, single, load, store, have, progress)
-    return failed
-
-
-def _loader(session: CvatSession, task: TaskInfo, batch: _Batch) -> Callable[[], IO[bytes]]:
-    return lambda: _download(session, task, batch)
-
-
 def _images(
     task: TaskInfo, batch: _Batch, file: IO[bytes]
 ) -> Iterator[tuple[FrameInfo, str, bytes]]:
@@ -278,11 +263,7 @@ def _images(
 
 
 def _store(
-    batch: _Batch,
-    images: Iterator[tuple[FrameInfo, str, bytes]],
-    store: ImageStore,
-    have: dict[int, StoredImage],
-    progress: Progress,
+    images: Iterable[tuple[FrameInfo, str, bytes]], store: ImageStore, have: dict[int, StoredImage]
 ) -> list[FailedFrame]:
     failed = []
     for f, file_name, data in images:
@@ -292,7 +273,6 @@ def _store(
             failed.append(FailedFrame(f.frame, f.name, error.message))
         else:
             have[f.frame] = store.put(f.frame, data, name=file_name)
-        progress.advance()
     return failed
 
 

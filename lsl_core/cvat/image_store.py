@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 from lsl_core.workspace.files import write_atomic
@@ -32,13 +33,14 @@ class StoredImage:
 
 
 class ImageStore:
-    """The images of one task inside a folder that all tasks share. For one thread."""
+    """The images of one task inside a folder that all tasks share. Safe in several threads."""
 
     def __init__(self, folder: Path, *, url: str, task_id: int, stamp: str) -> None:
         self._folder = folder
         server = re.sub(r"[^\w.\-]+", "_", url.partition("://")[2])
         self._list = folder / "tasks" / f"{server}-{task_id}.jsonl"
         self._stamp = {"format": FORMAT_VERSION, "stamp": stamp}
+        self._lock = Lock()
         self._is_torn = False
         self._known = self._read()
 
@@ -60,8 +62,9 @@ class ImageStore:
         if not path.is_file():
             write_atomic(path, data)
         entry = {"frame": frame, "sha256": digest, "file": file}
-        self._append(entry)
-        self._known[frame] = entry
+        with self._lock:  # not around the writing: several wait for the disk together
+            self._append(entry)
+            self._known[frame] = entry
         return StoredImage(digest, path)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
