@@ -29,7 +29,7 @@ from lsl_core.types import Mode, ModelCard
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help=f"Training time. Default: {modelling.DEFAULT_MINUTES:g}, or as --iter takes.",
+    help="Training time. Default: as long as the images are worth, or as --iter takes.",
 )
 @click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
 @click.option("--keep-anyway", is_flag=True, help="Use the new version even when it is worse.")
@@ -57,8 +57,6 @@ def auto_label(
     workspace = workspace_of(ctx)
     check_conf(conf)
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
-    if minutes is None and iterations is None:
-        minutes = modelling.DEFAULT_MINUTES
     with TerminalProgress() as progress:
         card = modelling.get_model(workspace, train) if reuse else modelling.train(
             workspace,

@@ -108,7 +108,8 @@ def train(
     Raises:
         UserInput: when a source does not exist or cannot be learnt from; says why.
         ModelError: when the training diverges.
-        RunCancelled: when somebody stopped it; no model is kept then.
+        RunCancelled: when somebody stopped it; what it had reached is kept, unless it had hardly
+            begun. A training that was killed goes on when it is started again.
     """
     name = check_name(name or source, what="model")
     settings = workspace.settings()
@@ -126,7 +127,7 @@ def train(
 
     parent = _parent(workspace, name)
     learnt, held_out = samples(support), samples(measured) if measured else []
-    if measured is None:
+    if measured is None and len(learnt) > 1:
         learnt, held_out = _split(learnt, support, parent)
     heard = _Heard(progress)
     fitted = fit(
@@ -141,6 +142,7 @@ def train(
         ),
         labels=support.labels.names,
         progress=heard,
+        checkpoint=workspace.data / "trainings" / f"{_slug(name)}.safetensors",
     )
     model_id = _claim(workspace, name)
     hashes = {i.ref.name: i.ref.sha256 for of in (support, measured) if of for i in of.images}
@@ -152,12 +154,14 @@ def train(
         learnt=tuple(sorted(hashes[sample.name] for sample in learnt)),
         held_out=tuple(sorted(hashes[sample.name] for sample in held_out)),
     )
-    if parent is not None and held_out:
+    if parent is not None and held_out and not fitted.stopped:
         card = replace(
             card, comparison=_compared(workspace, card, parent, fitted, held_out, progress)
         )
     card = save_model(workspace.models / model_id, card, fitted.state)
     _gate(workspace, card, keep_anyway=keep_anyway)
+    if fitted.stopped:
+        progress.check()
     return card
 
 
@@ -277,7 +281,7 @@ def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> 
 
 def _claim(workspace: Workspace, name: str) -> str:
     """Make the folder of the next version of a name; return its id."""
-    slug = re.sub(r"[^\w.\-]+", "-", name)
+    slug = _slug(name)
     number = sum(card.name == name for card in list_models(workspace)) + 1
     while True:
         model_id = f"{slug}-v{number}"
@@ -287,6 +291,10 @@ def _claim(workspace: Workspace, name: str) -> str:
             number += 1
         else:
             return model_id
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.\-]+", "-", name)
 
 
 def _drawn(source: Source, mode: Mode) -> list[tuple[str, Callable[[], Pixels], Instances]]:

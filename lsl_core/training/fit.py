@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from torch import Tensor
 
@@ -24,9 +25,7 @@ from lsl_core.training.settings import FitSettings
 from lsl_core.types import MODES, Instances, Metrics, ModelCard
 
 #: Which loop trains which family.
-_LOOPS: dict[str, Callable[[Sequence[Sample], FitSettings, tuple[str, ...], Progress], Trained]] = {
-    "compact": train_compact
-}
+_LOOPS = {"compact": train_compact}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,14 @@ class Fitted:
 
     state: weights, on the CPU. card: complete but for its id, name, parent, support and the hash.
     truth, found: what people drew and what the model found, a window of the measured images each.
+    stopped: somebody stopped it before its end; this is the best until then.
     """
 
     state: dict[str, Tensor]
     card: ModelCard
     truth: tuple[Instances, ...] = ()
     found: tuple[Instances, ...] = ()
+    stopped: bool = False
 
     @property
     def metrics(self) -> Metrics | None:
@@ -66,6 +67,7 @@ def fit(
     settings: FitSettings,
     labels: tuple[str, ...],
     progress: Progress = NULL,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Train a model on labelled images and measure it on others.
 
@@ -75,7 +77,9 @@ def fit(
             Without any there is no score, and the images that were learnt choose the thresholds.
         settings: mode, budget, seed.
         labels: names in the order of class ids.
-        progress: hears "loss", "learning_rate" and "ap…"; stops it between steps, keeping nothing.
+        progress: hears "loss", "learning_rate" and "ap…". Stopped early, nothing is kept;
+            stopped later, the best so far is.
+        checkpoint: file from which the same training, killed, goes on.
 
     Raises:
         EmptySupport: when there is nothing to learn from.
@@ -88,11 +92,20 @@ def fit(
     for note in support_notes(samples, labels):
         progress.note(note)
     began = time.monotonic()
-    trained = _LOOPS[settings.family](samples, settings, labels, progress)
+    semantic = MODES[settings.mode].semantic
+
+    def score(trained: Trained) -> float:
+        """Return the AP on the held-out images."""
+        card = _card(trained, settings, labels, len(samples))
+        model = build(card, trained.state, choose_device(settings.device))
+        return evaluate(*measure(model, held_out, settings.slide, NULL), labels).ap
+
+    train, told = _LOOPS[settings.family], score if held_out else None
+    trained = train(samples, settings, labels, progress, score=told, checkpoint=checkpoint)
     card = _card(trained, settings, labels, len(samples))
     model = build(card, trained.state, choose_device(settings.device))
-    truth, found = measure(model, held_out or samples, settings.slide, progress)
-    semantic = MODES[settings.mode].semantic
+    listener = NULL if trained.stopped else progress  # who stopped it was heard
+    truth, found = measure(model, held_out or samples, settings.slide, listener)
     calibration = None
     if held_out and not semantic:
         calibration = fit_calibration(truth, found, labels)
@@ -111,7 +124,7 @@ def fit(
         calibration=calibration,
         train_seconds=seconds,
     )
-    return Fitted(trained.state, card, tuple(truth), tuple(found))
+    return Fitted(trained.state, card, tuple(truth), tuple(found), trained.stopped)
 
 
 def _check_apart(samples: Sequence[Sample], held_out: Sequence[Sample]) -> None:

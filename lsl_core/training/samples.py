@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,18 @@ def shots_per_label(samples: Sequence[Sample], num_labels: int) -> NDArray[np.in
     empty = [np.zeros(0, np.int32)]
     ids = np.concatenate(empty + [s.instances.class_ids for s in samples])
     return np.bincount(ids, minlength=num_labels)
+
+
+def fingerprint(samples: Sequence[Sample], settings: object, labels: tuple[str, ...]) -> str:
+    """Return a name for learning from just these objects with just these settings."""
+    digest = hashlib.sha256(repr((settings, labels)).encode())
+    for sample in samples:
+        drawn = sample.instances
+        digest.update(repr((sample.name, drawn.image_hw)).encode())
+        digest.update(drawn.boxes.tobytes() + drawn.class_ids.tobytes())
+        if isinstance(drawn.masks, CropMasks):
+            digest.update(drawn.masks.areas().tobytes())
+    return digest.hexdigest()
 
 
 def split_support(

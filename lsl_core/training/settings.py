@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lsl_core.errors import UserInput
 from lsl_core.models import check_mode
 from lsl_core.types import Mode, SlideWindows
+
+#: Steps where nobody says how many, and how many more each image is worth.
+STEPS, STEPS_AN_IMAGE, MOST_STEPS = 400, 60, 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a training ends: after steps, seconds, or whichever comes first."""
+
+    iterations: int | None
+    seconds: float | None
+
+    @property
+    def total(self) -> int:
+        """What progress counts to: steps where they are limited, else seconds."""
+        return self.iterations or math.ceil(self.seconds or 0)
+
+    def share(self, iteration: int, seconds: float) -> float:
+        """Return how much is used, 1 when it is gone."""
+        used = iteration / self.iterations if self.iterations else 0.0
+        return min(max(used, seconds / self.seconds if self.seconds else 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +37,17 @@ class FitSettings:
 
     mode: what is learnt from what. family: which kind of network. minutes: longest time for the
     training steps, or None. iterations: most training steps, or None; whichever of the two ends
-    first ends the training, and the learning rate falls over it. Loading, the held-out score and
-    the thresholds come on top, some seconds. seed: the same seed, iterations and threads give
-    the same weights on a CPU. window, overlap: how large images are cut, pixels, the same for
-    prediction. device: "auto", "cuda", "mps" or "cpu". threads: of the CPU; None measures
-    whether more than one is faster now.
+    first ends the training, and the learning rate falls over it. Without either, as many steps as
+    the support set is worth (`budget`). Loading, the held-out score and the thresholds come on
+    top, some seconds. seed: the same
+    seed, iterations and threads give the same weights on a CPU. window, overlap: how large
+    images are cut, pixels, the same for prediction. device: "auto", "cuda", "mps" or "cpu".
+    threads: of the CPU; None measures whether more than one is faster now.
     """
 
     mode: Mode
     family: str = "compact"
-    minutes: float | None = 2.0
+    minutes: float | None = None
     iterations: int | None = None
     seed: int = 0
     window: int = 1024
@@ -34,16 +57,24 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)
-        if self.minutes is None and self.iterations is None:
-            raise UserInput(
-                "Training needs an end.", hint="Give the minutes, the iterations, or both."
-            )
         if (self.minutes is not None and self.minutes <= 0) or (
             self.iterations is not None and self.iterations < 1
         ):
             raise UserInput(
                 "Training needs some time.", hint="Give more than 0 minutes and iterations."
             )
+
+    def budget(self, num_images: int) -> Budget:
+        """Return when the training ends.
+
+        Args:
+            num_images: of the support set. More images have more to teach: measured with 1 and
+                with 10 nuclei images, AP rose no more beyond as many steps as this gives.
+        """
+        seconds = None if self.minutes is None else self.minutes * 60
+        if self.iterations is None and seconds is None:
+            return Budget(min(STEPS + STEPS_AN_IMAGE * num_images, MOST_STEPS), None)
+        return Budget(self.iterations, seconds)
 
     @property
     def slide(self) -> SlideWindows:

@@ -12,7 +12,7 @@ from lsl_core.geometry.masks import clip
 from lsl_core.models.compact import transform
 from lsl_core.training.samples import Sample
 from lsl_core.types import CropMasks, Hw, Instances, SlideWindows, Window
-from lsl_core.windows import cut, plan
+from lsl_core.windows import plan
 
 F32 = NDArray[np.float32]
 
@@ -85,9 +85,14 @@ def object_sizes(samples: Sequence[Sample]) -> F32:
 
 
 def make_tile(
-    pixels: NDArray[np.uint8], instances: Instances, *, scale: float, least_range: float
+    pixels: NDArray[np.uint8],
+    instances: Instances,
+    *,
+    scale: float,
+    least_range: float,
+    invert: bool = False,
 ) -> Tile:
-    """Scale and level one window with its objects."""
+    """Scale and level one window with its objects; `invert` as in `transform.dark_ground`."""
     small = transform.scaled(pixels, scale)
     h, w = small.shape[:2]
     zoom = np.array([w / pixels.shape[1], h / pixels.shape[0]], np.float32)
@@ -98,8 +103,9 @@ def make_tile(
         areas = instances.masks.areas() * zoom.prod()
         rows, columns = ((np.arange(n) + 0.5) / z for n, z in ((h, zoom[1]), (w, zoom[0])))
         ids = owners(instances)[rows.astype(int)[:, None], columns.astype(int)]
+    image = transform.levelled(small, least_range)
     return Tile(
-        transform.levelled(small, least_range),
+        transform.dark_ground(image) if invert else image,
         ids,
         instances.class_ids,
         areas.astype(np.float32),
@@ -119,9 +125,19 @@ def owners(instances: Instances) -> NDArray[np.int32]:
     return owner
 
 
-def tile_of(
-    sample: Sample, window: Window, instances: Instances, *, scale: float, least_range: float
-) -> Tile:
-    """Decode a sample and make the tile of one of its windows."""
-    pixels = cut(sample.pixels(), window)
-    return make_tile(pixels, instances, scale=scale, least_range=least_range)
+def polarity(tile: Tile) -> float:
+    """Return how much brighter objects are than ground, in levels of [-1, 1]; 0 without either."""
+    objects = tile.ids > 0
+    if not objects.any():  # boxes: their middles
+        for x1, y1, x2, y2 in tile.boxes.tolist():
+            half_w, half_h = (x2 - x1) / 4, (y2 - y1) / 4
+            rows = slice(round(y1 + half_h), max(round(y2 - half_h), round(y1 + half_h) + 1))
+            objects[rows, round(x1 + half_w) : max(round(x2 - half_w), round(x1 + half_w) + 1)] = 1
+    grey = tile.image.mean(axis=2)
+    if not objects.any() or objects.all():
+        return 0.0
+    ground = ~objects
+    for x1, y1, x2, y2 in tile.boxes.astype(int).tolist():
+        ground[y1 : y2 + 1, x1 : x2 + 1] = False
+    ground = ground if ground.any() else ~objects
+    return float(np.median(grey[objects]) - np.median(grey[ground]))

@@ -1,5 +1,7 @@
 """Training for a fixed number of steps on images that are learnt in seconds."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -16,8 +18,8 @@ from lsl_core.errors import (
 from lsl_core.models import load_model, save_model
 from lsl_core.models.compact.model import CompactModel, build
 from lsl_core.progress import NullProgress
-from lsl_core.training import FitSettings, Fitted, Sample, fit
-from lsl_core.training.compact_loop import check_loss
+from lsl_core.training import FitSettings, Fitted, Sample, fit, loop
+from lsl_core.training.loop import check_loss
 from lsl_core.types import CropMasks, Instances, Mode, SoftMasks
 from tests.training.easy import HW, LABELS, easy_sample, easy_samples
 
@@ -94,6 +96,7 @@ def test_the_loss_falls_and_every_step_is_reported(masks: Fitted, heard: Heard) 
     assert [at for at, _ in heard.metrics["loss"]] == [10, 20, 30, 40, 50, 60]
     assert heard.done == heard.steps == {"Reading images": 4, "Training": 60, "Measuring": 2}
     assert heard.metrics["ap50"] == [(60, masks.metrics.ap50)]
+    assert [at for at, _ in heard.metrics["ap"]] == [24, 33, 42, 51, 60, 60]
 
 
 def test_a_ring_keeps_its_hole(masks: Fitted) -> None:
@@ -234,6 +237,80 @@ def test_a_stopped_training_stops() -> None:
             labels=LABELS,
             progress=Heard(stop_after=4),
         )
+
+
+def test_a_training_stopped_late_keeps_what_it_reached() -> None:
+    fitted = fit(
+        easy_samples(2),
+        easy_samples(1, seed=5),
+        settings=settings(Mode.FSIS, 20),
+        labels=LABELS,
+        progress=Heard(stop_after=2 + 12),
+    )
+    assert fitted.stopped
+    assert fitted.card.settings["iterations"] == 12
+    assert fitted.metrics is not None
+
+
+def train_sixteen(checkpoint: Path, heard: Heard, *, seed: int = 0) -> Fitted:
+    return fit(
+        easy_samples(2),
+        [],
+        settings=settings(Mode.FSIS, 16, seed=seed),
+        labels=LABELS,
+        progress=heard,
+        checkpoint=checkpoint,
+    )
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint of a training that ended at step 3."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    checkpoint = tmp_path / "training.safetensors"
+    with pytest.raises(RunCancelled):
+        train_sixteen(checkpoint, Heard(stop_after=2 + 3))
+    return checkpoint
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(killed: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    whole = train_sixteen(tmp_path / "none.safetensors", Heard())
+    resumed = train_sixteen(killed, heard)
+    assert heard.notes == ["Going on at step 3, where the training was stopped."]
+    assert all(torch.equal(whole.state[name], resumed.state[name]) for name in whole.state)
+    assert not list(tmp_path.iterdir()), "a training that ended leaves no checkpoint"
+
+
+@pytest.mark.parametrize("damage", ["other", "broken"])
+def test_a_checkpoint_of_another_training_or_a_broken_one_is_not_used(
+    killed: Path, damage: str
+) -> None:
+    if damage == "broken":
+        killed.write_bytes(killed.read_bytes()[:200])
+    heard = Heard(stop_after=2 + 5)
+    fitted = train_sixteen(killed, heard, seed=1 if damage == "other" else 0)
+    assert fitted.stopped
+    assert fitted.card.settings["iterations"] == 5
+    assert heard.notes == []
+
+
+def test_a_training_ends_when_the_held_out_images_bring_no_more() -> None:
+    heard = Heard()
+    fitted = fit(
+        easy_samples(2),
+        [Sample("blank", lambda: np.full((*HW, 3), 40, np.uint8), Instances.empty(HW))],
+        settings=settings(Mode.FSIS_SEGONLY, 20),
+        labels=LABELS,
+        progress=heard,
+    )
+    assert fitted.card.settings["iterations"] == 14, "nothing to find at 40, 55 and 70 %"
+    assert heard.notes[0].startswith("Ended at step 14: best on the held-out images at step ")
+
+
+def test_one_image_is_learnt_without_a_figure() -> None:
+    fitted = fit(easy_samples(1), [], settings=settings(Mode.FSIS, 1), labels=LABELS)
+    assert fitted.metrics is None
 
 
 def test_a_label_without_an_example_is_said_and_never_found() -> None:

@@ -96,7 +96,6 @@ def test_the_only_example_of_a_label_is_kept_for_training() -> None:
 
 BAD_SETTINGS = {
     "unknown family": ({"mode": Mode.FSIS, "family": "huge"}, 'no model family "huge"'),
-    "no end": ({"mode": Mode.FSIS, "minutes": None}, "needs an end"),
     "no time": ({"mode": Mode.FSIS, "minutes": 0}, "needs some time"),
     "no steps": ({"mode": Mode.FSIS, "iterations": 0}, "needs some time"),
 }
@@ -107,3 +106,18 @@ def test_settings_that_cannot_work_are_refused(fields: dict, text: str) -> None:
     with pytest.raises(UserInput, match=text) as error:
         FitSettings(**fields)
     assert error.value.hint
+
+
+def test_the_budget_without_a_word_grows_with_the_images() -> None:
+    free = FitSettings(Mode.FSIS)
+    one, ten, many = (free.budget(count) for count in (1, 10, 500))
+    assert one.iterations < ten.iterations < many.iterations == 2000
+    assert ten.seconds is None
+    assert ten.share(ten.iterations // 2, 1e9) == 0.5
+
+
+def test_whichever_budget_ends_first_ends_the_training() -> None:
+    both = FitSettings(Mode.FSIS, minutes=1, iterations=100).budget(3)
+    assert both.share(10, 30) == 0.5
+    assert both.share(90, 30) == 0.9
+    assert both.share(10, 61) == 1

@@ -23,7 +23,7 @@ class CompactModel:
     """A trained compact network and what is known about it.
 
     Args:
-        card: its settings hold `width` and `least_range`.
+        card: its settings hold `width`, `least_range` and `invert`.
         network: with its weights.
         device: where it runs.
     """
@@ -57,6 +57,8 @@ class CompactModel:
     def _prepared(self, window: NDArray[np.uint8]) -> tuple[F32, Hw]:
         pixels = transform.scaled(window, self.card.scale)
         image = transform.levelled(pixels, float(self.card.settings["least_range"]))
+        if self.card.settings.get("invert"):
+            image = transform.dark_ground(image)
         return transform.padded(image, MULTIPLE), (pixels.shape[0], pixels.shape[1])
 
     def _forward(self, images: list[F32]) -> dict[str, F32]:

@@ -70,6 +70,21 @@ def _weights(count: int, length: int) -> F32:
     return shares
 
 
+def has_bright_ground(image: F32) -> bool:
+    """Tell whether most of a levelled image is brighter than the middle of its range."""
+    step = max(1, round((image.shape[0] * image.shape[1] / 16_000) ** 0.5))
+    return bool(np.median(image[::step, ::step]) > 0)
+
+
+def dark_ground(image: F32) -> F32:
+    """Turn a levelled image of bright ground into its negative; others stay as they are.
+
+    A model needs this where its support set has both kinds (`settings["invert"]` of its card):
+    fluorescence beside stained slides.
+    """
+    return -image if has_bright_ground(image) else image
+
+
 def contrast(pixels: NDArray[np.uint8]) -> float:
     """Return the smallest range of grey levels of any region: what training calls contrast."""
     return float(_levels(pixels, LEAST_RANGE)[1].min())
