@@ -11,7 +11,6 @@ from lsl_core.errors import (
     CvatAuth,
     CvatNotFound,
     CvatUnreachable,
-    EmptySupport,
     LabelMismatch,
     LslError,
     TaskChanged,
@@ -230,7 +229,7 @@ def test_a_label_that_the_task_lacks_is_named_and_can_be_mapped(world, model: st
     assert name not in {row.label for row in plan.labels if row.add}
 
 
-def test_a_source_with_one_image_cannot_be_learnt_from(world) -> None:
+def test_a_source_with_one_image_is_learnt_without_a_figure(world) -> None:
     made = sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
     source = sourcing.load_source(world.workspace, "cells")
     from lsl_core.sources import save_source
@@ -239,9 +238,9 @@ def test_a_source_with_one_image_cannot_be_learnt_from(world) -> None:
         world.workspace.sources, "one", source.images[:1],
         labels=made.info.labels, is_labelled=True, origin={},
     )  # fmt: skip
-    with pytest.raises(EmptySupport, match="two at least"):
-        modelling.train(world.workspace, source="one", iterations=1)
-    assert modelling.list_models(world.workspace) == []
+    card = modelling.train(world.workspace, source="one", iterations=1)
+    assert card.metrics is None
+    assert card.support_images == 1
 
 
 def test_boxes_cannot_teach_masks(world) -> None:
