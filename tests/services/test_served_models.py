@@ -26,6 +26,7 @@ from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER
 from lsl_core.serve import cvat_function
 from lsl_core.services import modelling, offers, predicting, previewing, pushing, serving
 from lsl_core.services.offers import Offer
+from lsl_core.services.pushing import PushChoices
 from lsl_core.services.serving import ServiceSettings
 from lsl_core.workspace.files import write_json
 from lsl_core.workspace.images import encode_rgb
@@ -45,7 +46,8 @@ def push(world, model: str, task_id: int, *, polygons: bool = False) -> None:
     info = predicting.predict_task(world.session, world.workspace, task_id, model=model)
     thresholds = dict.fromkeys(info.labels, CONF)
     previewing.choose(world.workspace, info.id, thresholds=thresholds, mask_threshold=0.5)
-    plan = pushing.plan(world.session, world.workspace, info.id, polygons=polygons)
+    choices = PushChoices(polygons=polygons)
+    plan = pushing.plan(world.session, world.workspace, info.id, choices=choices)
     pushing.apply(world.session, world.workspace, plan)
 
 
