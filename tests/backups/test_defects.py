@@ -121,6 +121,14 @@ def test_e9_projects_do_not_share_their_places(names: tuple[str, str]) -> None:
     assert (kept.count(1), kept.count(2)) == (3, 3)
 
 
+def test_e9b_a_name_that_begins_with_an_underscore_is_swept() -> None:
+    found = [
+        taken(n + 1, NOW + timedelta(days=n), subject=project(1, "_scratch")) for n in range(9)
+    ]
+    keep = {Tier.FULL: Keep(last=3, daily=0, weekly=0, monthly=0)}
+    assert sum(one.keep for one in decide(found, keep)) == 3
+
+
 def test_e10_every_tier_is_swept() -> None:
     for tier in Tier:
         hourly = [taken(n + 1, NOW + timedelta(hours=n), tier=tier) for n in range(24 * 365)]

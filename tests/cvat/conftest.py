@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lsl_core.cvat import CvatSession, Journal, PasswordLogin, connect
+from lsl_core.cvat import (
+    CvatSession,
+    Journal,
+    PasswordLogin,
+    PushChoices,
+    apply_push,
+    connect,
+    plan_push,
+)
 from lsl_core.sandbox import Sandbox
 
 # pytest's importlib mode puts no test folder on the path; these tests share cvat_helpers.py.
@@ -32,3 +40,31 @@ def session(sandbox: Sandbox) -> Iterator[CvatSession]:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "lsl.sqlite")
+
+
+@pytest.fixture
+def push(session, task, journal, tmp_path):
+    """Plan and push in one step, with the snapshot beside."""
+
+    def run(found, *, through=None, settle_s=0.5, confirmed_task=None, **choices):
+        with_session = through or session
+        plan = plan_push(
+            with_session,
+            task.id,
+            found,
+            ("cell",),
+            choices=PushChoices(**choices),
+            journal=journal,
+        )
+        snapshot = tmp_path / "before.json.gz"
+        result = apply_push(
+            with_session,
+            plan,
+            journal,
+            snapshot=snapshot,
+            confirmed_task=confirmed_task,
+            settle_s=settle_s,
+        )
+        return plan, result
+
+    return run

@@ -88,6 +88,29 @@ def test_e3_one_project_of_twelve_that_fails_stops_none_of_the_others(tmp_path, 
         report.require_whole()
 
 
+def test_e3b_a_project_whose_answers_are_nonsense_or_missing_stops_none_of_the_others(
+    tmp_path, repository
+):
+    with Sandbox(tmp_path / "sandbox") as sandbox, connect(sandbox.url, LOGIN) as session:
+        first, second, whole = (make_project(session, f"road_{i}") for i in range(3))
+        with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+            def break_two(method, path, forward):
+                if path.startswith(f"/api/projects/{first}"):
+                    return None  # the connection ends without an answer
+                answer = forward()
+                if path.startswith(f"/api/projects/{second}"):
+                    answer.body = b"<html>not what was asked for</html>"
+                return answer
+
+            units = [(unit, Tier.FULL) for unit in list_units(through).units]
+            proxy.fault = break_two
+            report = backing_up.back_up(repository, through, units, reason="daily")
+    failed = {one.subject.id for one in repository.snapshots() if one.state is State.FAILED}
+    assert failed == {first, second}
+    assert [snapshot.subject.id for snapshot in report.taken] == [whole]
+
+
 def test_e3_when_cvat_cannot_pack_the_images_the_annotations_are_saved_and_it_says_so(
     world, repository
 ):
