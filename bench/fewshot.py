@@ -83,6 +83,7 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         iterations=arguments.iterations,
         seed=seed,
         threads=arguments.threads,
+        start=arguments.start,
     )
     cpu = time.process_time()
     if MODES[arguments.mode].learns_from is Geometry.BOXES:
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps, instead of minutes")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of the CPU; measured when absent")
+    parser.add_argument("--start", type=Path, help="weights of lsl_core.training.pretrain")
     arguments = parser.parse_args()
     report([run_once(arguments, seed) for seed in range(arguments.seeds)])
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from lsl_core.errors import ModelError
 from lsl_core.models.compact import transform
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
@@ -137,7 +140,7 @@ def train_compact(
         samples = _with_masks(samples, progress)
     look = _look(samples, settings, _scale(samples, recipe), progress)
     tiles, device = _Tiles(samples, settings, look), choose_device(settings.device)
-    network = CompactNetwork(settings.mode, num_labels=len(labels), width=recipe.width).to(device)
+    network = _network(settings, len(labels), progress).to(device)
     draw = partial(_batch, tiles, rng, settings.mode, num_labels=len(labels), device=device)
     loss = partial(total_loss, label_weight=recipe.label_weight)
     if device.type == "cpu":
@@ -151,6 +154,38 @@ def train_compact(
     told = None if score is None else lambda state: score(trained(state))
     loop = Loop(network, loss, settings.budget(len(samples)), progress, score=told)
     return trained(loop.run(draw, rng=rng, checkpoint=checkpoint, key=key))
+
+
+def _network(settings: FitSettings, num_labels: int, progress: Progress) -> CompactNetwork:
+    width = RECIPES[settings.mode].width
+    network = CompactNetwork(settings.mode, num_labels=num_labels, width=width)
+    if settings.start is not None:
+        start_from(network, settings.start, progress)
+    return network
+
+
+def start_from(network: CompactNetwork, path: Path, progress: Progress) -> None:
+    """Take the weights of a file, but for those of another shape and those that tell labels.
+
+    Raises:
+        ModelError: when the file is missing or no file of weights.
+    """
+    try:
+        given = load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise ModelError(
+            f"Training cannot start from {path}.",
+            hint="Give a file that lsl_core.training.pretrain wrote, or none.",
+            detail=str(exc),
+        ) from exc
+    own = network.state_dict()
+    fits = {
+        name: value
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape and not name.startswith("label.")
+    }
+    network.load_state_dict(fits, strict=False)
+    progress.note(f"{len(fits)} of {len(own)} tensors start from {path.name}.")
 
 
 def _batch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from lsl_core.errors import UserInput
 from lsl_core.models import check_mode
@@ -42,7 +43,8 @@ class FitSettings:
     top, some seconds. seed: the same
     seed, iterations and threads give the same weights on a CPU. window, overlap: how large
     images are cut, pixels, the same for prediction. device: "auto", "cuda", "mps" or "cpu".
-    threads: of the CPU; None measures whether more than one is faster now.
+    threads: of the CPU; None measures whether more than one is faster now. start: a file of
+    weights to begin from where they fit (`lsl_core.training.pretrain`); None begins from noise.
     """
 
     mode: Mode
@@ -54,6 +56,7 @@ class FitSettings:
     overlap: int = 150
     device: str = "auto"
     threads: int | None = None
+    start: Path | None = None
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)
@@ -68,8 +71,8 @@ class FitSettings:
         """Return when the training ends.
 
         Args:
-            num_images: of the support set. More images have more to teach: measured with 1 and
-                with 10 nuclei images, AP rose no more beyond as many steps as this gives.
+            num_images: of the support set. More images have more to teach; how many steps each
+                is worth was chosen, not measured.
         """
         seconds = None if self.minutes is None else self.minutes * 60
         if self.iterations is None and seconds is None:
