@@ -21,6 +21,8 @@ PAGES = {
     "train": ".js-plotly-plot:visible",
     "preview": ".st-key-preview-strip img",
     "push": "text=4 · Safety",
+    "review": "text=Read again",
+    "serve": "text=At the model's own",
     "backups": "text=Compare with now",
     "activity": "text=The same by hand",
 }
