@@ -17,6 +17,7 @@ from lsl_core.cli.shared import (
 )
 from lsl_core.errors import UserInput
 from lsl_core.services import activity, exporting, modelling, predicting, previewing
+from lsl_core.services.previewing import PreviewInfo
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, ModelCard
 
@@ -69,22 +70,24 @@ def auto_label(
             progress=progress,
         )  # fmt: skip
         click.echo(_report(card))
-        used = modelling.get_model(workspace, card.name)
-        if used.id != card.id and not reuse:
-            click.echo(
-                f"It is worse than {used.id}, which stays in use and labels the rest. "
-                f"Use it all the same: lsl models use {card.id}"
-            )
-            card = used
+        card = card if reuse else _used(workspace, card)
         for name in test:
             info = predicting.predict_source(
                 workspace, name, model=card.id, slide=slide, progress=progress
             )
-            thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
-            previewing.choose(
-                workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold
-            )
+            _choose(workspace, info, conf, mask_threshold)
             click.echo(_labelled(workspace, info.id, name))
+
+
+def _used(workspace: Workspace, card: ModelCard) -> ModelCard:
+    """Return the version that labels the rest: the new one, unless it was held back."""
+    used = modelling.get_model(workspace, card.name)
+    if used.id != card.id:
+        click.echo(
+            f"It is worse than {used.id}, which stays in use and labels the rest. "
+            f"Use it all the same: lsl models use {card.id}"
+        )
+    return used
 
 
 def _report(card: ModelCard) -> str:
@@ -93,6 +96,13 @@ def _report(card: ModelCard) -> str:
         m = card.metrics
         score = f"AP50 {m.ap50:.3f}, AP {m.ap:.3f} on {m.num_objects} objects ({m.kind})"
     return f'Model "{card.id}": {score}; {card.train_seconds:.0f} s.'
+
+
+def _choose(
+    workspace: Workspace, info: PreviewInfo, conf: float | None, mask_threshold: float
+) -> None:
+    thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
+    previewing.choose(workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold)
 
 
 def _labelled(workspace: Workspace, preview_id: str, name: str) -> str:

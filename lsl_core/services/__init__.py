@@ -5,6 +5,7 @@ connections  sign in to CVAT, and do it again without asking
 catalogue    tasks on the server, and what this workspace did with them
 sourcing     labelled images: import, list, rename, remove
 modelling    train a model and hold it against its parent
+learning_sets  what a training learns from and is measured on
 versions     which models there are, which one is in use, the way back
 predicting   the model looks once, and what it found is kept
 previewing   look at any threshold, decide

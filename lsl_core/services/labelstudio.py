@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,11 +21,19 @@ import numpy as np
 from lsl_core import sources
 from lsl_core.errors import LabelStudioError, LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.labelstudio import LabelStudio, config_for, parse_config, read_regions, regions_of
+from lsl_core.labelstudio import (
+    LabelConfig,
+    LabelStudio,
+    config_for,
+    parse_config,
+    read_regions,
+    regions_of,
+)
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import exporting, modelling
+from lsl_core.services.previewing import PreviewInfo
 from lsl_core.sources import Imported
-from lsl_core.types import SlideWindows
+from lsl_core.types import Instances, SlideWindows
 from lsl_core.workspace import LabelStudioSettings, Workspace
 from lsl_core.workspace.files import read_json, safe_relative, write_json
 from lsl_core.workspace.images import image_ref
@@ -207,22 +216,10 @@ def _fetch(
     left_out: list[tuple[str, str]] = []
     names = _names([(task.get("data", {}).get(image_key), task.get("id")) for task, _ in labelled])
     progress.start("Fetching images", total=len(labelled), unit="images")
-
-    def one(task: Json, name: str) -> LslError | None:
-        address = task.get("data", {}).get(image_key)
-        try:
-            if not isinstance(address, str):
-                return UserInput(f'its field "{image_key}" holds no address of an image')
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(server.image(address, task_id=task.get("id")))
-        except LslError as error:
-            return error
-        return None
-
+    fetch = partial(_fetch_one, server, folder, image_key)
     pool = ThreadPoolExecutor(_AT_A_TIME)
     try:
-        answers = pool.map(one, [task for task, _ in labelled], names)
+        answers = pool.map(fetch, [task for task, _ in labelled], names)
         for (_, annotation), name, failed in zip(labelled, names, answers, strict=True):
             progress.check()
             try:
@@ -235,6 +232,22 @@ def _fetch(
     finally:
         pool.shutdown(cancel_futures=True)
     return document, left_out
+
+
+def _fetch_one(
+    server: LabelStudio, folder: Path, image_key: str, task: Json, name: str
+) -> LslError | None:
+    """Fetch the image of a task; return what went wrong."""
+    address = task.get("data", {}).get(image_key)
+    try:
+        if not isinstance(address, str):
+            return UserInput(f'its field "{image_key}" holds no address of an image')
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(server.image(address, task_id=task.get("id")))
+    except LslError as error:
+        return error
+    return None
 
 
 def _add(
@@ -316,7 +329,8 @@ def export_preview(
     has_masks = modelling.draws_masks(workspace, info.model_id)
     tool = _TOOLS[(drawing or Drawing.MASK) if has_masks else Drawing.RECTANGLE]
     xml = config_for(info.labels, tool)
-    config, num_objects = parse_config(xml), 0
+    answer = partial(_prediction, info, parse_config(xml))
+    num_objects = 0
     with open_server(workspace) as server:
         project_id = server.create_project(title, xml)
         try:
@@ -326,15 +340,10 @@ def export_preview(
                 progress.check()
                 shown = exporting.shown_objects(workspace, info, frame)
                 num_objects += len(shown)
-                path = workspace.data / frame.path
                 name = PurePosixPath(frame.ref.name).name
-                address = server.upload(project_id, name, path.read_bytes())
-                prediction = {
-                    "model_version": info.model_id,
-                    "score": float(np.mean(shown.scores)) if len(shown) else 0.0,
-                    "result": regions_of(shown, info.labels, config),
-                }
-                tasks.append({"data": {"image": address}, "predictions": [prediction]})
+                data = (workspace.data / frame.path).read_bytes()
+                address = server.upload(project_id, name, data)
+                tasks.append({"data": {"image": address}, "predictions": [answer(shown)]})
                 if len(tasks) == _TASKS or frame is frames[-1]:
                     server.add_tasks(project_id, tasks)
                     tasks = []
@@ -344,6 +353,15 @@ def export_preview(
                 server.delete_project(project_id)
             raise
     return NewProject(project_id, f"{server.url}/projects/{project_id}", len(frames), num_objects)
+
+
+def _prediction(info: PreviewInfo, config: LabelConfig, shown: Instances) -> Json:
+    """Return what was found on an image as Label Studio keeps it."""
+    return {
+        "model_version": info.model_id,
+        "score": float(np.mean(shown.scores)) if len(shown) else 0.0,
+        "result": regions_of(shown, info.labels, config),
+    }
 
 
 def run_train_project(

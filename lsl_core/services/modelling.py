@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lsl_core.errors import LabelMismatch, LslError
-from lsl_core.models import (
-    FAMILIES,
-    check_mode,
-    load_model,
-    save_model,
-)
+from lsl_core.errors import LslError
+from lsl_core.models import FAMILIES, check_mode, load_model, save_model
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import sourcing
-from lsl_core.services.sourcing import Source
+from lsl_core.services.learning_sets import LearningSet, learning_set
 from lsl_core.services.versions import (
+    admit,
     choices,
+    claim,
     current_ids,
     draws_masks,
     get_model,
+    in_use,
     lineage,
     list_models,
     make_current,
     remove_model,
     rename_model,
+    slug,
 )
-from lsl_core.types import (
-    MODES,
-    Comparison,
-    Geometry,
-    Instances,
-    Metrics,
-    Mode,
-    ModelCard,
-    SlideWindows,
-    Verdict,
-)
+from lsl_core.types import Comparison, Metrics, Mode, ModelCard, SlideWindows, Verdict
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
-from lsl_core.workspace.images import Pixels, read_rgb
 
 if TYPE_CHECKING:
-    from lsl_core.training import Fitted, Sample
+    from lsl_core.training import FitSettings, Fitted, Sample
 
 __all__ = [
     "DEFAULT_MINUTES",
@@ -112,98 +95,64 @@ def train(
             begun. A training that was killed goes on when it is started again.
     """
     name = check_name(name or source, what="model")
-    settings = workspace.settings()
-    mode = mode or settings.mode
+    mode = mode or workspace.settings().mode
     check_mode(_FAMILY, mode)
-    support = sourcing.load_source(workspace, source)
-    measured = sourcing.load_source(workspace, valid) if valid else None
-    if measured is not None:
-        measured = _with_labels(measured, support.labels.names)
-    # torch takes seconds to load, so only those who train wait for it
-    from lsl_core.training import FitSettings, Sample, fit
-
-    def samples(of: Source) -> list[Sample]:
-        return [Sample(n, read, found) for n, read, found in _drawn(of, mode)]
-
-    parent = _parent(workspace, name)
-    learnt, held_out = samples(support), samples(measured) if measured else []
-    if measured is None and len(learnt) > 1:
-        learnt, held_out = _split(learnt, support, parent)
+    parent = in_use(workspace, name)
+    images = learning_set(workspace, source, valid=valid, mode=mode, parent=parent)
     heard = _Heard(progress)
-    fitted = fit(
-        learnt,
-        held_out,
-        settings=FitSettings(
-            mode=mode,
-            family=_FAMILY,
-            minutes=minutes,
-            iterations=iterations,
-            device=settings.inference.device,
-        ),
-        labels=support.labels.names,
-        progress=heard,
-        checkpoint=workspace.data / "trainings" / f"{_slug(name)}.safetensors",
-    )
-    model_id = _claim(workspace, name)
-    hashes = {i.ref.name: i.ref.sha256 for of in (support, measured) if of for i in of.images}
+    settings = _settings(workspace, mode, minutes, iterations)
+    fitted = _fit(workspace, name, images, settings, heard)
+    model_id = claim(workspace, name)
     card = replace(
         fitted.named(
             model_id=model_id, name=name, support=source, parent=parent.id if parent else None
         ),
         curve=tuple(heard.curve),
-        learnt=tuple(sorted(hashes[sample.name] for sample in learnt)),
-        held_out=tuple(sorted(hashes[sample.name] for sample in held_out)),
+        learnt=images.hashes_of(images.learnt),
+        held_out=images.hashes_of(images.held_out),
     )
-    if parent is not None and held_out and not fitted.stopped:
-        card = replace(
-            card, comparison=_compared(workspace, card, parent, fitted, held_out, progress)
-        )
+    if parent is not None and images.held_out and not fitted.stopped:
+        found = _compared(workspace, card, parent, fitted, images.held_out, progress)
+        card = replace(card, comparison=found)
     card = save_model(workspace.models / model_id, card, fitted.state)
-    _gate(workspace, card, keep_anyway=keep_anyway)
+    admit(workspace, card, keep_anyway=keep_anyway)
     if fitted.stopped:
         progress.check()
     return card
 
 
-def _gate(workspace: Workspace, card: ModelCard, *, keep_anyway: bool) -> None:
-    """Put a new version in use, unless it is worse than its parent."""
-    worse = card.comparison is not None and card.comparison.verdict is Verdict.WORSE
-    if not worse or keep_anyway:
-        make_current(workspace, card.id, why="worse, kept anyway" if worse else "trained")
-    elif not choices(workspace, card.name):
-        make_current(workspace, str(card.parent), why=f"{card.id} was worse")
+def _settings(
+    workspace: Workspace, mode: Mode, minutes: float | None, iterations: int | None
+) -> FitSettings:
+    from lsl_core.training import FitSettings  # loads torch, seconds: only those who train wait
+
+    return FitSettings(
+        mode=mode,
+        family=_FAMILY,
+        minutes=minutes,
+        iterations=iterations,
+        device=workspace.settings().inference.device,
+    )
 
 
-def _parent(workspace: Workspace, name: str) -> ModelCard | None:
-    """Return the version in use of a name, None where there is none yet."""
-    known = any(card.name == name for card in list_models(workspace))
-    return get_model(workspace, name) if known else None
+def _fit(
+    workspace: Workspace,
+    name: str,
+    images: LearningSet,
+    settings: FitSettings,
+    progress: Progress,
+) -> Fitted:
+    """Train on the images; a training of the same name that was killed goes on."""
+    from lsl_core.training import fit  # loads torch, seconds: only those who train wait
 
-
-def _split(
-    samples: list[Sample], source: Source, parent: ModelCard | None
-) -> tuple[list[Sample], list[Sample]]:
-    """Split into images to learn from and to measure on, as the parent's were where it can be.
-
-    What the parent was measured on stays unlearnt, so that both are measured fairly. New images
-    join it until a quarter is held out.
-    """
-    from lsl_core.training import split_support  # loads torch, seconds: only those who train wait
-
-    hashes = {image.ref.name: image.ref.sha256 for image in source.images}
-    known = set() if parent is None else {*parent.learnt, *parent.held_out}
-    before = set() if parent is None else set(parent.held_out)
-    held_out = [s for s in samples if hashes[s.name] in before]
-    rest = [s for s in samples if hashes[s.name] not in before]
-    if not held_out or not rest:
-        return split_support(samples)
-    fresh = [s for s in rest if hashes[s.name] not in known]
-    missing = round(len(samples) / 4) - len(held_out)
-    if missing > 0 and len(fresh) > 1:
-        _, more = split_support(fresh, share=min(0.5, missing / len(fresh)))
-        held_out += more
-    names = {s.name for s in held_out}
-    return [s for s in samples if s.name not in names], held_out
+    return fit(
+        images.learnt,
+        images.held_out,
+        settings=settings,
+        labels=images.labels,
+        progress=progress,
+        checkpoint=workspace.data / "trainings" / f"{slug(name)}.safetensors",
+    )
 
 
 def _compared(
@@ -277,68 +226,3 @@ def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> 
         "in_use": get_model(workspace, card.name).id == card.id,
         "seconds": card.train_seconds,
     }
-
-
-def _claim(workspace: Workspace, name: str) -> str:
-    """Make the folder of the next version of a name; return its id."""
-    slug = _slug(name)
-    number = sum(card.name == name for card in list_models(workspace)) + 1
-    while True:
-        model_id = f"{slug}-v{number}"
-        try:
-            (workspace.models / model_id).mkdir(parents=True)
-        except FileExistsError:  # an older version went to the trash, or two trainings end at once
-            number += 1
-        else:
-            return model_id
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.\-]+", "-", name)
-
-
-def _drawn(source: Source, mode: Mode) -> list[tuple[str, Callable[[], Pixels], Instances]]:
-    """Return name, pixels and objects of each image, as the mode learns from them.
-
-    Raises:
-        LabelMismatch: when the mode learns from masks and boxes were drawn.
-    """
-    needs_masks = MODES[mode].learns_from is Geometry.MASKS
-    drawn: list[tuple[str, Callable[[], Pixels], Instances]] = []
-    for image in source.images:
-        boxes = int((~image.has_mask).sum())
-        if needs_masks and boxes:
-            raise LabelMismatch(
-                f'{image.ref.name} has {boxes} objects drawn as boxes, but the mode "{mode}" '
-                "learns from masks.",
-                hint=f'Choose "{Mode.WSIS}" to learn masks from boxes or "{Mode.FSOD}" to learn '
-                "boxes, or draw masks or polygons in CVAT.",
-            )
-        objects = image.instances if needs_masks else replace(image.instances, masks=None)
-        drawn.append((image.ref.name, _reader(image.path), objects))
-    return drawn
-
-
-def _reader(path: Path) -> Callable[[], Pixels]:
-    return lambda: read_rgb(path)
-
-
-def _with_labels(source: Source, labels: Sequence[str]) -> Source:
-    """Return the source with class ids in the order of other labels.
-
-    Raises:
-        LabelMismatch: when it has objects of a label that is not among them.
-    """
-    place = np.array([labels.index(n) if n in labels else -1 for n in source.labels.names])
-    images = []
-    for image in source.images:
-        class_ids = place[image.instances.class_ids].astype(np.int32)
-        if (class_ids < 0).any():
-            unknown = sorted(set(source.labels.names) - set(labels))
-            raise LabelMismatch(
-                f'"{source.info.name}" has labels that the training source lacks: '
-                f"{', '.join(unknown)}.",
-                hint="Measure on a source with the same labels, or leave --valid out.",
-            )
-        images.append(replace(image, instances=replace(image.instances, class_ids=class_ids)))
-    return replace(source, images=tuple(images))

@@ -11,6 +11,7 @@ import json
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,17 @@ def _fill(
         write_atomic(folder / file_name, text.encode())
 
 
+def _install_commands(requirements: Sequence[str], *, gpu: bool) -> list[str]:
+    """Return what builds the image: spelled out, so that Docker's cache serves the next model."""
+    install = "pip install --no-cache-dir "
+    torch = [word for word in requirements if word.startswith("torch")]
+    rest = [word for word in requirements if word not in torch]
+    return [
+        install + ("" if gpu else f"--index-url {_CPU_WHEELS} ") + shlex.join(torch),
+        install + shlex.join(rest),
+    ]
+
+
 def _definition(
     card: ModelCard,
     settings: FunctionSettings,
@@ -195,14 +207,7 @@ def _definition(
     kind = "mask" if MODES[card.mode].gives is Geometry.MASKS else "rectangle"
     drawn = settings.drawing.value if settings.drawing else kind
     labels = [{"id": i, "name": label, "type": drawn} for i, label in enumerate(card.labels)]
-    # spelled out, so that a new model of the same needs is built from Docker's cache
-    install = "pip install --no-cache-dir "
-    torch = [word for word in bundle.requirements if word.startswith("torch")]
-    rest = [word for word in bundle.requirements if word not in torch]
-    commands = [
-        install + ("" if gpu else f"--index-url {_CPU_WHEELS} ") + shlex.join(torch),
-        install + shlex.join(rest),
-    ]
+    commands = _install_commands(bundle.requirements, gpu=gpu)
     spec: dict[str, Any] = {
         "description": f"{card.name}, version {card.id}, made with LSL",
         "runtime": "python:3.11",

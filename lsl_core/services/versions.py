@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,20 +10,24 @@ from pathlib import Path
 
 from lsl_core.errors import UserInput
 from lsl_core.models import Choice, CurrentVersions, read_card, write_card
-from lsl_core.types import MODES, Geometry, ModelCard
+from lsl_core.types import MODES, Geometry, ModelCard, Verdict
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 
 __all__ = [
+    "admit",
     "choices",
+    "claim",
     "current_ids",
     "draws_masks",
     "get_model",
+    "in_use",
     "lineage",
     "list_models",
     "make_current",
     "remove_model",
     "rename_model",
+    "slug",
 ]
 
 
@@ -50,6 +55,12 @@ def get_model(workspace: Workspace, name: str) -> ModelCard:
         f'There is no model "{name}".',
         hint=f"Models here: {known}. Train one: lsl auto-label --train SOURCE",
     )
+
+
+def in_use(workspace: Workspace, name: str) -> ModelCard | None:
+    """Return the version in use of a name, None where there is none yet."""
+    known = any(card.name == name for card in list_models(workspace))
+    return get_model(workspace, name) if known else None
 
 
 def draws_masks(workspace: Workspace, name: str) -> bool:
@@ -101,6 +112,15 @@ def make_current(workspace: Workspace, model_id: str, *, why: str = "chosen") ->
     return card
 
 
+def admit(workspace: Workspace, card: ModelCard, *, keep_anyway: bool) -> None:
+    """Put a new version in use, unless it is worse than its parent."""
+    worse = card.comparison is not None and card.comparison.verdict is Verdict.WORSE
+    if not worse or keep_anyway:
+        make_current(workspace, card.id, why="worse, kept anyway" if worse else "trained")
+    elif not choices(workspace, card.name):
+        make_current(workspace, str(card.parent), why=f"{card.id} was worse")
+
+
 def choices(workspace: Workspace, name: str) -> list[Choice]:
     """Return which versions of a name were put in use, the newest choice first."""
     return CurrentVersions(workspace.database).choices(name)
@@ -140,3 +160,21 @@ def remove_model(workspace: Workspace, name: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     (workspace.models / card.id).rename(target)
     return target
+
+
+def claim(workspace: Workspace, name: str) -> str:
+    """Make the folder of the next version of a name; return its id."""
+    number = sum(card.name == name for card in list_models(workspace)) + 1
+    while True:
+        model_id = f"{slug(name)}-v{number}"
+        try:
+            (workspace.models / model_id).mkdir(parents=True)
+        except FileExistsError:  # an older version went to the trash, or two trainings end at once
+            number += 1
+        else:
+            return model_id
+
+
+def slug(name: str) -> str:
+    """Return a name as files have it."""
+    return re.sub(r"[^\w.\-]+", "-", name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lsl_core.errors import UserInput
+from lsl_core.models.base import Model
 from lsl_core.models.calibrated import calibrate
 from lsl_core.models.compact.model import build
 from lsl_core.models.devices import choose_device
@@ -92,39 +93,43 @@ def fit(
     for note in support_notes(samples, labels):
         progress.note(note)
     began = time.monotonic()
-    semantic = MODES[settings.mode].semantic
+
+    def model_of(trained: Trained) -> Model:
+        card = _card(trained, settings, labels, len(samples))
+        return build(card, trained.state, choose_device(settings.device))
 
     def score(trained: Trained) -> float:
         """Return the AP on the held-out images."""
-        card = _card(trained, settings, labels, len(samples))
-        model = build(card, trained.state, choose_device(settings.device))
-        return evaluate(*measure(model, held_out, settings.slide, NULL), labels).ap
+        return evaluate(*measure(model_of(trained), held_out, settings.slide, NULL), labels).ap
 
     train, told = _LOOPS[settings.family], score if held_out else None
     trained = train(samples, settings, labels, progress, score=told, checkpoint=checkpoint)
-    card = _card(trained, settings, labels, len(samples))
-    model = build(card, trained.state, choose_device(settings.device))
     listener = NULL if trained.stopped else progress  # who stopped it was heard
-    truth, found = measure(model, held_out or samples, settings.slide, listener)
-    calibration = None
-    if held_out and not semantic:
-        calibration = fit_calibration(truth, found, labels)
+    looked = measure(model_of(trained), held_out or samples, settings.slide, listener)
+    card = _card(trained, settings, labels, len(samples))
+    card, found = _judged(card, *looked, is_held_out=bool(held_out))
+    if card.metrics is not None:
+        for name in ("ap", "ap50", "ap75"):
+            progress.metric(name, getattr(card.metrics, name), at=trained.iterations)
+    card = replace(card, train_seconds=round(time.monotonic() - began, 1))
+    return Fitted(trained.state, card, tuple(looked[0]), tuple(found), trained.stopped)
+
+
+def _judged(
+    card: ModelCard, truth: list[Instances], found: list[Instances], *, is_held_out: bool
+) -> tuple[ModelCard, list[Instances]]:
+    """Return the card with thresholds and, from held-out images, figures and calibration.
+
+    What was found comes back with calibrated scores.
+    """
+    semantic, calibration = MODES[card.mode].semantic, None
+    if is_held_out and not semantic:
+        calibration = fit_calibration(truth, found, card.labels)
     if calibration is not None:
         found = [replace(f, scores=calibrate(f.scores, calibration)) for f in found]
-    thresholds = best_thresholds(truth, found, labels)
-    metrics = evaluate(truth, found, labels, semantic=semantic) if held_out else None
-    if metrics is not None:
-        for name in ("ap", "ap50", "ap75"):
-            progress.metric(name, getattr(metrics, name), at=trained.iterations)
-    seconds = round(time.monotonic() - began, 1)
-    card = replace(
-        card,
-        thresholds=thresholds,
-        metrics=metrics,
-        calibration=calibration,
-        train_seconds=seconds,
-    )
-    return Fitted(trained.state, card, tuple(truth), tuple(found), trained.stopped)
+    metrics = evaluate(truth, found, card.labels, semantic=semantic) if is_held_out else None
+    thresholds = best_thresholds(truth, found, card.labels)
+    return replace(card, thresholds=thresholds, metrics=metrics, calibration=calibration), found
 
 
 def _check_apart(samples: Sequence[Sample], held_out: Sequence[Sample]) -> None:

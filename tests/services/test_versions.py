@@ -7,7 +7,7 @@ import pytest
 
 from lsl_core.errors import UserInput
 from lsl_core.models import write_card
-from lsl_core.services import modelling, versions, workspaces
+from lsl_core.services import versions, workspaces
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
 
@@ -35,7 +35,7 @@ def keep(
 
 
 def gate(workspace: Workspace, card: ModelCard, *, keep_anyway: bool = False) -> str:
-    modelling._gate(workspace, card, keep_anyway=keep_anyway)
+    versions.admit(workspace, card, keep_anyway=keep_anyway)
     return versions.get_model(workspace, "bolt").id
 
 
