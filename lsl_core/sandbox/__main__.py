@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.sandbox.server import DEMO_PASSWORD, DEMO_USER, PortTakenError, Sandbox
 
 #: Where the password comes from: never from the command line, which others can read.
@@ -26,6 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     parser.add_argument("--user", default=DEMO_USER, help="the administrator's name")
     parser.add_argument("--cvat-version", default="2.80.0", help="the version to pose as")
+    parser.add_argument("--nuclio", help="HOST:PORT whose functions are the AI tools")
+    parser.add_argument(
+        "--nuclio-direct", action="store_true", help="call functions on their own ports"
+    )
     return parser
 
 
@@ -46,11 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     password = os.environ.get(PASSWORD_VARIABLE) or DEMO_PASSWORD
     try:
+        nuclio = Nuclio.at(given.nuclio, is_direct=given.nuclio_direct) if given.nuclio else None
         sandbox = Sandbox(
             given.folder,
             port=given.port,
             version=given.cvat_version,
             users={given.user: password},
+            nuclio=nuclio,
         ).start()
     except PortTakenError as exc:
         return _fail(f"{exc.strerror}. Choose another with --port, or 0 for a free one.")

@@ -30,6 +30,7 @@ from lsl_core.sandbox import (
     transfer,
     work,
 )
+from lsl_core.sandbox.aitools import calls
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, Handler, server_error
 
@@ -160,9 +161,10 @@ API: dict[str, Methods] = {
     "/api/requests": {"GET": work.list_requests},
     "/api/requests/{rq_id:path}/cancel": {"POST": work.cancel_request},
     "/api/requests/{rq_id:path}": {"GET": work.get_request},
-    "/api/lambda/functions": {"GET": info.no_gateway},
-    "/api/lambda/functions/{id}": {"GET": info.no_gateway, "POST": info.no_gateway},
-    "/api/lambda/requests": {"GET": info.no_lambda_requests, "POST": info.no_gateway},
+    "/api/lambda/functions": {"GET": calls.list_functions},
+    "/api/lambda/functions/{id}": {"GET": calls.get_function, "POST": calls.call_function},
+    "/api/lambda/requests": {"GET": calls.list_runs, "POST": calls.start_run},
+    "/api/lambda/requests/{rq_id:path}": {"GET": calls.get_run, "DELETE": calls.cancel_run},
     "/api/webhooks": {"GET": review.list_webhooks, "POST": review.create_webhook},
     "/api/webhooks/{id}": {"DELETE": review.delete_webhook},
     "/api/cloudstorages": {"GET": info.empty_list},

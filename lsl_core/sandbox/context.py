@@ -7,9 +7,14 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lsl_core.sandbox.flavour import Flavour
 from lsl_core.sandbox.store import Database, now
+
+if TYPE_CHECKING:
+    from lsl_core.sandbox.aitools.calls import Run
+    from lsl_core.sandbox.aitools.nuclio import Nuclio
 
 #: Threads that answer calls; each keeps one database connection for good.
 _NUM_THREADS = 12
@@ -23,13 +28,18 @@ class Context:
     Args:
         folder: where everything lies; made when missing.
         flavour: the CVAT version to pose as.
+        nuclio: whose functions are the AI tools; None for no tools.
     """
 
-    def __init__(self, folder: Path, flavour: Flavour) -> None:
+    def __init__(self, folder: Path, flavour: Flavour, nuclio: Nuclio | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take(folder)
         self.folder = folder
         self.flavour = flavour
+        self.nuclio = nuclio
+        #: Runs of AI tools by their id, the last one of each task.
+        self.runs: dict[str, Run] = {}
+        self.runs_lock = threading.Lock()
         self.db = Database(folder / "sandbox.sqlite3")
         self.answering = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="sandbox-call")
         self.working = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="sandbox-work")
@@ -57,6 +67,8 @@ class Context:
     def close(self) -> None:
         """Finish what is under way, then let go of the database."""
         self.answering.shutdown(wait=True)
+        for run in self.runs.values():
+            run.is_cancelled = True
         self.working.shutdown(wait=True, cancel_futures=True)
         self.db.close()
         self._lock.close()

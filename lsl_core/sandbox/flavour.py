@@ -76,6 +76,12 @@ class Flavour:
             return f"action=import&target={target}&target_id={target_id}&subresource={what}"
         return f"import:{target}-{target_id}-{what}"
 
+    def lambda_id(self, task_id: int) -> str:
+        """Name the run of an AI tool over a task."""
+        if self.has_new_requests:
+            return f"action=autoannotate&target=task&target_id={task_id}"
+        return f"autoannotate:task-{task_id}"
+
     def restore_id(self, target: str) -> str:
         """Name the request that restores a backup; each one has its own name."""
         if self.has_new_requests:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import listing
-from lsl_core.sandbox.web import ApiError, Call, reply
+from lsl_core.sandbox.web import Call, reply
 
 NAME = "LSL sandbox – not a real CVAT"
 _ABOUT = (
@@ -36,7 +36,10 @@ def about(call: Call) -> Response:
 
 def plugins(call: Call) -> Response:
     """GET /api/server/plugins."""
-    return reply({"GIT_INTEGRATION": False, "ANALYTICS": False, "MODELS": False, "PREDICT": False})
+    has_tools = call.context.nuclio is not None
+    return reply(
+        {"GIT_INTEGRATION": False, "ANALYTICS": False, "MODELS": has_tools, "PREDICT": False}
+    )
 
 
 def _format(entry: tuple[str, str, str]) -> dict[str, Any]:
@@ -57,13 +60,3 @@ def formats(call: Call) -> Response:
 def empty_list(call: Call) -> Response:
     """Answer a list that is always empty in a sandbox (webhooks, cloud storages…)."""
     return reply(listing.page(call, []))
-
-
-def no_gateway(call: Call) -> Response:
-    """Answer a call of AI tools: there is no Nuclio behind a sandbox."""
-    raise ApiError(503, "Connection refused: the sandbox has no serverless gateway behind it")
-
-
-def no_lambda_requests(call: Call) -> Response:
-    """GET /api/lambda/requests: none."""
-    return reply([])

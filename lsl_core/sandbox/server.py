@@ -13,6 +13,7 @@ from typing import Self
 import uvicorn
 
 from lsl_core.sandbox import accounts, app
+from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.flavour import Flavour
 
@@ -39,6 +40,7 @@ class Sandbox:
         port: the port; 0 takes a free one.
         version: the CVAT version to pose as, for example "2.30.0".
         users: passwords by user name; the first is the administrator.
+        nuclio: whose functions are the AI tools; None for no tools.
 
     >>> from tempfile import mkdtemp
     >>> with Sandbox(Path(mkdtemp())) as sandbox:
@@ -53,11 +55,13 @@ class Sandbox:
         port: int = 0,
         version: str = "2.80.0",
         users: Mapping[str, str] | None = None,
+        nuclio: Nuclio | None = None,
     ) -> None:
         self._folder = folder
         self._port = port
         self._flavour = Flavour(version)
         self._users = {DEMO_USER: DEMO_PASSWORD} if users is None else dict(users)
+        self._nuclio = nuclio
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._context: Context | None = None
@@ -87,7 +91,7 @@ class Sandbox:
         bound = _bind(self._port)
         try:
             self._port = bound.getsockname()[1]
-            self._context = Context(self._folder, self._flavour)
+            self._context = Context(self._folder, self._flavour, self._nuclio)
             for number, (name, password) in enumerate(self._users.items()):
                 accounts.add_user(self._context.db, name, password, is_admin=number == 0)
             config = uvicorn.Config(

@@ -17,6 +17,7 @@ from lsl_core.cvat import CvatSession, Drawing, TaskInfo
 from lsl_core.errors import CvatRequestFailed, ModelError
 from lsl_core.progress import NULL, Progress
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
+from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.sandbox.scenes import (
     SCENE_LABELS,
     SceneFrame,
@@ -30,6 +31,7 @@ from lsl_core.services import (
     predicting,
     previewing,
     pushing,
+    serving,
     sourcing,
     workspaces,
 )
@@ -116,7 +118,9 @@ def run_demo(
     """
     report = DemoReport()
     with report.stage("sandbox"):
-        sandbox = Sandbox(folder / "sandbox", port=port).start()
+        # its AI tools are what `lsl serve --nuclio` offers on its usual port
+        nuclio = Nuclio("127.0.0.1", serving.DEFAULT_PORT)
+        sandbox = Sandbox(folder / "sandbox", port=port, nuclio=nuclio).start()
     try:
         workspace = _workspace(folder / "workspace")
         with connections.sign_in(

@@ -1,0 +1,1 @@
+"""CVAT's AI tools in the sandbox: functions of a Nuclio, called for one frame or a whole task."""

@@ -1,0 +1,152 @@
+"""From CVAT's AI tools to shapes in a task: a sandbox calls the gateway, over real sockets."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import Counter
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from lsl_core import cvat
+from lsl_core.cli.main import run as lsl
+from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.serve.__main__ import server_of
+from lsl_core.services import modelling, offers, serving
+from lsl_core.services.offers import Offer
+from lsl_core.services.serving import ServiceSettings
+
+CONF = 0.2
+
+
+@pytest.fixture
+def gateway(world, model, restored_threads):
+    """The service of this workspace on free ports; CVAT's AI tools are its functions."""
+    offers.deploy(world.workspace, Offer(modelling.get_model(world.workspace, model).name))
+    server = server_of(world.workspace, ServiceSettings(port=0, is_nuclio=True))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    end = time.monotonic() + 60
+    while serving.state(world.workspace) is None or server._server is None:
+        assert thread.is_alive()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    yield server
+    server.stop()
+    thread.join()
+
+
+@pytest.fixture
+def restored_threads():
+    """The service gives each copy of a model one thread; other tests want theirs back."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def point_cvat_at(world, gateway, *, is_direct):
+    world.sandbox.context.nuclio = Nuclio("127.0.0.1", gateway.port, is_direct=is_direct)
+
+
+def api(world, method, path, body=None):
+    return world.session.transport.json(method, path, doing="calling an AI tool", body=body)
+
+
+def run_tool(world, **asked):
+    """Start a run as CVAT's dialog does, and wait for its end."""
+    function = api(world, "GET", "/api/lambda/functions")[0]["id"]
+    run = api(world, "POST", "/api/lambda/requests", {"function": function, **asked})
+    end = time.monotonic() + 60
+    while run["status"] in ("queued", "started"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        run = api(world, "GET", f"/api/lambda/requests/{quote(run['id'], safe='')}")
+    return run
+
+
+def shapes(world, task_id):
+    state = cvat.task_annotations(world.session, task_id)
+    return Counter(
+        (s["frame"], s["label_id"], s["type"], tuple(s["points"]), s["source"])
+        for s in state["shapes"]
+    )
+
+
+def forget_predictions(world):
+    """Let nothing be equal only because it was looked up."""
+    shutil.rmtree(world.workspace.predictions, ignore_errors=True)
+
+
+@pytest.mark.parametrize("is_direct", [False, True], ids=["dashboard", "direct"])
+def test_cvat_draws_by_the_gateway_what_cvat_inference_draws(
+    world, model, gateway, is_direct, monkeypatch
+):
+    point_cvat_at(world, gateway, is_direct=is_direct)
+    run = run_tool(world, task=world.unlabelled, threshold=CONF)
+    assert (run["status"], run["exc_info"]) == ("finished", None)
+    by_gateway = shapes(world, world.unlabelled)
+    assert sum(by_gateway.values()) > 5
+    api_delete(world, world.unlabelled)
+    forget_predictions(world)
+
+    monkeypatch.chdir(world.workspace.root)
+    with pytest.raises(SystemExit) as ended:
+        lsl(["cvat-inference", "--train", model, "--cvat-task-id", str(world.unlabelled),
+             "--conf", str(CONF)])  # fmt: skip
+
+    assert not ended.value.code
+    assert shapes(world, world.unlabelled) == by_gateway
+
+
+def api_delete(world, task_id):
+    path = f"/api/tasks/{task_id}/annotations"
+    world.session.transport.send("DELETE", path, doing="clearing a task")
+
+
+def test_a_click_in_cvat_gives_the_mask_of_the_object_under_it(world, gateway):
+    point_cvat_at(world, gateway, is_direct=False)
+    tools = {tool["kind"]: tool for tool in api(world, "GET", "/api/lambda/functions")}
+    run_tool(world, task=world.unlabelled, threshold=CONF)
+    masks = [s for s in cvat.task_annotations(world.session, world.unlabelled)["shapes"]]
+    largest = max(masks, key=lambda shape: sum(shape["points"][1:-4:2]))
+    *runs, left, top, _, bottom = map(int, largest["points"])
+    crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(bottom - top + 1, -1)
+    y, x = np.argwhere(crop)[crop.sum() // 2]
+
+    asked = {"task": world.unlabelled, "frame": largest["frame"], "neg_points": []}
+    by_click = call(world, tools, pos_points=[[float(left + x), float(top + y)]], **asked)
+    corners = [[left, top], [left + crop.shape[1], top + crop.shape[0]]]
+    by_box = call(world, tools, pos_points=[], obj_bbox=corners, **asked)
+
+    for answer in (by_click, by_box):
+        x1, y1, x2, y2 = answer["bounds"]
+        selected = np.array(answer["mask"], bool)
+        assert selected.shape == (y2 - y1 + 1, x2 - x1 + 1)
+        whole = np.zeros((2, 240, 320), bool)
+        whole[0, y1 : y2 + 1, x1 : x2 + 1] = selected
+        whole[1, top : bottom + 1, left : left + crop.shape[1]] = crop
+        assert whole.all(0).sum() / whole.any(0).sum() > 0.8
+
+
+def call(world, tools, **asked):
+    return api(world, "POST", f"/api/lambda/functions/{tools['interactor']['id']}", asked)
+
+
+def test_the_settings_that_cvat_needs_are_checked_by_asking_it(world, gateway):
+    found = serving.state(world.workspace)
+    off = serving.check_cvat(world.session, found)
+    world.sandbox.context.nuclio = Nuclio("127.0.0.1", 1)
+    unreached = serving.check_cvat(world.session, found)
+    point_cvat_at(world, gateway, is_direct=False)
+    fine = serving.check_cvat(world.session, found)
+
+    assert (off.is_fine, "CVAT_SERVERLESS=1" in off.hint) == (False, True)
+    assert (unreached.is_fine, "CVAT_NUCLIO_HOST" in unreached.hint) == (False, True)
+    assert fine.is_fine, fine
+    settings = serving.cvat_settings(found)
+    assert settings["CVAT_NUCLIO_PORT"] == str(gateway.port)
