@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from lsl_core.errors import OutOfGpuMemory
 from lsl_core.models.base import Model
+from lsl_core.models.memory import free_memory, is_out_of_memory
 from lsl_core.progress import Progress
 from lsl_core.types import Instances
 
@@ -75,9 +75,7 @@ class Batches:
             return None
 
     def _shrink(self, batch: Sequence[Pixels]) -> None:
-        torch = sys.modules.get("torch")  # only a model that uses it has memory there
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         device = self._model.device
         if len(batch) == 1:
             height, width = batch[0].shape[:2]
@@ -92,11 +90,3 @@ class Batches:
             f"{len(batch)} windows at a time do not fit in the memory of {device}; "
             f"going on with {self._size}."
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or this machine had no memory left; torch need not be loaded."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    # MPS and cuDNN say it in words only (torch 2.13)
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lsl_core.errors import ModelError
 from lsl_core.models.compact import transform
+from lsl_core.models.compact.model import build
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
@@ -28,6 +29,7 @@ from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
 from lsl_core.training.targets import Targets, make_targets
 from lsl_core.training.tiles import Tile, make_tile, object_sizes, polarity, windows_of
+from lsl_core.training.trained import Score, Trained
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.windows import cut
 
@@ -60,24 +62,6 @@ SCALES = (0.05, 4.0)
 BATCH = 4
 #: Bytes of tiles kept in memory; beyond it tiles are made again when drawn.
 TILE_BYTES = 600 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Weights on the CPU, the factor images are resized by, what rebuilds the network.
-
-    stopped: somebody ended it before its time.
-    """
-
-    state: dict[str, Tensor]
-    scale: float
-    settings: dict[str, float | int | str | bool]
-    iterations: int
-    stopped: bool = False
-
-
-#: How good a training is on held-out images, in [0, 1].
-Score = Callable[[Trained], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +133,8 @@ def train_compact(
     extra = {"width": recipe.width, "least_range": look.least_range, "invert": look.invert}
 
     def trained(state: dict[str, Tensor]) -> Trained:
-        return Trained(state, look.scale, dict(extra), loop.iteration, stopped=loop.stopped)
+        answering = partial(build, state=state, device=device)
+        return Trained(state, look.scale, dict(extra), loop.iteration, answering, loop.stopped)
 
     told = None if score is None else lambda state: score(trained(state))
     loop = Loop(network, loss, settings.budget(len(samples)), progress, score=told)

@@ -13,16 +13,15 @@ from torch import Tensor
 from lsl_core.errors import UserInput
 from lsl_core.models.base import Model
 from lsl_core.models.calibrated import calibrate
-from lsl_core.models.compact.model import build
-from lsl_core.models.devices import choose_device
 from lsl_core.progress import NULL, Progress
 from lsl_core.training.calibration import fit_calibration
-from lsl_core.training.compact_loop import Trained, train_compact
+from lsl_core.training.compact_loop import train_compact
 from lsl_core.training.correcting import best_thresholds
 from lsl_core.training.gate import measure
 from lsl_core.training.samples import Sample, check_support, support_notes
 from lsl_core.training.score import evaluate
 from lsl_core.training.settings import FitSettings
+from lsl_core.training.trained import Trained
 from lsl_core.types import MODES, Instances, Metrics, ModelCard
 
 #: Which loop trains which family.
@@ -95,8 +94,7 @@ def fit(
     began = time.monotonic()
 
     def model_of(trained: Trained) -> Model:
-        card = _card(trained, settings, labels, len(samples))
-        return build(card, trained.state, choose_device(settings.device))
+        return trained.model(_card(trained, settings, labels, len(samples)))
 
     def score(trained: Trained) -> float:
         """Return the AP on the held-out images."""
@@ -164,6 +162,6 @@ def _card(
             "iterations": trained.iterations,
         },
         weights_sha256="",
-        licence="trained on your images: yours",
+        licence=trained.licence,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

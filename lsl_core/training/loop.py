@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lsl_core.errors import ModelError, RunCancelled
-from lsl_core.models.compact.network import CompactNetwork
+from lsl_core.errors import ModelError, OutOfGpuMemory, RunCancelled
+from lsl_core.models.memory import free_memory, is_out_of_memory
 from lsl_core.progress import Progress
 from lsl_core.training.checkpoint import read_checkpoint, write_checkpoint
 from lsl_core.training.settings import Budget
-from lsl_core.training.targets import Targets
 
 State = dict[str, Tensor]
 
@@ -66,29 +65,35 @@ class Loop:
 
     Args:
         network: to train.
-        loss: of its answers.
+        loss: of its answers to a batch, given what they should have been.
         budget: steps, seconds, or both.
         progress: hears "loss", "learning_rate" and, from the checks, "ap".
         score: how good weights are on held-out images, in [0, 1]; None where there are none.
+        learning_rate: highest.
+        shrink: makes the batches to come smaller when the memory of the device was too small for
+            one; False when they cannot be.
     """
 
     def __init__(
         self,
-        network: CompactNetwork,
-        loss: Callable[[dict[str, Tensor], Targets], Tensor],
+        network: nn.Module,
+        loss: Callable[[Any, Any], Tensor],
         budget: Budget,
         progress: Progress,
         *,
         score: Callable[[State], float] | None = None,
+        learning_rate: float = LEARNING_RATE,
+        shrink: Callable[[], bool] = lambda: False,
     ) -> None:
         self.average = copy.deepcopy(network).eval()
         self.stopped = False
         self._network, self._loss, self._score = network.train(), loss, score
         self._budget, self._progress = budget, progress
+        self._learning_rate, self._shrink = learning_rate, shrink
         decayed = [p for p in network.parameters() if p.ndim > 1]
         plain = [p for p in network.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self._optimiser = torch.optim.AdamW(groups, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._optimiser = torch.optim.AdamW(groups, learning_rate, weight_decay=WEIGHT_DECAY)
         self._facts, self._best = _Facts(), State()
         self._began = time.monotonic()
         self._told = 0
@@ -102,7 +107,7 @@ class Loop:
 
     def run(
         self,
-        draw: Callable[[], tuple[Tensor, Targets]],
+        draw: Callable[[], tuple[Any, Any]],
         *,
         rng: np.random.Generator,
         checkpoint: Path | None = None,
@@ -131,7 +136,8 @@ class Loop:
                     raise
                 self.stopped = True
                 break
-            self.step(*draw())
+            if not self._fits(draw):
+                continue
             self._check()
             if checkpoint is not None and time.monotonic() - saved >= SAVE_EVERY:
                 self._save(checkpoint, key, rng)
@@ -150,9 +156,34 @@ class Loop:
             return False
         return self.share() >= 1 or self._facts.idle >= PATIENCE
 
-    def step(self, images: Tensor, targets: Targets) -> None:
+    def _fits(self, draw: Callable[[], tuple[Any, Any]]) -> bool:
+        """Learn from a batch, unless the memory of the device is too small for it.
+
+        Raises:
+            OutOfGpuMemory: when it is too small for the smallest one.
+        """
+        try:
+            self.step(*draw())
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return True
+        # outside of the handler, whose traceback holds on to the memory
+        self._optimiser.zero_grad(set_to_none=True)
+        free_memory()
+        if not self._shrink():
+            raise OutOfGpuMemory(
+                "The memory of the device is too small to train this model on these images.",
+                hint="Close other programs on it, use smaller windows, a smaller model, or the "
+                'device "cpu" (lsl.toml, inference.device).',
+            )
+        self._progress.note("The memory of the device is too small: going on with smaller batches.")
+        return False
+
+    def step(self, images: Any, targets: Any) -> None:  # noqa: ANN401 - what the network takes
         """Learn from one batch."""
-        rate = LEARNING_RATE * min(1.0, (self.iteration + 1) / WARM_UP)
+        rate = self._learning_rate * min(1.0, (self.iteration + 1) / WARM_UP)
         rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * self.share())) / 2
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -244,7 +275,7 @@ def _part(tensors: State, prefix: str) -> State:
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
-def _on_cpu(network: CompactNetwork) -> State:
+def _on_cpu(network: nn.Module) -> State:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 

@@ -9,9 +9,14 @@ import pytest
 import torch
 
 from lsl_core.models.compact import transform
-from lsl_core.models.compact.decode import Frame, decode
+from lsl_core.models.compact.decode import decode
 from lsl_core.models.compact.network import HEADS, MULTIPLE, STRIDE, UNIT, CompactNetwork
-from lsl_core.types import Mode, SoftMasks
+from lsl_core.models.soft import Frame
+from lsl_core.types import Hw, Mode, SoftMasks
+
+
+def frame_of(image_hw: Hw, input_hw: Hw) -> Frame:
+    return Frame.of(image_hw, input_hw, stride=STRIDE)
 
 
 def maps_of(discs: list[tuple[int, int, int, float]], grid_hw: tuple[int, int]) -> dict:
@@ -37,7 +42,7 @@ def maps_of(discs: list[tuple[int, int, int, float]], grid_hw: tuple[int, int]) 
 
 def test_touching_discs_come_apart_at_full_resolution() -> None:
     maps = maps_of([(12, 20, 7, 0.9), (27, 20, 7, 0.8)], (40, 48))
-    frame = Frame.of((160, 192), (80, 96))  # the window was halved
+    frame = frame_of((160, 192), (80, 96))  # the window was halved
     found = decode(Mode.FSIS, maps, frame, 0.1)
     assert frame.zoom == (4.0, 4.0)
     assert np.allclose(found.scores, [0.81, 0.72], atol=1e-3)
@@ -52,17 +57,17 @@ def test_touching_discs_come_apart_at_full_resolution() -> None:
 
 def test_a_weak_peak_takes_nothing_from_a_strong_one() -> None:
     alone = decode(
-        Mode.FSIS, maps_of([(20, 20, 9, 0.9)], (40, 40)), Frame.of((80, 80), (80, 80)), 0.05
+        Mode.FSIS, maps_of([(20, 20, 9, 0.9)], (40, 40)), frame_of((80, 80), (80, 80)), 0.05
     )
     maps = maps_of([(20, 20, 9, 0.9)], (40, 40))
     maps["heat"][0, 20, 26] = 0.2  # a false peak whose box is small
-    both = decode(Mode.FSIS, maps, Frame.of((80, 80), (80, 80)), 0.05)
+    both = decode(Mode.FSIS, maps, frame_of((80, 80), (80, 80)), 0.05)
     assert np.array_equal(both.masks.crop(0), alone.masks.crop(0))
 
 
 def test_an_object_at_the_rim_reaches_the_rim() -> None:
     maps = maps_of([(0, 10, 6, 0.9), (39, 10, 6, 0.9)], (20, 40))
-    found = decode(Mode.FSIS, maps, Frame.of((40, 80), (40, 80)), 0.1)
+    found = decode(Mode.FSIS, maps, frame_of((40, 80), (40, 80)), 0.1)
     boxes = found.boxes[np.argsort(found.boxes[:, 0])]
     assert boxes[0, 0] == 0
     assert boxes[1, 2] == 80
@@ -71,14 +76,14 @@ def test_an_object_at_the_rim_reaches_the_rim() -> None:
 def test_padding_is_never_answered() -> None:
     maps = maps_of([(10, 10, 5, 0.9), (45, 10, 5, 0.9)], (24, 56))
     for mode in (Mode.FSIS, Mode.FSOD):
-        found = decode(mode, maps, Frame.of((40, 70), (40, 70)), 0.1)
+        found = decode(mode, maps, frame_of((40, 70), (40, 70)), 0.1)
         assert len(found) == 1
         assert found.boxes[0, 2] <= 70
 
 
 def test_nothing_above_the_floor_gives_no_objects_of_the_right_kind() -> None:
     maps = maps_of([(10, 10, 5, 0.3)], (24, 24))
-    frame = Frame.of((48, 48), (48, 48))
+    frame = frame_of((48, 48), (48, 48))
     assert len(decode(Mode.FSIS, maps, frame, 0.5)) == 0
     assert isinstance(decode(Mode.FSIS, maps, frame, 0.5).masks, SoftMasks)
     assert decode(Mode.FSOD, maps, frame, 0.5).masks is None
@@ -91,14 +96,14 @@ def test_connected_parts_of_a_label_are_its_instances() -> None:
         semantic[label, y - 4 : y + 5, x - 4 : x + 5] = 0.9
         semantic[2, y - 4 : y + 5, x - 4 : x + 5] = 0.1
     semantic[0, 5, 5] = 0  # a hole
-    found = decode(Mode.FSIS_SEGONLY, {"semantic": semantic}, Frame.of((60, 80), (60, 80)), 0.1)
+    found = decode(Mode.FSIS_SEGONLY, {"semantic": semantic}, frame_of((60, 80), (60, 80)), 0.1)
     assert sorted(found.class_ids.tolist()) == [0, 0, 1]
     areas = found.binary().masks.areas()
     assert areas.min() < areas.max()
     assert (
         len(
             decode(
-                Mode.FSIS_SEGONLY, {"semantic": semantic[:, :1, :1]}, Frame.of((2, 2), (2, 2)), 0.1
+                Mode.FSIS_SEGONLY, {"semantic": semantic[:, :1, :1]}, frame_of((2, 2), (2, 2)), 0.1
             )
         )
         == 0

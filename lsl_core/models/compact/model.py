@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lsl_core.errors import WeightsDamaged
 from lsl_core.models.compact import transform
-from lsl_core.models.compact.decode import F32, Frame, decode
-from lsl_core.models.compact.network import MULTIPLE, CompactNetwork
+from lsl_core.models.compact.decode import F32, decode
+from lsl_core.models.compact.network import MULTIPLE, STRIDE, CompactNetwork
 from lsl_core.models.devices import choose_device
+from lsl_core.models.soft import Frame
 from lsl_core.models.weights import load_state
 from lsl_core.types import Hw, Instances, ModelCard
 
@@ -49,7 +50,7 @@ class CompactModel:
             maps = self._forward([inputs[i][0] for i in members])
             for row, i in enumerate(members):
                 window_hw = (windows[i].shape[0], windows[i].shape[1])
-                frame = Frame.of(window_hw, inputs[i][1])
+                frame = Frame.of(window_hw, inputs[i][1], stride=STRIDE)
                 of_window = {name: value[row] for name, value in maps.items()}
                 found[i] = decode(self.card.mode, of_window, frame, floor_score)
         return [found[i] for i in range(len(windows))]
