@@ -24,7 +24,7 @@ from lsl_core.progress import Progress
 from lsl_core.training.box_masks import with_masks
 from lsl_core.training.crops import draw_crop
 from lsl_core.training.loop import Loop, backward
-from lsl_core.training.losses import total_loss
+from lsl_core.training.losses import batch_loss
 from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
 from lsl_core.training.targets import Targets, make_targets
@@ -126,10 +126,10 @@ def train_compact(
     tiles, device = _Tiles(samples, settings, look), choose_device(settings.device)
     network = _network(settings, len(labels), progress).to(device)
     draw = partial(_batch, tiles, rng, settings.mode, num_labels=len(labels), device=device)
-    loss = partial(total_loss, label_weight=recipe.label_weight)
+    loss = partial(batch_loss, label_weight=recipe.label_weight)
     if device.type == "cpu":
-        probe, (images, targets) = copy.deepcopy(network), draw()
-        set_threads(settings.threads, lambda: backward(loss(probe(images), targets)))
+        probe, batch = copy.deepcopy(network), draw()
+        set_threads(settings.threads, lambda: backward(loss(probe, batch)))
     extra = {"width": recipe.width, "least_range": look.least_range, "invert": look.invert}
 
     def trained(state: dict[str, Tensor]) -> Trained:

@@ -65,7 +65,7 @@ class Loop:
 
     Args:
         network: to train.
-        loss: of its answers to a batch, given what they should have been.
+        loss: of the network on a batch.
         budget: steps, seconds, or both.
         progress: hears "loss", "learning_rate" and, from the checks, "ap".
         score: how good weights are on held-out images, in [0, 1]; None where there are none.
@@ -107,7 +107,7 @@ class Loop:
 
     def run(
         self,
-        draw: Callable[[], tuple[Any, Any]],
+        draw: Callable[[], Any],
         *,
         rng: np.random.Generator,
         checkpoint: Path | None = None,
@@ -156,14 +156,14 @@ class Loop:
             return False
         return self.share() >= 1 or self._facts.idle >= PATIENCE
 
-    def _fits(self, draw: Callable[[], tuple[Any, Any]]) -> bool:
+    def _fits(self, draw: Callable[[], Any]) -> bool:
         """Learn from a batch, unless the memory of the device is too small for it.
 
         Raises:
             OutOfGpuMemory: when it is too small for the smallest one.
         """
         try:
-            self.step(*draw())
+            self.step(draw())
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -181,13 +181,13 @@ class Loop:
         self._progress.note("The memory of the device is too small: going on with smaller batches.")
         return False
 
-    def step(self, images: Any, targets: Any) -> None:  # noqa: ANN401 - what the network takes
+    def step(self, batch: Any) -> None:  # noqa: ANN401 - what the loss takes
         """Learn from one batch."""
         rate = self._learning_rate * min(1.0, (self.iteration + 1) / WARM_UP)
         rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * self.share())) / 2
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        loss = self._loss(self._network(images), targets)
+        loss = self._loss(self._network, batch)
         check_loss(float(loss.detach()), self.iteration)
         self._optimiser.zero_grad(set_to_none=True)
         backward(loss)

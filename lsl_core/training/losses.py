@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lsl_core.training.targets import Targets
@@ -16,6 +16,12 @@ WEIGHTS = {
     "offset": 2.0,
     "semantic": 1.0,
 }
+
+
+def batch_loss(network: nn.Module, batch: tuple[Tensor, Targets], *, label_weight: float) -> Tensor:
+    """Return the loss of the compact network on images and their targets."""
+    images, targets = batch
+    return total_loss(network(images), targets, label_weight=label_weight)
 
 
 def total_loss(out: dict[str, Tensor], targets: Targets, *, label_weight: float) -> Tensor:
@@ -67,11 +73,14 @@ def box_loss(ltrb: Tensor, targets: Targets) -> Tensor:
 
 def foreground_loss(logits: Tensor, targets: Targets) -> Tensor:
     """Cross-entropy and Dice over the pixels of the image."""
-    weight = targets.inside
-    bce = functional.binary_cross_entropy_with_logits(logits, targets.foreground, reduction="none")
-    probability = logits.sigmoid() * weight
-    dice = _dice(probability, targets.foreground * weight)
-    return (bce * weight).sum() / weight.sum().clamp(min=1) * 2 + dice
+    return mask_loss(logits, targets.foreground, targets.inside)
+
+
+def mask_loss(logits: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
+    """Cross-entropy and Dice of masks, all (B, 1, h, w); `inside` is 0 where nothing is known."""
+    bce = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    dice = _dice(logits.sigmoid() * inside, wanted * inside)
+    return (bce * inside).sum() / inside.sum().clamp(min=1) * 2 + dice
 
 
 def offset_loss(offset: Tensor, targets: Targets) -> Tensor:
@@ -82,13 +91,23 @@ def offset_loss(offset: Tensor, targets: Targets) -> Tensor:
 
 
 def semantic_loss(logits: Tensor, targets: Targets) -> Tensor:
-    """Cross-entropy, rare labels counting more, and Dice a label."""
+    """Return the loss of a map of labels; see `label_map_loss`."""
+    return label_map_loss(logits, targets.semantic, targets.inside[:, 0])
+
+
+def label_map_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy, rare labels counting more, and Dice a label.
+
+    Args:
+        logits: (B, K + 1, h, w), the last for none.
+        wanted: (B, h, w) int64.
+        weight: (B, h, w), 0 where nothing is known.
+    """
     num = logits.shape[1]
-    weight = targets.inside[:, 0]
-    one_hot = functional.one_hot(targets.semantic, num).permute(0, 3, 1, 2) * weight[:, None]
+    one_hot = functional.one_hot(wanted, num).permute(0, 3, 1, 2) * weight[:, None]
     share = one_hot.sum(dim=(0, 2, 3)) / weight.sum().clamp(min=1)
-    balance = (share.clamp(min=1e-3) ** -0.5)[targets.semantic] * weight
-    entropy = functional.cross_entropy(logits, targets.semantic, reduction="none")
+    balance = (share.clamp(min=1e-3) ** -0.5)[wanted] * weight
+    entropy = functional.cross_entropy(logits, wanted, reduction="none")
     dice = _dice(logits.softmax(1) * weight[:, None], one_hot)
     return (entropy * balance).sum() / balance.sum().clamp(min=1) + dice
 

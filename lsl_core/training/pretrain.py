@@ -28,7 +28,7 @@ from lsl_core.progress import NullProgress
 from lsl_core.training.compact_loop import BATCH, RECIPES
 from lsl_core.training.crops import draw_crop
 from lsl_core.training.loop import Loop
-from lsl_core.training.losses import total_loss
+from lsl_core.training.losses import batch_loss
 from lsl_core.training.procedural import draw_scene
 from lsl_core.training.settings import Budget
 from lsl_core.training.targets import Targets, make_targets
@@ -47,10 +47,10 @@ def pretrain(out: Path, budget: Budget, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = CompactNetwork(Mode.FSIS, num_labels=1, width=RECIPES[Mode.FSIS].width)
-    loop = Loop(network, partial(total_loss, label_weight=0.0), budget, _Printed())
+    loop = Loop(network, partial(batch_loss, label_weight=0.0), budget, _Printed())
     path, saved = out / START_NAME, -math.inf
     while not loop.is_over():
-        loop.step(*_batch(rng))
+        loop.step(_batch(rng))
         if time.monotonic() - saved >= SAVE_EVERY or loop.is_over():
             saved = time.monotonic()
             state = {name: v.contiguous() for name, v in loop.average.state_dict().items()}
