@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from threading import Semaphore
+from typing import Literal
 
-from lsl_core.cvat.image_store import ImageStore, StoredImage
+import urllib3
+
+from lsl_core.cvat.chunks import members_of
+from lsl_core.cvat.image_store import ImageBatch, ImageStore, StoredImage
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import FrameInfo, TaskInfo, bare_task, data_meta, frames_of
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatUnreachable, LslError, UserInput
@@ -22,12 +25,12 @@ Quality = Literal["original", "compressed"]
 
 #: Connections at a time: four load 400 images in 57 % of the time of one, more win nothing.
 _CONNECTIONS = 4
+#: Threads beside those that wait for the server; they wait for the disk.
+_FINISHERS = 2
 #: How often a download is begun before the server counts as gone.
 _TRIES = 2
 #: Below this share of a chunk, single frames are fewer bytes and no slower.
 _CHUNK_SHARE = 0.25
-#: A chunk up to this size is unpacked in memory, a larger one on disk.
-_CHUNK_IN_MEMORY = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def pull_frames(
     missing = [f for f in wanted if f.frame not in have]
     progress.start("Loading images", total=len(wanted), unit="images")
     progress.advance(len(have))
-    failed = _fetch(session, task, missing, store, have, progress)
+    failed = _Pull(session, task, store, have).fetch(missing, progress)
     there = [f for f in wanted if f.frame in have]
     return PulledFrames(
         refs=tuple(
@@ -157,122 +160,127 @@ def _batches(task: TaskInfo, missing: Sequence[FrameInfo]) -> list[_Batch]:
     return batches
 
 
-def _fetch(
-    session: CvatSession,
-    task: TaskInfo,
-    missing: Sequence[FrameInfo],
-    store: ImageStore,
-    have: dict[int, StoredImage],
-    progress: Progress,
-) -> list[FailedFrame]:
-    """Bring batches side by side, each from the server to the disk; only this thread counts."""
-    failed: list[FailedFrame] = []
-    waiting = iter(_batches(task, missing))
-    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="cvat-frames") as pool:
-        running: dict[Future[list[FailedFrame]], _Batch] = {}
+class _Pull:
+    """Brings the missing images of a task: from the server to the disk, several chunks at a time.
 
-        def submit_next() -> None:
-            batch = next(waiting, None)
-            if batch is not None:
-                running[pool.submit(_bring, session, task, batch, store, have)] = batch
+    have: the images that are here, by frame; grows while they come.
+    """
 
+    def __init__(
+        self, session: CvatSession, task: TaskInfo, store: ImageStore, have: dict[int, StoredImage]
+    ) -> None:
+        self._session, self._task, self._store = session, task, store
+        self.have = have
+        self._connections = Semaphore(_CONNECTIONS)
+
+    def fetch(self, missing: Sequence[FrameInfo], progress: Progress) -> list[FailedFrame]:
+        """Bring batches side by side; only the calling thread counts."""
+        failed: list[FailedFrame] = []
+        waiting = iter(_batches(self._task, missing))
+        threads = _CONNECTIONS + _FINISHERS
+        with ThreadPoolExecutor(threads, thread_name_prefix="cvat-frames") as pool:
+            running: dict[Future[list[FailedFrame]], _Batch] = {}
+
+            def submit_next() -> None:
+                batch = next(waiting, None)
+                if batch is not None:
+                    running[pool.submit(self._bring, batch)] = batch
+
+            try:
+                # no more at a time than there are threads: a batch that waits holds its frames
+                for _ in range(threads):
+                    submit_next()
+                while running:
+                    progress.check()
+                    done = next(as_completed(running))
+                    batch = running.pop(done)
+                    failed += done.result()
+                    submit_next()
+                    progress.advance(len(batch.frames))
+            except BaseException:
+                for future in running:
+                    future.cancel()  # one that has begun ends well, and keeps what it brought
+                raise
+        return failed
+
+    def _bring(self, batch: _Batch) -> list[FailedFrame]:
+        """Download and store a batch; a chunk that CVAT cannot make is asked for by frame."""
         try:
-            # no more at a time than there are connections, so that memory stays flat
-            for _ in range(_CONNECTIONS):
-                submit_next()
-            while running:
-                progress.check()
-                done = next(as_completed(running))
-                batch = running.pop(done)
-                failed += done.result()
-                submit_next()
-                progress.advance(len(batch.frames))
-        except BaseException:
-            for future in running:
-                future.cancel()  # one that has begun ends well, and keeps what it brought
+            return self._load(batch)
+        except (CvatUnreachable, CvatAuth, CvatDenied):
             raise
-    return failed
+        except (CvatError, zipfile.BadZipFile) as error:
+            if batch.chunk is None:
+                return [FailedFrame(batch.frames[0].frame, batch.frames[0].name, _words(error))]
+        failed = []
+        for f in batch.frames:
+            if f.frame not in self.have:
+                failed += self._bring(_Batch(None, (f,)))
+        return failed
 
+    def _load(self, batch: _Batch) -> list[FailedFrame]:
+        """Download and store a batch; what came before an error stays."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._store.batch() as images:
+                    try:
+                        return self._receive(batch, images)
+                    finally:
+                        self.have.update(images.keep())
+            except CvatUnreachable:
+                # urllib3 repeats what got no answer, but not an answer that was cut in its middle
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
-def _bring(
-    session: CvatSession,
-    task: TaskInfo,
-    batch: _Batch,
-    store: ImageStore,
-    have: dict[int, StoredImage],
-) -> list[FailedFrame]:
-    """Download and store a batch; a chunk that CVAT cannot make is asked for by frame."""
-    try:
-        with _download(session, task, batch) as file:
-            return _store(_images(task, batch, file), store, have)
-    except (CvatUnreachable, CvatAuth, CvatDenied):
-        raise
-    except (CvatError, zipfile.BadZipFile) as error:
-        if batch.chunk is None:
-            return [FailedFrame(batch.frames[0].frame, batch.frames[0].name, _words(error))]
-    failed = []
-    for f in batch.frames:
-        if f.frame not in have:
-            failed += _bring(session, task, _Batch(None, (f,)), store, have)
-    return failed
-
-
-def _download(session: CvatSession, task: TaskInfo, batch: _Batch) -> IO[bytes]:
-    kind, number = (
-        ("frame", batch.frames[0].frame) if batch.chunk is None else ("chunk", batch.chunk)
-    )
-    file = tempfile.SpooledTemporaryFile(max_size=_CHUNK_IN_MEMORY)  # noqa: SIM115 - handed on
-    for left in reversed(range(_TRIES)):
-        try:
-            session.transport.download(
+    def _receive(self, batch: _Batch, images: ImageBatch) -> list[FailedFrame]:
+        """Download a batch and write its images as they come."""
+        task = self._task
+        kind, number = (
+            ("frame", batch.frames[0].frame) if batch.chunk is None else ("chunk", batch.chunk)
+        )
+        with (
+            self._connections,
+            self._session.transport.stream(
                 f"/api/tasks/{task.id}/data",
-                file,
                 doing=f"loading {kind} {number} of task {task.id}",
                 query={"type": kind, "number": number, "quality": "original"},
-            )
-            break
-        except CvatUnreachable:
-            # urllib3 repeats what got no answer, but not an answer that was cut in its middle
-            if not left:
-                file.close()
-                raise
-            file.seek(0)
-            file.truncate()
-        except BaseException:
-            file.close()
-            raise
-    file.seek(0)
-    return file
+            ) as body,
+        ):
+            return _store(_images(task, batch, body, self.have), images)
 
 
 def _images(
-    task: TaskInfo, batch: _Batch, file: IO[bytes]
+    task: TaskInfo,
+    batch: _Batch,
+    body: urllib3.BaseHTTPResponse,
+    have: Mapping[int, StoredImage],
 ) -> Iterator[tuple[FrameInfo, str, bytes]]:
-    """Yield frame, file name and bytes of each image of a download."""
+    """Yield frame, file name and bytes of the images of a download, without those in `have`."""
     if batch.chunk is None:
-        yield batch.frames[0], batch.frames[0].name, file.read()
+        yield batch.frames[0], batch.frames[0].name, body.read()
         return
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()  # CVAT writes them in the order of the frames
-        size = min(task.chunk_size, task.frames - batch.chunk * task.chunk_size)
-        if len(members) < size:
-            raise zipfile.BadZipFile(f"{len(members)} of {size} images")
-        for f in batch.frames:
-            member = members[f.frame - batch.chunk * task.chunk_size]
-            yield f, member.filename, archive.read(member)
+    first = batch.chunk * task.chunk_size
+    size = min(task.chunk_size, task.frames - first)
+    wanted = {f.frame - first: f for f in batch.frames if f.frame not in have}
+    members = 0
+    for place, (name, data) in enumerate(members_of(body)):  # CVAT writes them in order
+        members += 1
+        if place in wanted:
+            yield wanted[place], name, data
+    if members < size:
+        raise zipfile.BadZipFile(f"{members} of {size} images")
 
 
-def _store(
-    images: Iterable[tuple[FrameInfo, str, bytes]], store: ImageStore, have: dict[int, StoredImage]
-) -> list[FailedFrame]:
+def _store(found: Iterable[tuple[FrameInfo, str, bytes]], images: ImageBatch) -> list[FailedFrame]:
     failed = []
-    for f, file_name, data in images:
+    for f, file_name, data in found:
         try:
             check_whole(data, f.name)
         except UserInput as error:
             failed.append(FailedFrame(f.frame, f.name, error.message))
         else:
-            have[f.frame] = store.put(f.frame, data, name=file_name)
+            images.add(f.frame, data, name=file_name)
     return failed
 
 

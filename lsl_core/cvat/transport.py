@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import urllib3
@@ -148,8 +149,15 @@ class Transport:
                 return
             page += 1
 
-    def download(self, path: str, file: IO[bytes], *, doing: str, **options: Any) -> None:  # noqa: ANN401
-        """Write the body of an answer to an open file, piece by piece.
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        *,
+        doing: str,
+        **options: Any,  # noqa: ANN401 - those of `send`
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Give the body of an answer as a file that is read once, while it comes.
 
         Raises:
             CvatError: also when the body ends before its announced length.
@@ -157,6 +165,16 @@ class Transport:
         response = self.send("GET", path, doing=doing, stream=True, **options)
         try:
             with cvat_errors(doing):
-                shutil.copyfileobj(response, file, 1 << 20)
+                yield response
         finally:
+            response.close()  # a body that was not read to its end leaves no usable connection
             response.release_conn()
+
+    def download(self, path: str, file: IO[bytes], *, doing: str, **options: Any) -> None:  # noqa: ANN401
+        """Write the body of an answer to an open file, piece by piece.
+
+        Raises:
+            CvatError: also when the body ends before its announced length.
+        """
+        with self.stream(path, doing=doing, **options) as body:
+            shutil.copyfileobj(body, file, 1 << 20)

@@ -16,7 +16,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import access, jobs, keeping, labels, projects, tasks, uploads, work
+from lsl_core.sandbox import (
+    access,
+    jobs,
+    keeping,
+    labels,
+    projects,
+    tasks,
+    uploads,
+    video,
+    work,
+)
 from lsl_core.sandbox.checking import Thing
 from lsl_core.sandbox.formats import records
 from lsl_core.sandbox.store import Row, now
@@ -87,6 +97,8 @@ def _label(label: Json) -> Json:
 
 def _write_task(call: Call, archive: zipfile.ZipFile, at: str, task: Row) -> None:
     db = call.db
+    if video.name_of(db, task) is not None:
+        raise work.WorkFailed(f"The sandbox makes no backup of a video: task {task['id']}")
     rows = db.rows("SELECT * FROM jobs WHERE task_id = ? ORDER BY id", (task["id"],))
     book = {label.id: label for label in records.labels_of(call.context, task)}
     named = [_named(json.loads(_job_text(call, row)), book) for row in rows]

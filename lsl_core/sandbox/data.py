@@ -11,7 +11,7 @@ from typing import Any
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
-from lsl_core.sandbox import access, jobs, media, uploads, work
+from lsl_core.sandbox import access, jobs, media, uploads, video, work
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
 from lsl_core.sandbox.web import (
@@ -85,13 +85,23 @@ def _build(context: Context, task: Row, inbox: Path, given: dict[str, Any]) -> w
         names = media.collect(inbox, folder / "raw")
         order = given.get("upload_file_order") or []
         names = media.ordered(names, str(given.get("sorting_method") or ""), order)
-        names = names[_frame_slice(given, len(names))]
-        frames = media.read_frames(folder, names, _integer(given, "image_quality", 70) or 1)
+        frames = _read_frames(folder, names, given)
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     store_frames(context, task["id"], frames, given)
     return work.Outcome()
+
+
+def _read_frames(folder: Path, names: list[str], given: dict[str, Any]) -> list[media.Frame]:
+    quality = _integer(given, "image_quality", _DEFAULT_QUALITY) or 1
+    if not any(map(video.is_video, names)):
+        names = names[_frame_slice(given, len(names))]
+        return media.read_frames(folder, names, quality)
+    if len(names) > 1:
+        raise work.WorkFailed("Only one video, or images, can be used in a task")
+    count = video.count_frames(folder / "raw" / names[0])
+    return video.read_frames(folder, names[0], quality, range(count)[_frame_slice(given, count)])
 
 
 def _frame_slice(given: dict[str, Any], size: int) -> slice:
@@ -167,6 +177,7 @@ def _with_data(task: Row) -> Row:
 
 
 def _meta(call: Call, task: Row, frames: list[Row], job: Row | None) -> dict[str, Any]:
+    video_name = video.name_of(call.db, task)
     included = None
     if job is not None and job["frames"] is not None:
         included = jobs.frames_of(job)
@@ -185,11 +196,11 @@ def _meta(call: Call, task: Row, frames: list[Row], job: Row | None) -> dict[str
             {
                 "width": frame["width"],
                 "height": frame["height"],
-                "name": frame["name"],
+                "name": video_name or frame["name"],
                 "related_files": 0,
                 "has_related_context": False,
             }
-            for frame in frames
+            for frame in (frames if video_name is None else frames[:1])
         ],
         "deleted_frames": sorted(deleted),
         "included_frames": included,
@@ -350,11 +361,13 @@ def _send_chunk(call: Call, task: Row, job: Row | None, *, is_original: bool) ->
     paths = [
         frame_file(call.context, task, number, is_original=is_original)[0] for number in numbers
     ]
-    packed, checksum = media.zip_chunk(paths, call.context.folder / "exports")
-    headers = {"X-Checksum": str(checksum), "X-Updated-Date": task["chunks_updated"]}
+    into = call.context.folder / "exports"
+    is_video = is_original and video.name_of(call.db, task) is not None
+    packed = video.make_chunk(paths, into) if is_video else media.zip_chunk(paths, into)
+    headers = {"X-Checksum": str(media.checksum(packed)), "X-Updated-Date": task["chunks_updated"]}
     return FileResponse(
         packed,
-        media_type="application/zip",
+        media_type="video/mp4" if is_video else "application/zip",
         headers=headers,
         background=BackgroundTask(_forget, packed),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import access, listing
+from lsl_core.sandbox import access, listing, video
 from lsl_core.sandbox.projects import check_person
 from lsl_core.sandbox.store import Database, Row, now
 from lsl_core.sandbox.tasks import touch_project
@@ -99,13 +99,11 @@ def as_json(call: Call, row: Row, task: Row) -> dict[str, Any]:
         "status": _STATUS_OF[row["stage"]],
         "stage": row["stage"],
         "state": row["state"],
-        "mode": "annotation",
         "frame_count": len(frames_of(row)),
         "start_frame": row["start"],
         "stop_frame": row["stop"],
         "data_chunk_size": task["chunk_size"],
-        "data_compressed_chunk_type": "imageset",
-        "data_original_chunk_type": "imageset",
+        **video.data_kind(db, task),
         "created_date": row["created"],
         "updated_date": row["updated"],
         "issues": {"url": f"{at}/issues?job_id={row['id']}", "count": issues},

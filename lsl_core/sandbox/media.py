@@ -22,10 +22,8 @@ import numpy as np
 from lsl_core.sandbox.uploads import safe_name
 from lsl_core.sandbox.work import WorkFailed
 
-#: What the sandbox takes for an image by its name; CVAT also takes video, which the sandbox does
-#: not.
+#: What the sandbox takes for an image by its name.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".jp2")
-_VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 #: CVAT's chunk size: 36 frames of full HD, between 2 and 72.
 _CHUNK_PIXELS, _CHUNK_MIN, _CHUNK_MAX = 36 * 1920 * 1080, 2, 72
 #: CVAT's previews fit a square of this side, pixels.
@@ -73,13 +71,13 @@ def ordered(names: Iterable[str], sorting: str, wanted: Sequence[str]) -> list[s
 
 
 def collect(inbox: Path, raw: Path) -> list[str]:
-    """Move uploaded images to a task's folder, opening zip archives.
+    """Move uploaded images, or a video, to a task's folder, opening zip archives.
 
     Returns:
-        The images' names.
+        The names of images, or of one video.
 
     Raises:
-        WorkFailed: for a video, a broken archive, or nothing at all.
+        WorkFailed: for a broken archive, or nothing at all.
     """
     names: list[str] = []
     files = sorted(path for path in inbox.rglob("*") if path.is_file()) if inbox.is_dir() else []
@@ -87,8 +85,6 @@ def collect(inbox: Path, raw: Path) -> list[str]:
         if path.suffix.lower() == ".zip":
             names += _unzip(path, raw)
             continue
-        if path.suffix.lower() in _VIDEO_SUFFIXES:
-            raise WorkFailed(f"The sandbox takes images, not video: '{path.name}'")
         name = path.relative_to(inbox).as_posix()
         target = raw / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,12 +190,8 @@ def media_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def zip_chunk(paths: Sequence[Path], into: Path) -> tuple[Path, int]:
-    """Pack frames into a chunk, stored and numbered from 0 as CVAT does.
-
-    Returns:
-        The file, which the caller deletes, and its CRC-32.
-    """
+def zip_chunk(paths: Sequence[Path], into: Path) -> Path:
+    """Pack frames into a chunk, stored and numbered from 0 as CVAT does; the caller deletes it."""
     into.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(suffix=".zip", dir=into)
     os.close(handle)
@@ -207,10 +199,11 @@ def zip_chunk(paths: Sequence[Path], into: Path) -> tuple[Path, int]:
         for index, path in enumerate(paths):
             suffix = ".jpeg" if path.parent.name == "compressed" else path.suffix.lower()
             packed.write(path, f"{index:06d}{suffix}")
-    return Path(name), _checksum(Path(name))
+    return Path(name)
 
 
-def _checksum(path: Path) -> int:
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file."""
     total = 0
     with path.open("rb") as source:
         while block := source.read(1 << 20):

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import access, labels, listing
+from lsl_core.sandbox import access, labels, listing, video
 from lsl_core.sandbox.projects import check_name, check_person, patch_common
 from lsl_core.sandbox.store import Row, now
 from lsl_core.sandbox.web import ApiError, Call, no_content, person, reply
@@ -33,14 +33,12 @@ def _jobs_summary(call: Call, jobs: list[Row], task_id: int) -> dict[str, Any]:
     }
 
 
-def _data_fields(row: Row) -> dict[str, Any]:
+def _data_fields(call: Call, row: Row) -> dict[str, Any]:
     if row["size"] is None:
         return {"mode": ""}
     return {
-        "mode": "annotation",
+        **video.data_kind(call.db, row),
         "data_chunk_size": row["chunk_size"],
-        "data_compressed_chunk_type": "imageset",
-        "data_original_chunk_type": "imageset",
         "size": row["size"],
         "image_quality": row["image_quality"],
         "data": row["id"],
@@ -57,7 +55,7 @@ def as_json(call: Call, row: Row) -> dict[str, Any]:
         "id": row["id"],
         "name": row["name"],
         "project_id": row["project_id"],
-        **_data_fields(row),
+        **_data_fields(call, row),
         "owner": person(call, row["owner_id"]),
         "assignee": person(call, row["assignee_id"]),
         "bug_tracker": row["bug_tracker"],

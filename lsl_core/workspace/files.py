@@ -27,15 +27,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         DiskFull: when the disk has no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    handle, part = _part_beside(path)
     os.close(handle)
-    part = Path(name)
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
+        with _disk_full_told(path):
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part_beside(path: Path) -> tuple[int, Path]:
+    prefix = f".{path.name[:80]}."
+    try:
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+    except FileNotFoundError:  # cheaper than to look for the folder each time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+    return handle, Path(name)
+
+
+@contextmanager
+def _disk_full_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFull(
@@ -43,8 +60,46 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 hint=f"Free space under {path.parent} and run it again; nothing was changed.",
             ) from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
+
+
+class Drafts:
+    """Files that are written one by one and take their places together, each whole or not at all.
+
+    The disk is waited for once they are all written, which spares most of the waiting.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Path, Path]] = []
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def add(self, path: Path, data: bytes) -> None:
+        """Write the bytes of `path` beside it.
+
+        Raises:
+            DiskFull: when the disk has no room.
+        """
+        with _disk_full_told(path):
+            handle, part = _part_beside(path)
+            self._parts.append((part, path))
+            with open(handle, "wb", buffering=0) as file:  # noqa: PTH123 - a handle, not a path
+                file.write(data)
+
+    def keep(self) -> None:
+        """Put all files in their places; their bytes are on disk (fsync) before."""
+        for part, path in self._parts:
+            with _disk_full_told(path), part.open("rb") as written:
+                os.fsync(written.fileno())
+        for part, path in self._parts:
+            part.replace(path)
+        self._parts.clear()
+
+    def drop(self) -> None:
+        """Remove what was not kept."""
+        for part, _ in self._parts:
+            part.unlink(missing_ok=True)
+        self._parts.clear()
 
 
 def write_atomic(path: Path, data: bytes) -> None:

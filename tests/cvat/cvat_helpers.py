@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lsl_core.cvat import CvatSession, TaskInfo, create_task
+from lsl_core.cvat import CvatSession, TaskInfo, create_task, get_task, task_jobs, task_labels
+from lsl_core.cvat.upload import upload_images
 from lsl_core.types import CropMasks, Instances
 
 HW = (60, 80)
@@ -64,6 +65,44 @@ def make_task(session: CvatSession, folder: Path, *, frames: int = 4, segment: i
     return create_task(
         session, "cells", LABELS, write_images(folder / "images", frames), segment_size=segment
     )
+
+
+def write_video(path, *, count=12):
+    """Write a video without loss, its frames different; return them, RGB."""
+    rng = np.random.default_rng(3)
+    frames = [rng.integers(0, 255, (*HW, 3), np.uint8) for _ in range(count)]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 10, (HW[1], HW[0]))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    return frames
+
+
+def make_video_task(session, path, *, segment=0):
+    body = {
+        "name": "walk",
+        "labels": [{"name": n, "type": t, "attributes": []} for n, t in LABELS],
+        "segment_size": segment,
+    }
+    made = session.transport.json("POST", "/api/tasks", doing="the test", body=body)
+    upload_images(session, made["id"], [(path.name, path)])
+    return get_task(session, made["id"])
+
+
+def rectangle(frame, x, **more):
+    return {"type": "rectangle", "frame": frame, "points": [x, 10.0, x + 10.0, 20.0], **more}
+
+
+def add_track(session, task, *keys):
+    label = next(found for found in task_labels(session, task.id) if found.name == "box")
+    track = {"frame": keys[0]["frame"], "label_id": label.id, "group": 0, "source": "manual",
+             "attributes": [], "shapes": list(keys)}  # fmt: skip
+    job = next(j for j in task_jobs(session, task.id) if j.covers(keys[0]["frame"]))
+    session.transport.json(
+        "PATCH", f"/api/jobs/{job.id}/annotations/", doing="the test",
+        query={"action": "create"},
+        body={"version": 0, "tags": [], "shapes": [], "tracks": [track]},
+    )  # fmt: skip
 
 
 def discs(places: Sequence[tuple[int, int, int]], *, class_id: int = 0) -> Instances:

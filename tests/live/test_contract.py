@@ -8,7 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cvat_helpers import HW, LABELS, FaultProxy, discs, write_images, write_kinds
+from cvat_helpers import (
+    HW,
+    LABELS,
+    FaultProxy,
+    add_track,
+    discs,
+    make_video_task,
+    rectangle,
+    write_images,
+    write_kinds,
+    write_video,
+)
 from random_work import draw_people, random_predictions, require_planned, shapes_of
 
 from lsl_core.cvat import (
@@ -248,6 +259,26 @@ def test_deleted_frames_are_left_alone(session, project, images, tmp_path):
     plan = plan_push(session, made.id, {1: discs([(15, 15, 8)])}, ("cell",))
     assert [skipped.frame for skipped in plan.skipped] == [1]
     assert plan.does_nothing
+
+
+def test_a_video_comes_by_frame_and_takes_a_push(session, journal, tmp_path):
+    frames = write_video(tmp_path / "walk.avi")
+    made = make_video_task(session, tmp_path / "walk.avi", segment=6)
+    try:
+        assert [f.image_hw for f in task_frames(session, made.id)] == [HW] * len(frames)
+        add_track(session, made, rectangle(0, 5.0), rectangle(4, 45.0, outside=True))
+        pulled = pull_frames(session, made.id, tmp_path / "store")
+        assert len(pulled.paths) == len(frames)
+        for path, sent in zip(pulled.paths, frames, strict=True):
+            # CVAT makes chunks of the video anew, so not bit for bit
+            assert read_rgb(path).shape == sent.shape
+        plan = plan_push(session, made.id, {7: discs([(20, 30, 8)])}, ("cell",))
+        assert apply_push(session, plan, journal, snapshot=tmp_path / "v.gz").is_verified
+        objects = read_task(session, made.id).objects().frames
+        assert [n for n, found in objects.items() if len(found)] == [0, 1, 2, 3, 7]
+        assert objects[2].instances.boxes[0].tolist() == [25.0, 10.0, 35.0, 20.0]
+    finally:
+        delete_task(session, made.id)
 
 
 def test_a_label_can_be_added_and_is_kept_apart(session, images):

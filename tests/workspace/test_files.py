@@ -7,6 +7,7 @@ import pytest
 
 from lsl_core.errors import DiskFull, UserInput, WorkspaceError
 from lsl_core.workspace.files import (
+    Drafts,
     atomic_path,
     check_name,
     link_or_copy,
@@ -35,6 +36,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DiskFull, match="no space left"), atomic_path(tmp_path / "big"):
         raise OSError(errno.ENOSPC, "no space")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drafts_take_their_places_together(tmp_path: Path) -> None:
+    drafts = Drafts()
+    drafts.add(tmp_path / "a" / "one", b"1")
+    drafts.add(tmp_path / "two", b"2")
+    assert not (tmp_path / "two").exists()
+    drafts.keep()
+    drafts.drop()
+    assert (tmp_path / "a" / "one").read_bytes() == b"1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "two"]
+
+
+def test_dropped_drafts_leave_nothing(tmp_path: Path) -> None:
+    drafts = Drafts()
+    drafts.add(tmp_path / "one", b"1")
+    drafts.drop()
+    drafts.keep()
     assert list(tmp_path.iterdir()) == []
 
 
