@@ -42,6 +42,15 @@ def process_mb(pid: int, name: str) -> float:
     return next((int(line[1]) / 1024 for line in lines if line and line[0] == f"{name}:"), 0.0)
 
 
+def process_cpu_s(pid: int) -> float:
+    """Return the seconds of all cores that a process used, from the kernel; 0 without Linux."""
+    path = Path(f"/proc/{pid}/stat")
+    if not path.exists():
+        return 0.0
+    fields = path.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _forget_peak() -> None:
     if _STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")

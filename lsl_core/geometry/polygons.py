@@ -33,7 +33,8 @@ def to_polygons(masks: CropMasks, *, tolerance: float = 0.0) -> list[list[Polygo
         masks: N masks.
         tolerance: how far a simplified outline may leave the exact one, pixels; 0 is exact.
     """
-    return [_parts(masks.crop(i), masks.crops[i, :2], tolerance) for i in range(len(masks))]
+    rows = zip(masks.decoded(), masks.crops[:, :2], strict=True)
+    return [_parts(pixels, xy, tolerance) for pixels, xy in rows]
 
 
 def _parts(pixels: NDArray[np.bool_], xy: NDArray[np.int32], tolerance: float) -> list[Polygon]:
@@ -53,13 +54,18 @@ def _parts(pixels: NDArray[np.bool_], xy: NDArray[np.int32], tolerance: float) -
     ]
 
 
+def _turned(points: NDArray[Any], by: int) -> NDArray[Any]:
+    """Return a ring begun elsewhere; `np.roll` does the same in several times the time."""
+    return np.concatenate([points[-by:], points[:-by]])
+
+
 def _corners(contour: NDArray[Any], tolerance: float) -> Ring:
     points = (contour + 1) // 2
-    points = points[(points != np.roll(points, 1, axis=0)).any(1)]
+    points = points[(points != _turned(points, 1)).any(1)]
     if tolerance > 0:
         simple = cv2.approxPolyDP(points.astype(np.int32), tolerance, closed=True).reshape(-1, 2)
         points = simple if len(simple) > 2 else points
-    before, after = np.roll(points, 1, axis=0) - points, np.roll(points, -1, axis=0) - points
+    before, after = _turned(points, 1) - points, _turned(points, -1) - points
     # corners on a straight line say nothing
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     ring: Ring = points[turns].astype(np.float64)

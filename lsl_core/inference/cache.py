@@ -132,7 +132,8 @@ class PredictionCache:
         data = pack(prediction)
         if len(data) > self._max_bytes:
             return False
-        write_atomic(self._path(key), data)
+        # an entry that a power cut damages counts as missing: no need to wait for the disk
+        write_atomic(self._path(key), data, is_durable=False)
         self._size += len(data)
         is_stale = time.monotonic() - self._sized_at > _SIZE_VALID_S
         if is_stale or self._size > self._max_bytes:

@@ -30,7 +30,7 @@ from lsl_core.sandbox import (
     transfer,
     work,
 )
-from lsl_core.sandbox.aitools import calls
+from lsl_core.sandbox.aitools import agents, calls, runs
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, Handler, server_error
 
@@ -163,8 +163,15 @@ API: dict[str, Methods] = {
     "/api/requests/{rq_id:path}": {"GET": work.get_request},
     "/api/lambda/functions": {"GET": calls.list_functions},
     "/api/lambda/functions/{id}": {"GET": calls.get_function, "POST": calls.call_function},
-    "/api/lambda/requests": {"GET": calls.list_runs, "POST": calls.start_run},
-    "/api/lambda/requests/{rq_id:path}": {"GET": calls.get_run, "DELETE": calls.cancel_run},
+    "/api/lambda/requests": {"GET": runs.list_runs, "POST": calls.start_run},
+    "/api/lambda/requests/{rq_id:path}": {"GET": runs.get_run, "DELETE": runs.cancel_run},
+    "/api/functions": {"POST": agents.create},
+    "/api/functions/{id}": {"GET": agents.get, "DELETE": agents.delete},
+    "/api/functions/queues/{queue}/watch": {"GET": agents.watch},
+    "/api/functions/queues/{queue}/requests/acquire": {"POST": agents.acquire},
+    "/api/functions/queues/{queue}/requests/{request}/update": {"POST": agents.update},
+    "/api/functions/queues/{queue}/requests/{request}/complete": {"POST": agents.complete},
+    "/api/functions/queues/{queue}/requests/{request}/fail": {"POST": agents.fail},
     "/api/webhooks": {"GET": review.list_webhooks, "POST": review.create_webhook},
     "/api/webhooks/{id}": {"DELETE": review.delete_webhook},
     "/api/cloudstorages": {"GET": info.empty_list},

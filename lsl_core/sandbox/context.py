@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lsl_core.sandbox.aitools.queue import Requests, Run
 from lsl_core.sandbox.flavour import Flavour
 from lsl_core.sandbox.store import Database, now
 
 if TYPE_CHECKING:
-    from lsl_core.sandbox.aitools.calls import Run
     from lsl_core.sandbox.aitools.nuclio import Nuclio
 
 #: Threads that answer calls; each keeps one database connection for good.
@@ -40,6 +40,8 @@ class Context:
         #: Runs of AI tools by their id, the last one of each task.
         self.runs: dict[str, Run] = {}
         self.runs_lock = threading.Lock()
+        #: What waits for agents.
+        self.requests = Requests()
         self.db = Database(folder / "sandbox.sqlite3")
         self.answering = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="sandbox-call")
         self.working = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="sandbox-work")
@@ -66,6 +68,7 @@ class Context:
 
     def close(self) -> None:
         """Finish what is under way, then let go of the database."""
+        self.requests.close()
         self.answering.shutdown(wait=True)
         for run in self.runs.values():
             run.is_cancelled = True

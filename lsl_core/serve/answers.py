@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.geometry.drawable import Drawing, rectangles, rings, within_image
+from lsl_core.geometry.polygons import Polygon, Ring, to_polygons
 from lsl_core.types import MODES, CropMasks, Geometry, Instances, ModelCard
 
 Json = dict[str, Any]
@@ -49,17 +50,12 @@ def cvat_answer(instances: Instances, labels: Sequence[str], drawing: Drawing) -
     return b"[" + b",".join(draw(inside, labels)) + b"]"
 
 
-def mask_points(masks: CropMasks, i: int) -> bytes:
-    """Return the flat pixels of a mask and its corners as JSON numbers, without brackets."""
-    x, y, w, h = masks.crops[i].tolist()
-    return b"%b%d,%d,%d,%d" % (_digits(masks.crop(i)), x, y, x + w - 1, y + h - 1)
-
-
-def _digits(pixels: NDArray[np.bool_]) -> bytes:
+def _digits(pixels: Sequence[NDArray[np.bool_]]) -> memoryview:
     """Return "0," or "1," for every pixel: a list of Python numbers would take 30 times longer."""
-    text = np.full((pixels.size, 2), ord(","), np.uint8)
-    text[:, 0] = pixels.ravel() + np.uint8(ord("0"))
-    return text.tobytes()
+    flat = np.concatenate([crop.ravel() for crop in pixels])
+    text = np.full((flat.size, 2), ord(","), np.uint8)
+    text[:, 0] = flat + np.uint8(ord("0"))
+    return text.ravel().data
 
 
 def _head(instances: Instances, labels: Sequence[str], i: int, drawing: Drawing) -> Json:
@@ -71,16 +67,28 @@ def _head(instances: Instances, labels: Sequence[str], i: int, drawing: Drawing)
 
 
 def _masks(instances: Instances, labels: Sequence[str]) -> Iterator[bytes]:
-    assert isinstance(instances.masks, CropMasks)
-    for i in range(len(instances)):
+    masks = instances.masks
+    assert isinstance(masks, CropMasks)
+    if not len(masks):
+        return
+    digits, at = _digits(masks.decoded()), 0
+    parts = to_polygons(masks)
+    for i, (x, y, w, h) in enumerate(masks.crops.tolist()):
         shape = _head(instances, labels, i, Drawing.MASK)
-        shape["points"] = max(rings(instances, i), key=_enclosed)
+        shape["points"] = _largest(parts[i]).ravel().tolist()
         head = json.dumps(shape, separators=(",", ":")).encode()
-        yield head[:-1] + b',"mask":[' + mask_points(instances.masks, i) + b"]}"
+        pixels = bytes(digits[2 * at : 2 * (at + w * h)])
+        at += w * h
+        yield head[:-1] + b',"mask":[%b%d,%d,%d,%d]}' % (pixels, x, y, x + w - 1, y + h - 1)
 
 
-def _enclosed(ring: Sequence[float]) -> float:
-    x, y = np.array(ring[0::2]), np.array(ring[1::2])
+def _largest(parts: Sequence[Polygon]) -> Ring:
+    rings = [part.outline for part in parts]
+    return rings[0] if len(rings) == 1 else max(rings, key=_enclosed)
+
+
+def _enclosed(ring: Ring) -> float:
+    x, y = ring.T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 

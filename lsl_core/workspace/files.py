@@ -18,11 +18,15 @@ from lsl_core.errors import DiskFull, UserInput, WorkspaceError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
     """Give a temporary file beside `path` that takes its place when the block ends well.
 
-    The bytes are on disk (fsync) before the name is. On any error the temporary file goes and
-    `path` stays as it was.
+    On any error the temporary file goes and `path` stays as it was.
+
+    Args:
+        path: of the file.
+        is_durable: have the bytes on disk (fsync) before the name is. Without, a power cut may
+            leave a file of this name that is damaged.
 
     Raises:
         DiskFull: when the disk has no room.
@@ -32,8 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with _disk_full_told(path):
             yield part
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
+            if is_durable:
+                with part.open("rb") as written:
+                    os.fsync(written.fileno())
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -102,9 +107,9 @@ class Drafts:
         self._parts.clear()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write bytes to a file that is either old or new, never half."""
-    with atomic_path(path) as part:
+def write_atomic(path: Path, data: bytes, *, is_durable: bool = True) -> None:
+    """Write bytes to a file that is either old or new, never half; see `atomic_path`."""
+    with atomic_path(path, is_durable=is_durable) as part:
         part.write_bytes(data)
 
 

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,10 +123,10 @@ def test_a_failed_write_leaves_the_old_entry_and_nothing_else(tmp_path, monkeypa
     cache = PredictionCache(tmp_path, max_bytes=10**7)
     cache.put(KEYS[0], prediction())
 
-    def full(_):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFull):
         cache.put(KEYS[0], prediction(seed=1))
     same(cache.get(KEYS[0]), prediction())

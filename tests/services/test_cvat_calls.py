@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import Counter
-from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -18,8 +16,7 @@ from lsl_core.serve.__main__ import server_of
 from lsl_core.services import modelling, offers, serving
 from lsl_core.services.offers import Offer
 from lsl_core.services.serving import ServiceSettings
-
-CONF = 0.2
+from tests.services.drawn import CONF, api, run_tool, shapes
 
 
 @pytest.fixture
@@ -51,30 +48,6 @@ def restored_threads():
 
 def point_cvat_at(world, gateway, *, is_direct):
     world.sandbox.context.nuclio = Nuclio("127.0.0.1", gateway.port, is_direct=is_direct)
-
-
-def api(world, method, path, body=None):
-    return world.session.transport.json(method, path, doing="calling an AI tool", body=body)
-
-
-def run_tool(world, **asked):
-    """Start a run as CVAT's dialog does, and wait for its end."""
-    function = api(world, "GET", "/api/lambda/functions")[0]["id"]
-    run = api(world, "POST", "/api/lambda/requests", {"function": function, **asked})
-    end = time.monotonic() + 60
-    while run["status"] in ("queued", "started"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-        run = api(world, "GET", f"/api/lambda/requests/{quote(run['id'], safe='')}")
-    return run
-
-
-def shapes(world, task_id):
-    state = cvat.task_annotations(world.session, task_id)
-    return Counter(
-        (s["frame"], s["label_id"], s["type"], tuple(s["points"]), s["source"])
-        for s in state["shapes"]
-    )
 
 
 def forget_predictions(world):

@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections import Counter
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -24,31 +23,12 @@ from lsl_core.errors import ServeError
 from lsl_core.models import read_card
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER
 from lsl_core.serve import cvat_function
-from lsl_core.services import modelling, offers, predicting, previewing, pushing, serving
+from lsl_core.services import modelling, offers, serving
 from lsl_core.services.offers import Offer
-from lsl_core.services.pushing import PushChoices
 from lsl_core.services.serving import ServiceSettings
 from lsl_core.workspace.files import write_json
 from lsl_core.workspace.images import encode_rgb
-
-CONF = 0.2
-
-
-def shapes(world, task_id: int) -> Counter:
-    state = cvat.task_annotations(world.session, task_id)
-    return Counter(
-        (s["frame"], s["label_id"], s["type"], tuple(s["points"]), s["source"])
-        for s in state["shapes"]
-    )
-
-
-def push(world, model: str, task_id: int, *, polygons: bool = False) -> None:
-    info = predicting.predict_task(world.session, world.workspace, task_id, model=model)
-    thresholds = dict.fromkeys(info.labels, CONF)
-    previewing.choose(world.workspace, info.id, thresholds=thresholds, mask_threshold=0.5)
-    choices = PushChoices(polygons=polygons)
-    plan = pushing.plan(world.session, world.workspace, info.id, choices=choices)
-    pushing.apply(world.session, world.workspace, plan)
+from tests.services.drawn import CONF, push, shapes
 
 
 def auto_annotate(world, model: str, task_id: int, *more: str) -> int:

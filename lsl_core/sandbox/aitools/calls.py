@@ -9,18 +9,20 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, annotating, data, jobs, keeping, labels
+from lsl_core.sandbox.aitools import agents
 from lsl_core.sandbox.aitools.functions import BadMapping, Function
 from lsl_core.sandbox.aitools.nuclio import NoAnswer, Nuclio
+from lsl_core.sandbox.aitools.queue import Request, Run
+from lsl_core.sandbox.aitools.runs import begun
 from lsl_core.sandbox.aitools.shapes import shapes_of, with_labels
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found, reply
+from lsl_core.sandbox.web import ApiError, Call, reply
 
 Json = dict[str, Any]
 
@@ -30,44 +32,6 @@ _log = logging.getLogger(__name__)
 _STORED_EVERY = 100
 
 
-@dataclass(slots=True)
-class Run:
-    """A function on its way over a task, and how it stands."""
-
-    id: str
-    owner_id: int
-    asked: Json
-    status: str
-    progress: int | None
-    enqueued: str
-    started: str | None = None
-    ended: str | None = None
-    exc_info: str | None = None
-    is_cancelled: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it ended."""
-        return self.status in ("finished", "failed")
-
-    def as_json(self) -> Json:
-        """Describe it as the API does."""
-        asked = self.asked
-        function = {"id": asked["function"], "task": asked["task"]}
-        if asked.get("job") is not None:
-            function["job"] = asked["job"]
-        return {
-            "id": self.id,
-            "function": {**function, "threshold": asked.get("threshold")},
-            "status": self.status,
-            "progress": self.progress,
-            "enqueued": self.enqueued,
-            "started": self.started,
-            "ended": self.ended,
-            "exc_info": self.exc_info,
-        }
-
-
 def _nuclio(call: Call) -> Nuclio:
     if call.context.nuclio is None:
         raise ApiError(503, "Connection refused: the sandbox has no serverless gateway behind it")
@@ -75,8 +39,10 @@ def _nuclio(call: Call) -> Nuclio:
 
 
 def list_functions(call: Call) -> Response:
-    """GET /api/lambda/functions: those of the Nuclio that CVAT understands."""
-    found = []
+    """GET /api/lambda/functions: those of the Nuclio that CVAT understands, and native ones."""
+    found = agents.list_all(call)
+    if found and call.context.nuclio is None:
+        return reply(found)
     for name, row in _nuclio(call).functions().items():
         try:
             function = Function.of(row)
@@ -90,7 +56,13 @@ def list_functions(call: Call) -> Response:
 
 def get_function(call: Call) -> Response:
     """GET /api/lambda/functions/<id>."""
-    return reply(_function(_nuclio(call), call.path["id"]).as_json())
+    return reply(_any_function(call, call.path["id"]).as_json())
+
+
+def _any_function(call: Call, name: str) -> Function:
+    """Return a native function of the caller's, or one of the Nuclio."""
+    native = agents.find(call, name)
+    return _function(_nuclio(call), name) if native is None else agents.tool_of(native)
 
 
 def _function(nuclio: Nuclio, name: str) -> Function:
@@ -107,12 +79,20 @@ def call_function(call: Call) -> Response:
     """POST /api/lambda/functions/<id>: call it for one frame, and store nothing."""
     given = call.json_object()
     task, job = _target(call, given)
-    nuclio = _nuclio(call)
-    function = _function(nuclio, call.path["id"])
+    native = agents.find(call, call.path["id"])
+    function = _any_function(call, call.path["id"])
     frame = given.get("frame")
     allowed = range(task["size"] or 0) if job is None else jobs.frames_of(job)
     if not isinstance(frame, int) or frame not in allowed:
         raise ApiError(400, f"The frame is outside the {'task' if job is None else 'job'} range")
+    if native is not None:
+        return _ask_agent(call, native, task, given)
+    return _ask_nuclio(call, function, task, given)
+
+
+def _ask_nuclio(call: Call, function: Function, task: Row, given: Json) -> Response:
+    """Call a function of the Nuclio for one frame."""
+    nuclio, frame = _nuclio(call), given["frame"]
     payload = _payload(call.context, task, frame, given.get("threshold"))
     if function.kind == "interactor":
         return reply(nuclio.invoke(function.id, function.port, payload | _pointed_at(given)))
@@ -156,36 +136,6 @@ def _payload(context: Context, task: Row, frame: int, threshold: float | None) -
     return {**({"threshold": threshold} if threshold else {}), "image": image}
 
 
-def list_runs(call: Call) -> Response:
-    """GET /api/lambda/requests."""
-    shown = [run.as_json() for run in list(call.context.runs.values()) if _is_own(call, run)]
-    return reply(shown)
-
-
-def _is_own(call: Call, run: Run) -> bool:
-    return call.user.is_admin or run.owner_id == call.user.id
-
-
-def _run(call: Call) -> Run:
-    run = call.context.runs.get(call.path["rq_id"])
-    if run is None or not _is_own(call, run):
-        raise not_found()
-    return run
-
-
-def get_run(call: Call) -> Response:
-    """GET /api/lambda/requests/<id>."""
-    return reply(_run(call).as_json())
-
-
-def cancel_run(call: Call) -> Response:
-    """DELETE /api/lambda/requests/<id>: forget it; it ends after the frame it is at."""
-    run = _run(call)
-    run.is_cancelled = True
-    call.context.runs.pop(run.id, None)
-    return no_content()
-
-
 def start_run(call: Call) -> Response:
     """POST /api/lambda/requests: call a detector for every frame of a task or a job.
 
@@ -199,25 +149,50 @@ def start_run(call: Call) -> Response:
     if missing:
         raise ApiError(400, missing)
     task, job = _target(call, given)
-    nuclio = _nuclio(call)
-    function = _function(nuclio, given["function"])
+    native = agents.find(call, str(given["function"]))
+    function = _any_function(call, str(given["function"]))
     if function.kind != "detector":
         raise ApiError(400, f"The sandbox runs detectors, no {function.kind}")
-    context = call.context
-    run_id = context.flavour.lambda_id(task["id"])
-    with context.runs_lock:
-        before = context.runs.get(run_id)
-        if before is not None and not before.is_over:
-            text = f"Only one running request is allowed for the same task #{task['id']}"
-            raise ApiError(409, text)
-        progress = None if context.flavour.has_new_requests else 0
-        run = Run(run_id, call.user.id, given, "queued", progress, now())
-        # the error of the run before is shown until this one ends, as CVAT does
-        run.exc_info = before.exc_info if before else None
-        context.runs[run_id] = run
+    if native is not None:
+        return _start_agent(call, function, native, task, given)
+    run = begun(call, task["id"], given)
     shown = run.as_json()
-    context.working.submit(_work, context, run, function, task, job)
+    call.context.working.submit(_work, call.context, run, function, task, job)
     return reply(shown)
+
+
+def _start_agent(call: Call, function: Function, native: Row, task: Row, given: Json) -> Response:
+    if given.get("job") is not None:
+        raise ApiError(400, "The sandbox's agents annotate whole tasks only")
+    params = {"type": "annotate_task", **_of_detection(call, function, task, given)}
+    run = begun(call, task["id"], given)
+    shown = run.as_json()
+    call.context.requests.add(Request(native["id"], "batch", params, task, run))
+    return reply(shown)
+
+
+def _of_detection(call: Call, function: Function, task: Row, given: Json) -> Json:
+    mapping = function.mapped(labels.of_task(call.db, task), given.get("mapping"))
+    return {
+        "task": task["id"],
+        "mapping": {name: {"name": row["name"]} for name, row in mapping.items()},
+        "threshold": given.get("threshold"),
+        "conv_mask_to_poly": _as_polygons(given),
+    }
+
+
+def _ask_agent(call: Call, native: Row, task: Row, given: Json) -> Response:
+    """Let an agent answer for one frame."""
+    function = agents.tool_of(native)
+    if function.kind == "interactor":
+        params = {"type": "interact", "task": task["id"], **_pointed_at(given)}
+        params["obj_bbox"] = params["obj_bbox"] or []
+    else:
+        params = {"type": "annotate_frame", **_of_detection(call, function, task, given)}
+    params["frame"] = given["frame"]
+    request = Request(native["id"], "interactive", params, task)
+    found = agents.answered(call.context, request)
+    return reply(found.get("annotations", found))
 
 
 def _work(context: Context, run: Run, function: Function, task: Row, job: Row | None) -> None:
@@ -227,11 +202,9 @@ def _work(context: Context, run: Run, function: Function, task: Row, job: Row | 
     except Exception as exc:
         if not isinstance(exc, ApiError):
             _log.exception("sandbox run %s failed", run.id)
-        run.exc_info = f"Traceback (most recent call last):\n  [frames left out]\n{_last_line(exc)}"
-        run.status, run.ended = "failed", now()
+        run.end(f"Traceback (most recent call last):\n  [frames left out]\n{_last_line(exc)}")
     else:
-        run.exc_info = None
-        run.status, run.ended = "finished", now()
+        run.end()
 
 
 def _last_line(exc: Exception) -> str:
