@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.geometry.coco import from_coco_segmentation
+from lsl_core.models.compact import START
 from lsl_core.models.compact.model import build
 from lsl_core.models.devices import choose_device
 from lsl_core.progress import NullProgress
@@ -83,7 +84,7 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         iterations=arguments.iterations,
         seed=seed,
         threads=arguments.threads,
-        start=arguments.start,
+        start=None if arguments.scratch else arguments.start,
     )
     cpu = time.process_time()
     if MODES[arguments.mode].learns_from is Geometry.BOXES:
@@ -134,7 +135,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps, instead of minutes")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of the CPU; measured when absent")
-    parser.add_argument("--start", type=Path, help="weights of lsl_core.training.pretrain")
+    parser.add_argument("--start", type=Path, default=START, help="weights to begin from")
+    parser.add_argument("--scratch", action="store_true", help="begin from noise instead")
     arguments = parser.parse_args()
     report([run_once(arguments, seed) for seed in range(arguments.seeds)])
 

@@ -23,7 +23,7 @@ from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
 from lsl_core.training.box_masks import with_masks
 from lsl_core.training.crops import draw_crop
-from lsl_core.training.loop import Loop, backward
+from lsl_core.training.loop import GENTLE_RATE, LEARNING_RATE, Loop, backward
 from lsl_core.training.losses import batch_loss
 from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
@@ -32,6 +32,7 @@ from lsl_core.training.tiles import Tile, make_tile, object_sizes, polarity, win
 from lsl_core.training.trained import Score, Trained
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.windows import cut
+from lsl_core.workspace.files import sha256_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +131,31 @@ def train_compact(
     if device.type == "cpu":
         probe, batch = copy.deepcopy(network), draw()
         set_threads(settings.threads, lambda: backward(loss(probe, batch)))
-    extra = {"width": recipe.width, "least_range": look.least_range, "invert": look.invert}
+    facts = _facts(recipe, look, settings)
 
     def trained(state: dict[str, Tensor]) -> Trained:
         answering = partial(build, state=state, device=device)
-        return Trained(state, look.scale, dict(extra), loop.iteration, answering, loop.stopped)
+        return Trained(state, look.scale, dict(facts), loop.iteration, answering, loop.stopped)
 
     told = None if score is None else lambda state: score(trained(state))
-    loop = Loop(network, loss, settings.budget(len(samples)), progress, score=told)
+    rate = GENTLE_RATE if settings.start else LEARNING_RATE
+    budget = settings.budget(len(samples))
+    loop = Loop(network, loss, budget, progress, score=told, learning_rate=rate)
     return trained(loop.run(draw, rng=rng, checkpoint=checkpoint, key=key))
+
+
+def _facts(
+    recipe: Recipe, look: Look, settings: FitSettings
+) -> dict[str, float | int | str | bool]:
+    """Return what a card keeps of how the network was trained and sees."""
+    facts: dict[str, float | int | str | bool] = {
+        "width": recipe.width,
+        "least_range": look.least_range,
+        "invert": look.invert,
+    }
+    if settings.start is not None:
+        facts["start"] = sha256_file(settings.start)[:12]
+    return facts
 
 
 def _network(settings: FitSettings, num_labels: int, progress: Progress) -> CompactNetwork:

@@ -1,9 +1,10 @@
 """Train the network's start on procedural images.
 
-    python -m lsl_core.training.pretrain --minutes 20 --out FOLDER
+    python -m lsl_core.training.pretrain --steps 9000 --out FOLDER
 
 Writes `start.safetensors` every two minutes: the running average of the weights of a network for
-masks with one label, of which a training takes what fits (`FitSettings.start`).
+masks with one label, of which a training takes what fits (`FitSettings.start`). At the end
+`start.json` says how they came to be.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import argparse
 import math
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +37,10 @@ from lsl_core.training.settings import Budget
 from lsl_core.training.targets import Targets, make_targets
 from lsl_core.training.tiles import Tile
 from lsl_core.types import Mode
-from lsl_core.workspace.files import atomic_path
+from lsl_core.workspace.files import atomic_path, sha256_file, write_json
 
-#: Name of the file.
-START_NAME = "start.safetensors"
+#: Names of the files.
+START_NAME, CARD_NAME = "start.safetensors", "start.json"
 #: Seconds between two files.
 SAVE_EVERY = 120.0
 
@@ -56,11 +59,25 @@ def pretrain(out: Path, budget: Budget, *, seed: int = 0) -> Path:
             state = {name: v.contiguous() for name, v in loop.average.state_dict().items()}
             with atomic_path(path) as part:
                 save_file(state, part)
+    write_json(out / CARD_NAME, _card(path, loop.iteration, seed))
     return path
 
 
+def _card(path: Path, steps: int, seed: int) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "made_by": f"python -m lsl_core.training.pretrain --steps {steps} --seed {seed}",
+        "learnt_from": f"{steps * BATCH} scenes of lsl_core/training/procedural.py, no photograph",
+        "network": {"mode": Mode.FSIS.value, "width": RECIPES[Mode.FSIS].width},
+        "transform_version": transform.TRANSFORM_VERSION,
+        "weights_sha256": sha256_file(path),
+        "licence": "Apache-2.0",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def _batch(rng: np.random.Generator) -> tuple[Tensor, Targets]:
-    crops = [draw_crop([_scene(rng)], rng, with_masks=True) for _ in range(BATCH)]
+    crops = [draw_crop([_scene(rng)], rng, with_masks=True, mixed=False) for _ in range(BATCH)]
     images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
     return images, make_targets(crops, 1)
 
@@ -114,13 +131,13 @@ def main() -> None:
         prog="python -m lsl_core.training.pretrain",
         description="Train weights on procedural images, for trainings to start from.",
     )
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder of the file")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     use_threads(1)
-    budget = Budget(None, arguments.minutes * 60)
+    budget = Budget(arguments.steps, None)
     sys.stdout.write(f"{pretrain(arguments.out, budget, seed=arguments.seed)}\n")
 
 

@@ -32,7 +32,8 @@ class _Domain:
     towards rectangles. hole: share of objects with one. cover: how much of another object a new
     one may hide. cluster: share of objects that are put beside another. colours: (2, 3), between
     which objects lie. rim, core, grain, fade: strength of a rim, of a spot inside, of a texture,
-    and of soft light from one side.
+    and of soft light from one side. pattern, pitch: strength of a regular pattern of stripes or
+    spots inside, and pixels from one to the next.
     """
 
     size: float
@@ -49,6 +50,8 @@ class _Domain:
     core: float
     grain: float
     fade: float
+    pattern: float
+    pitch: float
 
 
 def draw_scene(
@@ -104,6 +107,8 @@ def _domain(rng: np.random.Generator, ground: F32) -> _Domain:
         core=rng.choice([0.0, 0.0, 0.4, -0.4]) * rng.uniform(0.3, 1),
         grain=rng.choice([0.0, 0.05, 0.15]),
         fade=rng.choice([0.0, 0.2, 0.5]),
+        pattern=rng.choice([0.0, 0.0, 0.0, 0.4]) * rng.uniform(0.4, 1),
+        pitch=size * rng.uniform(0.12, 0.5),
     )
 
 
@@ -180,15 +185,29 @@ def _paint(x: F32, y: F32, depth: F32, domain: _Domain, rng: np.random.Generator
             )
             * 2
         )
+    if domain.pattern:
+        light += domain.pattern * _pattern(x, y, max(domain.pitch, 3.0), rng)
     strength = np.abs(domain.colours[0] - domain.colours[1]).mean() + 0.25
     return np.asarray(colour + light[..., None] * strength, np.float32)
 
 
+def _pattern(x: F32, y: F32, pitch_px: float, rng: np.random.Generator) -> F32:
+    """Return stripes or spots between -1 and 1, turned at will, (h, w)."""
+    turn = rng.uniform(0, math.pi)
+    cos, sin, pitch = math.cos(turn), math.sin(turn), 2 * math.pi / pitch_px
+    waves = np.sin((x * cos + y * sin) * pitch + rng.uniform(0, 6))
+    if rng.random() < 0.5:
+        waves = waves * np.sin((y * cos - x * sin) * pitch)
+    return np.asarray(waves, np.float32)
+
+
 def _ground(rng: np.random.Generator, side: int) -> F32:
-    """Return the ground: a colour, slow changes, a texture."""
+    """Return the ground: a colour, slow changes, a texture, at times plates with edges."""
     level = rng.choice([rng.uniform(0.02, 0.2), rng.uniform(0.2, 0.6), rng.uniform(0.7, 0.95)])
     ground = np.full((side, side, 3), level, np.float32)
     ground += rng.uniform(-0.15, 0.15, 3).astype(np.float32) * int(rng.integers(2))
+    if rng.random() < 0.15:
+        ground += rng.uniform(0.03, 0.12) * _plates(rng, side)[..., None]
     kind = rng.integers(4)
     if kind >= 1:
         ground += rng.uniform(0.02, 0.15) * _clouds(rng, side, rng.uniform(20, 90))[..., None]
@@ -200,6 +219,15 @@ def _ground(rng: np.random.Generator, side: int) -> F32:
         wave = np.sin((x * math.cos(turn) + y * math.sin(turn)) * 2 * math.pi / pitch)
         ground += np.float32(rng.uniform(0.01, 0.06)) * wave[..., None].astype(np.float32)
     return ground
+
+
+def _plates(rng: np.random.Generator, side: int) -> F32:
+    """Return plates of even brightness with straight edges, of deviation 1, (side, side)."""
+    count = int(rng.integers(4, 24))
+    x, y = rng.uniform(0, side, (2, count, 1, 1))
+    rows, columns = np.mgrid[0:side, 0:side]
+    nearest = ((columns - x) ** 2 + (rows - y) ** 2).argmin(axis=0)
+    return np.asarray(rng.standard_normal(count)[nearest], np.float32)
 
 
 def _clouds(rng: np.random.Generator, side: int, size_px: float) -> F32:

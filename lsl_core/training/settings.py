@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lsl_core.errors import UserInput
 from lsl_core.models import check_mode
+from lsl_core.models.compact import START
 from lsl_core.types import Mode, SlideWindows
 
 #: Steps where nobody says how many, and how many more each image is worth.
@@ -44,7 +45,8 @@ class FitSettings:
     seed, iterations and threads give the same weights on a CPU. window, overlap: how large
     images are cut, pixels, the same for prediction. device: "auto", "cuda", "mps" or "cpu".
     threads: of the CPU; None measures whether more than one is faster now. start: a file of
-    weights to begin from where they fit (`lsl_core.training.pretrain`); None begins from noise.
+    weights to begin from where they fit, those of procedural images by default
+    (`lsl_core.training.pretrain`); None begins from noise.
     """
 
     mode: Mode
@@ -56,7 +58,7 @@ class FitSettings:
     overlap: int = 150
     device: str = "auto"
     threads: int | None = None
-    start: Path | None = None
+    start: Path | None = START
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)

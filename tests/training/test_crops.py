@@ -21,7 +21,7 @@ def test_boxes_of_a_crop_lie_around_what_is_bright(with_masks: bool) -> None:
     made = tiles(with_masks=with_masks)
     seen = 0
     for _ in range(20):
-        crop = draw_crop(made, rng, with_masks=with_masks)
+        crop = draw_crop(made, rng, with_masks=with_masks, mixed=False)
         bright = crop.image.mean(axis=2)
         ground = np.median(bright[crop.inside])
         for i in np.flatnonzero(~crop.doubtful):

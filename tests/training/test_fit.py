@@ -58,7 +58,8 @@ class Heard(NullProgress):
 
 
 def settings(mode: Mode, iterations: int, **fields: object) -> FitSettings:
-    return FitSettings(mode, minutes=None, iterations=iterations, threads=1, device="cpu", **fields)
+    given = {"minutes": None, "threads": 1, "device": "cpu", "start": None, **fields}
+    return FitSettings(mode, iterations=iterations, **given)
 
 
 @pytest.fixture(scope="module")

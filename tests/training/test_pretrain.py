@@ -1,5 +1,6 @@
 """Scenes drawn by rule, weights trained on them, and trainings that start from such weights."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lsl_core.errors import ModelError
+from lsl_core.models.compact import START
 from lsl_core.models.compact.network import CompactNetwork
+from lsl_core.models.compact.transform import TRANSFORM_VERSION
 from lsl_core.progress import NULL
 from lsl_core.training import FitSettings, fit
 from lsl_core.training.compact_loop import RECIPES, start_from
@@ -16,6 +19,7 @@ from lsl_core.training.pretrain import pretrain
 from lsl_core.training.procedural import draw_scene
 from lsl_core.training.settings import Budget
 from lsl_core.types import Mode
+from lsl_core.workspace.files import sha256_file
 from tests.training.easy import LABELS, easy_samples
 
 
@@ -51,7 +55,8 @@ def test_a_seed_draws_the_same_scene_and_another_draws_another() -> None:
 def test_two_steps_on_scenes_write_weights_that_the_seed_decides(
     start: Path, tmp_path: Path
 ) -> None:
-    assert [path.name for path in start.parent.iterdir()] == ["start.safetensors"]
+    names = sorted(path.name for path in start.parent.iterdir())
+    assert names == ["start.json", "start.safetensors"]
     written, again = load_file(start), load_file(pretrain(tmp_path, Budget(2, None)))
     assert written.keys() == network().state_dict().keys()
     assert all(torch.equal(value, again[name]) for name, value in written.items())
@@ -64,6 +69,16 @@ def test_a_network_starts_from_a_file_but_learns_labels_anew(start: Path) -> Non
         source = before if name.startswith("label.") else given
         assert torch.equal(value, source[name]), name
     assert not torch.equal(before["stem.weight"], given["stem.weight"])
+
+
+def test_the_weights_that_trainings_begin_from_are_those_of_their_card() -> None:
+    card = json.loads(START.with_suffix(".json").read_text("utf-8"))
+    assert card["weights_sha256"] == sha256_file(START)
+    assert card["transform_version"] == TRANSFORM_VERSION
+    assert START.stat().st_size < 25 * 2**20
+    given, own = load_file(START), network().state_dict()
+    assert all(given[name].shape == value.shape for name, value in own.items())
+    assert FitSettings(Mode.FSIS).start == START
 
 
 def test_tensors_of_another_shape_and_unknown_ones_are_left_out(
