@@ -56,9 +56,8 @@ def resume() -> None:
 def running() -> None:
     """Draw the running service, anew every few seconds."""
     found = serving.state(session.workspace())
-    if found is None:
-        st.info("The service stopped.", icon=":material/stop_circle:")
-        return
+    if found is None:  # it ended meanwhile: all that stands around this is no longer true
+        st.rerun()
     serve_panels.functions(found)
 
 
@@ -66,8 +65,8 @@ action = header("Serve", "Let people call a model inside CVAT, with no Nuclio an
 models = modelling.list_models(session.workspace())
 state = serving.state(session.workspace())
 if not models:
-    empty("Models for CVAT's annotators", "No model is trained yet.",
-          page="pages/train.py", label="Train a model")  # fmt: skip
+    empty("Serve a model so annotators can call it inside CVAT", "No model is trained yet.",
+          icon=":material/cell_tower:", page="pages/train.py", label="Train a model")  # fmt: skip
 else:
     left, right = st.columns([2, 5], gap="medium")
     with left, st.container(border=True):
@@ -78,7 +77,7 @@ else:
                   "No service runs.", icon=":material/cell_tower:")  # fmt: skip
             resume()
         else:
-            st.caption(f"The service is at {state.url}.")
+            st.caption(f"The service is at `{state.url}`.")
             st.fragment(running, run_every=3)()
             for offer in state.offers:
                 serve_panels.offer_card(offer)

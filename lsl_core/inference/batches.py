@@ -15,8 +15,8 @@ from lsl_core.types import Instances
 
 Pixels = NDArray[np.uint8]
 
-#: Windows of 1024×1024 at a time. On a processor two at once leave its caches: 70 ms of one core
-#: each instead of 51; several small ones share the overhead of a call.
+#: Windows of 1024×1024 at a time. On a processor two at once leave its caches: 74 ms of one core
+#: each instead of 55; several small ones share the overhead of a call.
 _AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 1}
 _MOST = 64
 

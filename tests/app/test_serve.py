@@ -48,6 +48,20 @@ def test_a_running_service_shows_its_figures_and_last_error(served) -> None:
     assert "nut, bolt" in words(served)
 
 
+def test_a_service_that_ended_meanwhile_is_not_shown_any_more(served, monkeypatch) -> None:
+    monkeypatch.setattr(serving, "state", lambda _: None)
+    served.run()
+    assert "No service runs" in words(served)
+    assert not served.dataframe
+
+
+def test_a_version_that_cannot_be_loaded_says_why(open_page, world, monkeypatch) -> None:
+    world.add_model(version=1, ap50=0.8)
+    problems = {"parts": "The weights are damaged."}
+    monkeypatch.setattr(serving, "state", lambda _: running(problems=problems))
+    assert "parts is not offered: The weights are damaged." in words(open_page("serve"))
+
+
 def test_stopping_says_who_used_it_in_the_last_hour(served, monkeypatch) -> None:
     stopped = []
     monkeypatch.setattr(serving, "stop", stopped.append)
