@@ -15,6 +15,9 @@ import numpy as np
 from ours import merge as our_merge
 from scenes import Objects, Scene
 
+from lsl_core.types import Instances, Window
+from lsl_core.windows import stitch
+
 
 class Peer(Protocol):
     """Someone who joins what windows found."""
@@ -40,6 +43,27 @@ class Ours:
 
     def read(self, scene: Scene, merged: Any) -> Objects:
         return Objects(merged.box, merged.score, merged.label, merged.masks)
+
+
+class OurBoxes:
+    """`lsl_core.windows.stitch` of boxes without masks."""
+
+    def ready(self, scene: Scene) -> Any:
+        parts, found = [], scene.found
+        for k, (x, y, x1, y1) in enumerate(scene.windows.tolist()):
+            rows = np.flatnonzero(found.window == k)
+            boxes = (found.box[rows] - (x, y, x, y)).astype(np.float32)
+            window = Window(x, y, x1 - x, y1 - y)
+            columns = found.score[rows], found.label[rows]
+            parts.append((window, Instances(boxes, *columns, None, (y1 - y, x1 - x))))
+        return parts, (scene.side, scene.side)
+
+    def merge(self, native: Any) -> Any:
+        parts, image_hw = native
+        return stitch(parts, image_hw=image_hw)
+
+    def read(self, scene: Scene, merged: Any) -> Objects:
+        return _boxed(merged.boxes, merged.scores, merged.class_ids)
 
 
 class Sahi:
@@ -91,6 +115,32 @@ class Sahi:
         return _objects(rows)
 
 
+class SahiBoxes(Sahi):
+    """The same for predictions without masks."""
+
+    def ready(self, scene: Scene) -> Any:
+        from sahi.prediction import ObjectPrediction
+
+        found = scene.found
+        rows = zip(found.box.tolist(), found.label.tolist(), found.score.tolist(), strict=True)
+        return [
+            ObjectPrediction(
+                bbox=box,
+                category_id=label,
+                category_name=str(label),
+                score=score,
+                shift_amount=[0, 0],
+                full_shape=[scene.side, scene.side],
+            )
+            for box, label, score in rows
+        ]
+
+    def read(self, scene: Scene, merged: Any) -> Objects:
+        boxes = [one.bbox.to_xyxy() for one in merged]
+        scores = [one.score.value for one in merged]
+        return _boxed(boxes, scores, [one.category.id for one in merged])
+
+
 class Supervision:
     """supervision's Detections with compact masks, tight crops: its best case."""
 
@@ -130,6 +180,23 @@ class Supervision:
             mask = np.asarray(merged.mask.crop(i), np.uint8)
             rows.append((x, y, mask, float(merged.confidence[i]), int(merged.class_id[i])))
         return _objects(rows)
+
+
+class SupervisionBoxes(Supervision):
+    """The same for detections without masks."""
+
+    def ready(self, scene: Scene) -> Any:
+        import supervision
+
+        found = scene.found
+        return supervision.Detections(
+            xyxy=found.box.astype(np.float32),
+            confidence=found.score.astype(np.float32),
+            class_id=found.label.astype(int),
+        )
+
+    def read(self, scene: Scene, merged: Any) -> Objects:
+        return _boxed(merged.xyxy, merged.confidence, merged.class_id)
 
 
 class Coco:
@@ -217,8 +284,18 @@ def _objects(rows: list[tuple[int, int, np.ndarray, float, int]]) -> Objects:
     )
 
 
+def _boxed(boxes: Any, scores: Any, labels: Any) -> Objects:
+    return Objects(
+        np.rint(np.asarray(boxes, np.float64).reshape(-1, 4)).astype(np.int32),
+        np.asarray(scores, np.float32),
+        np.asarray(labels, np.int32),
+        [],
+    )
+
+
 #: Name, what must be installed, and the adapter.
-PEERS: dict[str, tuple[str, Callable[[], Peer]]] = {
+Peers = dict[str, tuple[str, Callable[[], Peer]]]
+PEERS: Peers = {
     "ours": ("numpy", Ours),
     "sahi-nms": ("sahi", lambda: Sahi("NMS")),
     "sahi-greedynmm": ("sahi", lambda: Sahi("GREEDYNMM")),
@@ -227,8 +304,16 @@ PEERS: dict[str, tuple[str, Callable[[], Peer]]] = {
     "supervision-nmm": ("supervision", lambda: Supervision("NMM")),
     "pycocotools": ("pycocotools", Coco),
 }
+BOX_PEERS: Peers = {
+    "ours": ("numpy", OurBoxes),
+    "sahi-nms": ("sahi", lambda: SahiBoxes("NMS")),
+    "sahi-greedynmm": ("sahi", lambda: SahiBoxes("GREEDYNMM")),
+    "sahi-nmm": ("sahi", lambda: SahiBoxes("NMM")),
+    "supervision-nms": ("supervision", lambda: SupervisionBoxes("NMS")),
+    "supervision-nmm": ("supervision", lambda: SupervisionBoxes("NMM")),
+}
 
 
-def installed() -> list[str]:
+def installed(peers: Peers = PEERS) -> list[str]:
     """Return the names of those that can run here."""
-    return [name for name, (needs, _) in PEERS.items() if importlib.util.find_spec(needs)]
+    return [name for name, (needs, _) in peers.items() if importlib.util.find_spec(needs)]

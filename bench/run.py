@@ -3,6 +3,7 @@
     python bench/run.py                       # everything, a few minutes
     python bench/run.py merge --objects 1000 10000 50000 --seeds 11 12
     python bench/run.py merge --missed 0.1 --jitter 3 --overlap 16
+    python bench/run.py merge --boxes --objects 10000 --density 900 --largest 40
     python bench/run.py troubles --seeds 3 4 5
     python bench/run.py pipeline large cut encode decode overlay
 
@@ -41,6 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, nargs="*", default=[1000, 10_000])
     parser.add_argument("--seeds", type=int, nargs="*", default=[11])
     parser.add_argument("--peers", default="all", help="all, or names with commas, or none")
+    parser.add_argument("--boxes", action="store_true", help="join boxes that have no masks")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--limit-s", type=float, default=120, help="per peer and case")
     parser.add_argument("--limit-gb", type=float, default=12)
@@ -93,9 +95,12 @@ def main() -> None:
             peers=asked.peers,
             repeat=asked.repeat,
             plan=_plan(asked),
+            by_boxes=asked.boxes,
             **limits,
         ),
-        "troubles": lambda: merge.troubles(asked.seeds, count=1000, peers=asked.peers, **limits),
+        "troubles": lambda: merge.troubles(
+            asked.seeds, count=1000, peers=asked.peers, by_boxes=asked.boxes, **limits
+        ),
         "pipeline": lambda: pipeline.run(
             side=asked.side or 8192, counts=[0, 20], repeat=asked.repeat, **limits
         ),

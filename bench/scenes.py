@@ -1,4 +1,4 @@
-"""Scenes with a known truth, what windows see of them, and how far a result is from the truth.
+"""Scenes with a known truth, and what windows see of them.
 
 Nothing here knows who joins the windows. A scene is blobs, rings and bars of several labels, some
 larger than the strip that windows share and laid across it. Each window sees the objects in it as
@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.geometry.boxes import meeting_pairs
-from lsl_core.geometry.masks import areas, shared_areas
 from lsl_core.types import SlideWindows
 from lsl_core.windows import plan
 
@@ -24,8 +22,6 @@ Pixels = NDArray[np.uint8]
 
 #: A window does not find an object of which it shows fewer pixels.
 FEWEST_PX = 12
-#: Least IoU of a result that found its object.
-FOUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,10 @@ class Plan:
 
 @dataclass
 class Objects:
-    """Columns of N objects: box (x1, y1, x2, y2), score, label, masks: crops 0/1 that fill it."""
+    """Columns of N objects: box (x1, y1, x2, y2), score, label, masks: crops 0/1 that fill it.
+
+    No masks where only boxes are compared.
+    """
 
     box: NDArray[np.int32]
     score: NDArray[np.float32]
@@ -79,7 +78,7 @@ class Objects:
     masks: list[Pixels]
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.box)
 
 
 @dataclass
@@ -91,13 +90,18 @@ class Fragments(Objects):
 
 @dataclass
 class Scene:
-    """An image's truth and what its windows found. cut: (N,) no window shows it whole."""
+    """An image's truth and what its windows found.
+
+    cut: (N,) no window shows it whole. shows: which object each fragment shows; nobody who joins
+    may look at it.
+    """
 
     side: int
     windows: NDArray[np.int32]
     truth: Objects
     cut: NDArray[np.bool_]
     found: Fragments
+    shows: NDArray[np.int64]
 
 
 def make(wanted: Plan) -> Scene:
@@ -109,7 +113,7 @@ def make(wanted: Plan) -> Scene:
         [(w.x, w.y, w.x + w.width, w.y + w.height) for w in plan((side, side), slide)], np.int32
     )
     truth = _truth(rng, wanted, side, windows)
-    return Scene(side, windows, truth, _cut(truth, windows), _seen(rng, wanted, truth, windows))
+    return Scene(side, windows, truth, _cut(truth, windows), *_seen(rng, wanted, truth, windows))
 
 
 # ------------------------------------------------------------------ truth
@@ -233,9 +237,10 @@ def _cut(truth: Objects, windows: NDArray[np.int32]) -> NDArray[np.bool_]:
 # ------------------------------------------------------------- what windows see
 def _seen(
     rng: np.random.Generator, wanted: Plan, truth: Objects, windows: NDArray[np.int32]
-) -> Fragments:
+) -> tuple[Fragments, NDArray[np.int64]]:
     faults = wanted.faults
     rows: list[tuple[int, tuple[int, int, int, int], float, int, Pixels]] = []
+    shows: list[int] = []
     for k, view in enumerate(windows.tolist()):
         meets = (truth.box[:, :2] < view[2:]) & (truth.box[:, 2:] > view[:2])
         for i in np.flatnonzero(meets.all(1)).tolist():
@@ -261,13 +266,15 @@ def _seen(
                     row = _inside(part, (x, y), view)
                     if row is not None:
                         rows.append((k, *row[:1], float(np.clip(score, 0.05, 0.99)), label, row[1]))
-    return Fragments(
+                        shows.append(i)
+    found = Fragments(
         np.array([row[1] for row in rows], np.int32).reshape(-1, 4),
         np.array([row[2] for row in rows], np.float32),
         np.array([row[3] for row in rows], np.int32),
         [row[4] for row in rows],
         np.array([row[0] for row in rows], np.int32),
     )
+    return found, np.array(shows, np.int64)
 
 
 def _jittered(
@@ -313,70 +320,3 @@ def _inside(
     crop = np.ascontiguousarray(shown[cy : cy + h, cx : cx + w])
     left, top = x + a + cx, y + b + cy
     return (left, top, left + w, top + h), crop
-
-
-# --------------------------------------------------------------------- score
-def errors(truth: Objects, cut: NDArray[np.bool_], result: Objects) -> dict[str, float]:
-    """Count what is wrong with a result.
-
-    missed: objects without a result of IoU 0.5. doubles: further results that lie on the best one
-    of their object. fragments: further results beside it. over: objects half covered by the
-    result of another one (what that other one itself covers aside). strange: results on nothing.
-    iou, iou_cut: mean IoU of found objects, and of those that no window shows whole.
-    """
-    n = len(truth)
-    boxes = np.concatenate([truth.box, result.box]).astype(np.int64).reshape(-1, 4)
-    pixels = [*truth.masks, *result.masks]
-    sizes = areas(pixels)
-    left, right = meeting_pairs(boxes)
-    common = shared_areas(pixels, boxes, left, right)
-    pair = left * len(boxes) + right
-    crossing = (left < n) & (right >= n) & (common > 0)
-    t, r, inter = left[crossing], right[crossing], common[crossing]
-    iou = inter / (sizes[t] + sizes[r] - inter)
-    # a result belongs to the object it found, or else to the one it shares most with
-    order = np.lexsort((inter, np.where(iou >= FOUND, iou, 0), r))
-    last = np.append(r[order][1:] != r[order][:-1], True)[: len(order)]
-    owner = np.full(len(boxes), -1)
-    owner[r[order][last]] = t[order][last]
-    between = _lookup(pair, common, t, owner[r], len(boxes))
-    own = t == owner[r]
-    over = int((~own & (inter - between >= 0.5 * sizes[t])).sum())
-    best = np.zeros(n)
-    np.maximum.at(best, t[own], iou[own])
-    rows = np.flatnonzero(own)
-    rows = rows[np.lexsort((-iou[rows], t[rows]))]
-    first = np.append(True, t[rows][1:] != t[rows][:-1])[: len(rows)]
-    champion = np.full(n, -1)
-    champion[t[rows][first]] = r[rows][first]
-    others = r[rows][~first]
-    with_best = _lookup(pair, common, others, champion[owner[others]], len(boxes))
-    doubles = int((with_best >= 0.5 * sizes[others]).sum())
-    found = best >= FOUND
-    label = np.mean(result.label[champion[found] - n] == truth.label[found]) if found.any() else 0
-    return {
-        "results": len(result),
-        "missed": int((~found).sum()),
-        "doubles": doubles,
-        "fragments": len(others) - doubles,
-        "over": over,
-        "strange": int((owner[n:] < 0).sum()),
-        "iou": round(float(best[found].mean()) if found.any() else 0.0, 4),
-        "iou_cut": round(float(best[cut].mean()) if cut.any() else 1.0, 4),
-        "label": round(float(label), 4),
-    }
-
-
-def _lookup(
-    pair: NDArray[np.int64],
-    common: NDArray[np.int64],
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
-    n: int,
-) -> NDArray[np.int64]:
-    """Return the shared area of a[k] and b[k], given sorted pair numbers."""
-    if not len(pair):
-        return np.zeros(len(a), np.int64)
-    key = np.minimum(a, b) * n + np.maximum(a, b)
-    at = np.minimum(np.searchsorted(pair, key), len(pair) - 1)
-    return np.where(pair[at] == key, common[at], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class Agreement:
     """How P pairs of fragments from different windows agree in the strip they share.
 
     left, right: (P,) positions of the fragments, left in the earlier window. inter: shared
-    area. in_left, in_right: area of each inside the strip. strips: (P, 4) x1, y1, x2, y2.
+    area. in_left, in_right: area of each inside the strip. iou: how much of the object's part in
+    the strip they agree on, in [0, 1]. strips: (P, 4) x1, y1, x2, y2.
 
     Where bounds leave no doubt about a pair, they stand for its areas.
     """
@@ -36,12 +37,8 @@ class Agreement:
     inter: Floats
     in_left: Floats
     in_right: Floats
+    iou: Floats
     strips: Ints
-
-    @property
-    def iou(self) -> Floats:
-        """Intersection over union inside the strip, (P,)."""
-        return self.inter / np.maximum(self.in_left + self.in_right - self.inter, 1e-9)
 
     def keys(self, fragments: Fragments) -> tuple[Ints, Ints]:
         """Return for either side the number of (fragment, window of the other one), (P,)."""
@@ -57,6 +54,7 @@ class Agreement:
             self.inter[index],
             self.in_left[index],
             self.in_right[index],
+            self.iou[index],
             self.strips[index],
         )
 
@@ -81,7 +79,9 @@ def agreement(fragments: Fragments, areas: Floats) -> Agreement:
     boxes = fragments.boxes
     inter = area(shared(boxes[left], boxes[right]))
     in_left, in_right = (area(shared(boxes[side], strips)) for side in (left, right))
-    by_boxes = Agreement(left, right, inter, in_left, in_right, strips)
+    by_boxes = Agreement(
+        left, right, inter, in_left, in_right, _box_ious(boxes[left], boxes[right], strips), strips
+    )
     if fragments.solid is None or not len(left):
         return by_boxes
     bounds = _Bounds.of(fragments, areas, by_boxes)
@@ -90,10 +90,32 @@ def agreement(fragments: Fragments, areas: Floats) -> Agreement:
         rows = np.flatnonzero(is_open & matters & ~is_sure)
         bounds.least[rows] = bounds.most[rows] = _counted(fragments, areas, by_boxes.take(rows))
         is_sure, matters, _ = bounds.judged()
-    found = replace(
-        by_boxes, inter=bounds.least[:, 0], in_left=bounds.most[:, 1], in_right=bounds.most[:, 2]
-    )
+    inter, (in_left, in_right) = bounds.least[:, 0], bounds.most[:, 1:].T
+    ious = inter / np.maximum(in_left + in_right - inter, 1e-9)
+    found = Agreement(left, right, inter, in_left, in_right, ious, strips)
     return found.take(is_sure | (matters & (found.inter > 0)))
+
+
+def _box_ious(first: Floats, second: Floats, strips: Ints) -> Floats:
+    """Return IoU of what two boxes say of an object inside their strip, (P,).
+
+    A box that leaves the strip sideways is that of a larger part, so along the strip it may be
+    too long. Where the other box stays inside, that one tells how long the object is there.
+    """
+    parts = [shared(box, strips).astype(np.float64) for box in (first, second)]
+    lengths = [part[:, 2:] - part[:, :2] for part in parts]  # (P, 2), by axis
+    stays = [
+        (box[:, :2] >= strips[:, :2]) & (box[:, 2:] <= strips[:, 2:]) for box in (first, second)
+    ]
+    common = shared(*parts)
+    both = common[:, 2:] - common[:, :2]
+    union = lengths[0] + lengths[1] - both
+    for along, aside in ((0, 1), (1, 0)):
+        for one, other in ((0, 1), (1, 0)):
+            is_exact = stays[one].all(1) & stays[other][:, along] & ~stays[other][:, aside]
+            union[is_exact, along] = lengths[one][is_exact, along]
+    ious: Floats = (both / np.maximum(union, 1e-9)).prod(1)
+    return ious
 
 
 @dataclass(frozen=True, slots=True, eq=False)

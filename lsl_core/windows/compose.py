@@ -83,19 +83,27 @@ class Composer:
         parts: dict[int, list[tuple[Rect, Pixels]]] = {}
         for i in members:
             parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
-        places = [self.places[i] for i in members]
-        x0, y0 = min(p[0] for p in places), min(p[1] for p in places)
-        x1, y1 = max(p[2] for p in places), max(p[3] for p in places)
+        x0, y0, x1, y1 = around = self._around(members)
         views = {view: self.views[view] for view in parts}
         if witnesses:
-            around = (x0, y0, x1, y1)
             views = {k: view for k, view in enumerate(self.views) if _meets(view, around)}
             parts = {view: parts.get(view, []) for view in views}
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        columns, rows = self._cells(list(views.values()), (x0, y0, x1, y1))
+        columns, rows = self._cells(list(views.values()), around)
         fill = self._mix_cells if self.is_soft else self._paint_cells
         fill(whole, (x0, y0), (columns, rows), views, parts)
         return _trimmed(whole, (x0, y0), self.is_soft)
+
+    def unite(self, members: Sequence[int]) -> Composed | None:
+        """Return what any of these fragments shows, the strongest of soft pixels."""
+        x0, y0, x1, y1 = around = self._around(members)
+        whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        _paint([(self.places[i], self.pixels[i]) for i in members], around, whole)
+        return _trimmed(whole, (x0, y0), self.is_soft)
+
+    def _around(self, members: Sequence[int]) -> tuple[int, int, int, int]:
+        low_x, low_y, high_x, high_y = zip(*(self.places[i] for i in members), strict=True)
+        return min(low_x), min(low_y), max(high_x), max(high_y)
 
     def _block(self, members: Sequence[int]) -> Composed | None:
         """Return the usual case by one copy for each part, None in all others.
@@ -110,8 +118,7 @@ class Composer:
         if not is_block or len(members) != len(across) * len(down):
             return None
         places = [self.places[i] for i in members]
-        x0, y0 = min(p[0] for p in places), min(p[1] for p in places)
-        x1, y1 = max(p[2] for p in places), max(p[3] for p in places)
+        x0, y0, x1, y1 = self._around(members)
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for i, (x, y, right, bottom), view in zip(members, places, views, strict=True):
             columns, rows = across[view[0], view[2]], down[view[1], view[3]]

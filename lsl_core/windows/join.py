@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.geometry.boxes import area, shared
+from lsl_core.geometry.masks import shared_areas
 from lsl_core.windows.agree import agreement
 from lsl_core.windows.compose import Composed, Composer
 from lsl_core.windows.fragments import Floats, Fragments, Ints, depths
@@ -17,6 +19,13 @@ REACH_PX = 6
 
 #: A lone fragment this thin at a cut, where a neighbour saw more and found nothing, is no object.
 SLIVER_PX = 4
+#: Nor is one this thin beside an object that the neighbour shows there: one outline of the two was
+#: drawn too far out, the other too far in.
+EDGE_PX = 8
+#: Two windows that show an object whole with less IoU than this are both doubted. Measured on
+#: 15,000 objects with outlines 1, 2 and 4 px off: below 0.8, 0.7 and 0.6 both together are nearer
+#: to the truth than the deeper view alone.
+DOUBTED = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +49,14 @@ class Joined:
 class _Groups:
     """Members of all groups, group after group, the deepest of each first.
 
-    members: (N,) fragments. first: (G,) where each group begins. counts: (G,).
+    members: (N,) fragments. first: (G,) where each group begins. counts: (G,). uncut: (G,) how
+    many of them their windows show uncut; they come first.
     """
 
     members: Ints
     first: Ints
     counts: Ints
+    uncut: Ints
 
     @property
     def tops(self) -> Ints:
@@ -62,6 +73,8 @@ def join(fragments: Fragments) -> Joined:
     grouped = _grouped(number, margin)
     tops = grouped.tops
     as_seen = (grouped.counts == 1) | _shows_all(fragments, grouped, margin)
+    doubted = as_seen & _doubted(fragments, areas, grouped)
+    as_seen &= ~doubted
     dropped = (grouped.counts == 1) & (margin[tops] <= 0)
     lone = tops[dropped]
     dropped[dropped] = np.isin(lone, found.rims) | _is_sliver(fragments, lone)
@@ -70,7 +83,7 @@ def join(fragments: Fragments) -> Joined:
     parts = np.flatnonzero(~as_seen)
     composed: list[Composed] = []
     if fragments.pixels is not None:
-        composed, parts = _composed(fragments, grouped, parts)
+        composed, parts = _composed(fragments, grouped, parts, doubted)
     kept = tops[keep]
     boxes = np.array([one.box for one in composed], np.float64).reshape(-1, 4)
     return Joined(
@@ -78,7 +91,7 @@ def join(fragments: Fragments) -> Joined:
         _around(fragments, grouped)[parts] if fragments.pixels is None else boxes,
         np.concatenate([fragments.scores[kept], scores[parts]]).astype(np.float32),
         np.concatenate([class_ids[keep], class_ids[parts]]),
-        np.concatenate([margin[kept] > 0, np.zeros(len(parts), bool)]),
+        np.concatenate([margin[kept] > 0, doubted[parts]]),
         composed,
     )
 
@@ -87,7 +100,8 @@ def _grouped(number: Ints, margin: Floats) -> _Groups:
     members = np.lexsort((-margin, number))
     begins = np.append(True, number[members[1:]] != number[members[:-1]])
     first = np.flatnonzero(begins[: len(members)])
-    return _Groups(members, first, np.diff(np.append(first, len(members))))
+    uncut = np.add.reduceat(margin[members] > 0, first, dtype=np.int64)
+    return _Groups(members, first, np.diff(np.append(first, len(members))), uncut)
 
 
 def _shows_all(fragments: Fragments, grouped: _Groups, margin: Floats) -> NDArray[np.bool_]:
@@ -100,6 +114,22 @@ def _shows_all(fragments: Fragments, grouped: _Groups, margin: Floats) -> NDArra
     return np.asarray(fits.all(1) & (margin[tops] > 0))
 
 
+def _doubted(fragments: Fragments, areas: Floats, grouped: _Groups) -> NDArray[np.bool_]:
+    """Return in which groups the two deepest windows show all of it, and not the same.
+
+    Thin objects whose outline is a pixel or two off. There is no telling which window is right:
+    what either of them shows is nearer to the truth than the worse one.
+    """
+    doubted = grouped.uncut > 1
+    if fragments.solid is None:
+        return np.zeros_like(doubted)
+    first = grouped.first[doubted]
+    one, two = grouped.members[first], grouped.members[first + 1]
+    inter = shared_areas(fragments.solid, fragments.boxes.astype(np.int64), one, two)
+    doubted[doubted] = inter < DOUBTED * (areas[one] + areas[two] - inter)
+    return doubted
+
+
 def _around(fragments: Fragments, grouped: _Groups) -> Floats:
     """Return the box around all members of each group, (G, 4)."""
     boxes = fragments.boxes[grouped.members]
@@ -108,12 +138,19 @@ def _around(fragments: Fragments, grouped: _Groups) -> Floats:
 
 
 def _is_sliver(fragments: Fragments, lone: Ints) -> NDArray[np.bool_]:
-    """Return which fragments are thin and seen deeper by another window."""
+    """Return which fragments are thin, and no object to another window that saw them deeper."""
     boxes = fragments.boxes[lone]
-    slivers: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(1) <= SLIVER_PX
+    thickness = (boxes[:, 2:] - boxes[:, :2]).min(1)
+    slivers: NDArray[np.bool_] = thickness <= EDGE_PX
     for k in np.flatnonzero(slivers).tolist():
         box = np.broadcast_to(boxes[k], (len(fragments.views), 4))
-        slivers[k] = (depths(box, fragments.views, fragments.image_hw).min(1) > 0).any()
+        deeper = depths(box, fragments.views, fragments.image_hw).min(1) > 0
+        if thickness[k] > SLIVER_PX:
+            alike = fragments.class_ids == fragments.class_ids[lone[k]]
+            there = fragments.boxes[deeper[fragments.seen_in] & alike]
+            slivers[k] = (area(shared(there, boxes[k : k + 1])) > 0).any()
+        else:
+            slivers[k] = deeper.any()
     return slivers
 
 
@@ -134,13 +171,16 @@ def _votes(
     return label, (votes[winners] / weight[winners]).astype(np.float32)
 
 
-def _composed(fragments: Fragments, grouped: _Groups, parts: Ints) -> tuple[list[Composed], Ints]:
-    """Return the groups that no window shows whole, and their numbers, without empty ones."""
-    begins, counts = grouped.first[parts].tolist(), grouped.counts[parts].tolist()
-    members, composer = grouped.members.tolist(), Composer.of(fragments)
+def _composed(
+    fragments: Fragments, grouped: _Groups, parts: Ints, doubted: NDArray[np.bool_]
+) -> tuple[list[Composed], Ints]:
+    """Return the groups that no window shows as it is, and their numbers, without empty ones."""
+    composer, members = Composer.of(fragments), grouped.members.tolist()
+    begins = grouped.first[parts].tolist()
+    counts = np.where(doubted, grouped.uncut, grouped.counts)[parts].tolist()
     made = [
-        composer.compose(members[begin : begin + count])
-        for begin, count in zip(begins, counts, strict=True)
+        (composer.unite if is_doubted else composer.compose)(members[begin : begin + count])
+        for begin, count, is_doubted in zip(begins, counts, doubted[parts].tolist(), strict=True)
     ]
     there = np.array([one is not None for one in made], bool)
     return [one for one in made if one is not None], parts[there]

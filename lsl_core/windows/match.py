@@ -67,8 +67,10 @@ def match(fragments: Fragments, found: Agreement) -> Matches:
     order = rows[np.lexsort((unlike, -worth))]
     keys = found.keys(fragments)
     accepted = _one_to_one(order, *keys, iou >= SECOND_CHOICE)
-    taken = np.concatenate([key[accepted] for key in keys])
-    left_over = [np.flatnonzero(~np.isin(key, taken, kind="table")) for key in keys]
+    # boxes overlap where objects do not: a box with any partner is no piece of another one
+    sides_used = keys if fragments.solid is not None else (found.left, found.right)
+    taken = np.concatenate([used[accepted] for used in sides_used])
+    left_over = [np.flatnonzero(~np.isin(used, taken, kind="table")) for used in sides_used]
     sides = (
         _Side(found.left, keys[0], found.in_left, left_over[0]),
         _Side(found.right, keys[1], found.in_right, left_over[1]),

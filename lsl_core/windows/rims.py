@@ -13,8 +13,10 @@ from lsl_core.geometry.masks import corners
 from lsl_core.types import CropMasks, Instances, SoftMasks
 from lsl_core.windows.fragments import Floats, Pixels, solid_of
 
-#: Only so small an object is swallowed by an outline that is a few pixels off, pixels of its box.
+#: Only so small an object is swallowed by an outline that is a few pixels off, solid pixels.
 SMALL_PX = 300
+#: The box of a small object is no larger than this, as bars lie across theirs.
+SMALL_BOX_PX = 10 * SMALL_PX
 #: Share of the small object that the other one covers; less does no harm, more is on top of it.
 COVERED = (0.25, 0.85)
 #: What the large one would lose, as a share of it; more is no rim.
@@ -52,7 +54,7 @@ def rims(boxes: Floats, places: Floats, solid: Callable[[int], Pixels]) -> Itera
     small = np.where(sizes[left] <= sizes[right], left, right)
     large = left + right - small
     inter = area(shared(boxes[left], boxes[right]))
-    near = (sizes[small] <= SMALL_PX) & (inter >= COVERED[0] * sizes[small])
+    near = (sizes[small] <= SMALL_BOX_PX) & (inter >= COVERED[0] * sizes[small])
     near &= sizes[large] >= 2 * sizes[small]
     large, small = large[near], small[near]
     common = shared(places[large], places[small])
@@ -71,9 +73,13 @@ def _part(x0: int, y0: int, x1: int, y1: int) -> Part:
 
 def _is_rim(one: Rim, large: Pixels, small: Pixels) -> bool:
     both = cv2.bitwise_and(large[one.in_large], small[one.in_small])
-    count = cv2.countNonZero(both)
-    share = count / max(1, cv2.countNonZero(small))
-    if not COVERED[0] <= share <= COVERED[1] or count > LOSS * cv2.countNonZero(large):
+    count, size = cv2.countNonZero(both), cv2.countNonZero(small)
+    share = count / max(1, size)
+    if (
+        size > SMALL_PX
+        or not COVERED[0] <= share <= COVERED[1]
+        or count > LOSS * cv2.countNonZero(large)
+    ):
         return False
     rows, columns = one.in_large
     top, left = max(0, rows.start - RIM_PX), max(0, columns.start - RIM_PX)

@@ -22,18 +22,30 @@ def joined(scene):
     return peer.read(scene, peer.merge(peer.ready(scene)))
 
 
-def test_the_truth_itself_has_no_errors():
-    from scenes import errors
+def scene_of(truth, found, shows):
+    """A scene that one window shows, in which objects were drawn as `found`."""
+    from scenes import Fragments, Scene
+
+    windows = np.array([[0, 0, 300, 300]], np.int32)
+    columns = (found.box, found.score, found.label, found.masks)
+    fragments = Fragments(*columns, np.zeros(len(found), np.int32))
+    return Scene(300, windows, truth, np.zeros(len(truth), bool), fragments, np.array(shows))
+
+
+@pytest.mark.parametrize("by_boxes", [False, True])
+def test_the_truth_itself_has_no_errors(by_boxes):
+    from judge import errors
 
     scene = small_scene()
-    found = errors(scene.truth, scene.cut, scene.truth)
+    found = errors(scene, scene.truth, by_boxes=by_boxes)
     assert [found[name] for name in TROUBLES] == [0] * 5
     assert found["iou"] == 1
     assert scene.cut.sum() > 5
 
 
 def test_every_kind_of_error_is_counted_once():
-    from scenes import Objects, errors
+    from judge import errors
+    from scenes import Objects
 
     ones = np.ones((20, 20), np.uint8)
     box = np.array([[0, 0, 20, 20], [20, 0, 40, 20], [60, 60, 80, 80], [90, 0, 110, 20]], np.int32)
@@ -53,21 +65,55 @@ def test_every_kind_of_error_is_counted_once():
         np.zeros(5, np.int32),
         [np.ones((20, 40), np.uint8), ones[:14], ones[:10], ones[:6], ones],
     )
-    found = errors(truth, np.zeros(4, bool), result)
+    found = errors(scene_of(truth, truth, range(4)), result)
     assert found["over"] == 1
     assert found["missed"] == 2  # the swallowed one and the last
     assert found["doubles"] == 1
     assert found["fragments"] == 1
     assert found["strange"] == 1
+    assert found["unfindable"] == 0
+
+
+def test_an_object_that_no_window_drew_well_is_missed_by_nobody():
+    """Three thin bars: one drawn beside itself, one so by one of two windows, one in two halves."""
+    from judge import errors, findable
+    from scenes import Objects
+
+    def bars(*places):
+        box = np.array([(x, y, x + w, y + 2) for x, y, w in places], np.int32)
+        n = len(places)
+        masks = [np.ones((2, w), np.uint8) for _, _, w in places]
+        return Objects(box, np.ones(n, np.float32), np.zeros(n, np.int32), masks)
+
+    truth = bars((10, 10, 40), (10, 30, 40), (10, 50, 40))
+    drawn = bars((10, 11, 40), (10, 31, 40), (10, 30, 40), (10, 50, 18), (28, 50, 18))
+    scene = scene_of(truth, drawn, [0, 1, 1, 2, 2])
+    assert findable(scene).tolist() == [False, True, True]
+    nothing = Objects(np.zeros((0, 4), np.int32), np.zeros(0), np.zeros(0), [])
+    found = errors(scene, nothing)
+    assert (found["missed"], found["unfindable"]) == (2, 1)
+    # whoever finds it all the same has found it
+    assert errors(scene, truth)["unfindable"] == 0
+
+
+def test_boxes_alone_are_judged_by_boxes():
+    from judge import errors, findable
+    from scenes import Objects
+
+    scene = small_scene()
+    hollow = Objects(scene.truth.box, scene.truth.score, scene.truth.label, [])
+    found = errors(scene, hollow, by_boxes=True)
+    assert sum(found[name] for name in TROUBLES) == 0
+    assert found["iou"] == 1
+    assert findable(scene, by_boxes=True).all()
 
 
 @pytest.mark.parametrize("overlapping", [0.0, 0.3])
 def test_exact_windows_are_joined_without_an_error(overlapping):
-    from scenes import errors
+    from judge import errors
 
     scene = small_scene(jitter=0, relabelled=0, overlapping=overlapping)
-    result = joined(scene)
-    found = errors(scene.truth, scene.cut, result)
+    found = errors(scene, joined(scene))
     assert [found[name] for name in TROUBLES] == [0] * 5
     assert found["label"] == 1
     if not overlapping:
@@ -85,24 +131,40 @@ def test_exact_windows_are_joined_without_an_error(overlapping):
     ids=str,
 )
 def test_what_windows_get_wrong_is_put_right(faults, most):
-    from scenes import errors
+    from judge import errors
 
     scene = small_scene(**faults)
-    found = errors(scene.truth, scene.cut, joined(scene))
+    found = errors(scene, joined(scene))
     assert sum(found[name] for name in TROUBLES) <= most
 
 
 @pytest.mark.parametrize("faults", [{"missed": 0.2}, {"split": 0.2}, {"jitter": 5}], ids=str)
 def test_the_result_is_no_worse_than_uniting_what_overlaps(faults):
     """pycocotools with intersection over the smaller is the strongest simple peer."""
+    from judge import errors
     from peers import Coco
-    from scenes import errors
 
     scene = small_scene(**faults)
     coco = Coco()
-    ours = errors(scene.truth, scene.cut, joined(scene))
-    theirs = errors(scene.truth, scene.cut, coco.read(scene, coco.merge(coco.ready(scene))))
+    ours = errors(scene, joined(scene))
+    theirs = errors(scene, coco.read(scene, coco.merge(coco.ready(scene))))
     assert sum(ours[n] for n in TROUBLES) <= sum(theirs[n] for n in TROUBLES)
+
+
+@pytest.mark.parametrize(
+    ("faults", "most"),
+    [({}, 0), ({"relabelled": 0.3}, 0), ({"doubled": 0.3}, 4), ({"overlapping": 0.4}, 2)],
+    ids=str,
+)
+def test_boxes_without_masks_are_joined_as_well(faults, most):
+    from judge import errors
+    from peers import OurBoxes
+
+    scene, peer = small_scene(**faults), OurBoxes()
+    result = peer.read(scene, peer.merge(peer.ready(scene)))
+    found = errors(scene, result, by_boxes=True)
+    assert sum(found[name] for name in TROUBLES) <= most
+    assert found["iou_cut"] > 0.95
 
 
 def test_a_mask_alone_in_its_window_is_passed_through_without_a_copy():

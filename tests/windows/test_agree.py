@@ -63,7 +63,8 @@ def all_counted(fragments):
     strips = shared(views[left], views[right])
     inside = (areas_inside(fragments.solid, whole, side, strips) for side in (left, right))
     counts = [column.astype(np.float64) for column in (inter, *inside)]
-    return Agreement(left, right, *counts, strips)
+    ious = inter / (counts[1] + counts[2] - inter)
+    return Agreement(left, right, *counts, ious, strips)
 
 
 @settings(max_examples=200, deadline=None)

@@ -168,6 +168,79 @@ def test_a_sliver_of_a_neighbour_at_a_cut_is_no_object():
     assert stitched.boxes.tolist() == [[40, 10, 83, 40]]
 
 
+def redrawn(found, *masks):
+    """The same objects drawn as these (x, y, pixels)."""
+    crops = [np.asarray(pixels, np.uint8) * 255 for _, _, pixels in masks]
+    soft = SoftMasks.from_crops(crops, [(x, y) for x, y, _ in masks])
+    xywh = soft.crops
+    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1).astype(np.float32)
+    return Instances(boxes, found.scores, found.class_ids, soft, found.image_hw)
+
+
+@pytest.mark.parametrize(("thickness", "label", "stays"), [(6, 0, 1), (6, 1, 2), (12, 0, 2)])
+def test_the_rim_of_an_object_at_a_cut_is_none_where_its_neighbour_shows_one(
+    thickness, label, stays
+):
+    """The left window ends the object at 81, the right one, which begins at 80, draws it to 86."""
+    (a, left), (b, right) = seen(scene((40, 10, 43, 60)))
+    left = redrawn(left, (40, 10, np.ones((60, 41))))
+    right = redrawn(right, (0, 62, np.ones((30, thickness))))
+    stitched = stitch([(a, left), (b, relabelled(right, label, 0.4))], image_hw=(100, 180))
+    assert len(stitched) == stays
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_two_windows_that_draw_a_thin_object_differently_are_both_believed(soft):
+    (a, left), (b, right) = seen(scene((84, 20, 12, 3)))
+    bar = np.ones((3, 12))
+    parts = [(a, redrawn(left, (84, 19, bar))), (b, redrawn(right, (4, 21, bar)))]
+    if not soft:
+        parts = [(window, found.binary()) for window, found in parts]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.boxes.tolist() == [[84, 19, 96, 24]]
+    assert stitched.binary().masks.areas().tolist() == [5 * 12]
+    # where they nearly agree, the window that sees it deeper is taken alone
+    parts[0] = (
+        a,
+        redrawn(left, (83, 21, bar)).binary() if not soft else redrawn(left, (83, 21, bar)),
+    )
+    assert stitch(parts, image_hw=(100, 180)).binary().masks.areas().tolist() == [3 * 12]
+
+
+def boxes_in(window, *boxes, label=0):
+    """Boxes of the image as a window shows them."""
+    own = np.array(boxes, np.float32).reshape(-1, 4) - np.float32([window.x, window.y] * 2)
+    ones = np.ones(len(boxes), np.float32)
+    return window, Instances(own, ones, np.full(len(boxes), label, np.int32), None, (100, 100))
+
+
+def test_boxes_of_a_cut_object_are_one_though_the_strip_shows_little_of_it():
+    left, right = plan((100, 180), SLIDE)
+    # the left window sees the tip of it: in the strip their boxes have an IoU of 0.2
+    parts = [boxes_in(left, (90, 44, 100, 56)), boxes_in(right, (90, 20, 150, 80))]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.boxes.tolist() == [[90, 20, 150, 80]]
+
+
+def test_a_box_with_a_partner_is_no_piece_of_another_whose_box_it_lies_in():
+    views = plan((180, 180), SLIDE)
+    large, small = (20, 20, 130, 130), (85, 84, 97, 95)
+    parts = []
+    for view in views:
+        shown = []
+        for x0, y0, x1, y1 in (large, small):
+            low, high = (
+                (max(x0, view.x), max(y0, view.y)),
+                (min(x1, view.x + 100), min(y1, view.y + 100)),
+            )
+            shown.append((*low, *high))
+        parts.append(boxes_in(view, *shown))
+    # one window does not find the small one
+    parts[0] = boxes_in(views[0], (20, 20, 100, 100))
+    stitched = stitch(parts, image_hw=(180, 180))
+    assert sorted(stitched.boxes.tolist()) == [[20, 20, 130, 130], [85, 84, 97, 95]]
+
+
 def test_an_object_that_one_window_missed_is_kept():
     (a, left), (b, _) = seen(scene((60, 10, 60, 30)))
     stitched = stitch([(a, left), (b, Instances.empty((100, 100)))], image_hw=(100, 180))
@@ -273,6 +346,20 @@ def test_an_outline_over_a_small_neighbour_gives_way_to_it(soft):
     too_far = Instances(left.boxes, left.scores, left.class_ids, masks, left.image_hw)
     stitched = stitch([(a, too_far), (b, right)], image_hw=hole.shape)
     assert sorted(stitched.binary().masks.areas().tolist()) == [64, 40 * 40 - 64]
+
+
+def test_an_outline_along_a_thin_bar_gives_way_to_it():
+    ids = np.zeros((100, 180), np.int32)
+    cv2.line(ids, (20, 68), (60, 74), 2, 3)
+    ids[10:67, 10:70] = 1
+    (a, left), (b, right) = seen(ids)
+    x, y, _, _ = left.masks.crops[1].tolist()
+    bar = left.masks.crop(1) > 0
+    left = redrawn(left, (10, 10, np.ones((60, 60))), (x, y, bar))  # three rows too far down
+    stitched = stitch([(a, left), (b, right)], image_hw=ids.shape)
+    lost = int((ids[67:70] == 2).sum())
+    assert lost > bar.sum() / 4
+    assert stitched.binary().masks.areas().tolist() == [60 * 60 - lost, bar.sum()]
 
 
 @pytest.mark.parametrize("soft", [True, False])
