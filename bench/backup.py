@@ -101,7 +101,7 @@ def ours(location: str, archives: list[str]) -> dict[str, Any]:
             with repository.lock("bench"), repository.record(subject, Tier.FULL) as draft:
                 draft.add_archive("project.zip", Path(path))
 
-    return _cost(work)
+    return cost(work)
 
 
 def plain(location: str, archives: list[str]) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def plain(location: str, archives: list[str]) -> dict[str, Any]:
             with Path(path).open("rb") as source, (folder / Path(path).name).open("wb") as out:
                 shutil.copyfileobj(source, out)
 
-    return _cost(work)
+    return cost(work)
 
 
 def verified(location: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def verified(location: str) -> dict[str, Any]:
             report = verify(repository)
         assert report.is_good, report
 
-    return _cost(work)
+    return cost(work)
 
 
 def brought_back(location: str, target: str) -> dict[str, Any]:
@@ -138,20 +138,23 @@ def brought_back(location: str, target: str) -> dict[str, Any]:
     def work() -> None:
         is_same.append(repository.extract(newest, "project.zip", Path(target)))
 
-    return {**_cost(work), "is_same": is_same[0]}
+    return {**cost(work), "is_same": is_same[0]}
 
 
-def _cost(work: Any) -> dict[str, Any]:
-    _, cost = measure.cost(work, repeat=1, warm_up=False)
-    return {"wall": cost.wall_s, "cpu": cost.cpu_s, "mb": cost.peak_mb}
+def cost(work: Any) -> dict[str, Any]:
+    """Run it once; return seconds and peak memory."""
+    _, spent = measure.cost(work, repeat=1, warm_up=False)
+    return {"wall": spent.wall_s, "cpu": spent.cpu_s, "mb": spent.peak_mb}
 
 
-def _size(folder: Path) -> int:
+def stored_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _apart(work: Any, *args: Any) -> dict[str, Any]:
-    result = measure.apart(work, *args, limit_s=1200, limit_gb=16)
+def apart(work: Any, *args: Any) -> dict[str, Any]:
+    """Run a function in a process of its own; any failure ends the benchmark."""
+    result = measure.apart(work, *args, limit_s=3600, limit_gb=16)
     assert "error" not in result, result
     return result
 
@@ -173,19 +176,19 @@ def days(folder: Path, options: argparse.Namespace) -> None:
             server.change(options.changed)
         archives = [str(server.archive(number)) for number in range(options.projects)]
         size = sum(Path(path).stat().st_size for path in archives)
-        result = _apart(ours, str(mine), archives)
-        stored = _size(mine)
+        result = apart(ours, str(mine), archives)
+        stored = stored_bytes(mine)
         first = first or stored
         _line(f"day {day + 1} ours", result, f"{stored / 1e6:8.1f} MB, {stored / first:5.3f} ×")
-        copied = _apart(plain, str(theirs), archives)
+        copied = apart(plain, str(theirs), archives)
         _line(f"day {day + 1} plain copies", copied, f"{size * (day + 1) / 1e6:8.1f} MB")
         # ten days of copies are ten times the first; keeping them would only fill the disk
         shutil.rmtree(theirs)
         theirs.mkdir()
     print(f"first archives {size / 1e6:.1f} MB, first backup {first / 1e6:.1f} MB")
-    _line("verify, all days", _apart(verified, str(mine)))
+    _line("verify, all days", apart(verified, str(mine)))
     target = folder / "back.zip"
-    result = _apart(brought_back, str(mine), str(target))
+    result = apart(brought_back, str(mine), str(target))
     same = target.read_bytes() == Path(archives[0]).read_bytes()
     _line("one archive brought back", result, "the same to the last bit" if same else "DIFFERS")
 
@@ -200,23 +203,29 @@ def sizes(folder: Path, options: argparse.Namespace) -> None:
         Repository.create(place / "repository")
         path = server.archive(0)
         del server
-        result = _apart(ours, str(place / "repository"), [str(path)])
+        result = apart(ours, str(place / "repository"), [str(path)])
         _line(f"{images} images, {path.stat().st_size / 1e6:.0f} MB", result)
-        _line("  … verify", _apart(verified, str(place / "repository")))
+        _line("  … verify", apart(verified, str(place / "repository")))
         target = str(place / "back.zip")
-        _line("  … bring back", _apart(brought_back, str(place / "repository"), target))
+        _line("  … bring back", apart(brought_back, str(place / "repository"), target))
         shutil.rmtree(place)
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def options_of(text: str) -> argparse.ArgumentParser:
+    """Return the options that both backup benchmarks have."""
+    parser = argparse.ArgumentParser(description=text.split("\n", 1)[0])
     parser.add_argument("--projects", type=int, default=20)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--masks", type=int, default=20)
     parser.add_argument("--image-kb", type=int, default=50)
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--changed", type=float, default=0.01)
+    return parser
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = options_of(__doc__)
     parser.add_argument("--deflate", action="store_true", help="compress, which CVAT does not")
     options = parser.parse_args()
     print(f"{os.uname().machine}, Python {os.sys.version.split()[0]}, {vars(options)}")

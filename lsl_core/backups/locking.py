@@ -126,7 +126,7 @@ def break_locks(store: Store) -> int:
 def _take(store: Store, purpose: str) -> str:
     key = f"locks/{uuid.uuid4().hex}"
     now = _now()
-    mine = Holder(_user(), socket.gethostname(), os.getpid(), purpose, now, now)
+    mine = Holder(user_name(), socket.gethostname(), os.getpid(), purpose, now, now)
     other: Holder | None = None
     for attempt in range(_ATTEMPTS):
         store.write(key, _as_bytes(mine))
@@ -211,7 +211,8 @@ def _minute(moment: str) -> str:
     return moment[:16].replace("T", " ") + " UTC" if moment else "an unknown time"
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

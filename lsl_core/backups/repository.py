@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from lsl_core.backups.archives import Member, member_bytes, read_recipe, rebuild
 from lsl_core.backups.blobs import BlobReader, BlobWriter
 from lsl_core.backups.config import Config, new_config, read_config, write_config
 from lsl_core.backups.index import Index
-from lsl_core.backups.locking import Holder, RepositoryLock, break_locks, holders
+from lsl_core.backups.locking import Holder, RepositoryLock, break_locks, holders, user_name
 from lsl_core.backups.recording import Draft
 from lsl_core.backups.sealing import Key, Sealer, new_sealer, open_sealer
 from lsl_core.backups.snapshot import (
@@ -178,7 +177,7 @@ class Repository:
             tier=draft.tier,
             state=state,
             **made_by,
-            taken_by=_user(),
+            taken_by=user_name(),
             started=draft.started,
             finished=max(self.clock(), draft.started),
             files=tuple(draft.files),
@@ -365,10 +364,3 @@ class Repository:
         """Bring forgotten snapshots back, as long as no prune has run."""
         for one in snapshots:
             self.mark(one, forgotten=None)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody"

@@ -11,7 +11,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,14 +140,8 @@ class LocalStore:
         stats = os.statvfs(self._root)
         return stats.f_bavail * stats.f_frsize
 
-    @contextmanager
-    def _speaking(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _in_words(error, self.location) from error
+    def _speaking(self) -> AbstractContextManager[None]:
+        return _os_errors(self.location)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -259,12 +253,9 @@ class UrlStore:
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _in_words(error, self.location) from error
-        except BackupError:
+            with _os_errors(self.location):
+                yield
+        except (FileNotFoundError, BackupError, DiskFull):
             raise
         except Exception as error:
             # every library behind fsspec has errors of its own
@@ -273,6 +264,17 @@ class UrlStore:
                 hint="Check the address, your rights there and the network, then try again.",
                 detail=repr(error),
             ) from error
+
+
+@contextmanager
+def _os_errors(location: str) -> Iterator[None]:
+    """Say in words what the system answers; that a file is not there goes through as it is."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _in_words(error, location) from error
 
 
 def _in_words(error: OSError, location: str) -> BackupError | DiskFull:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lsl_core.backups import Tier
@@ -47,7 +47,8 @@ def tick(workspace: Workspace) -> bool:
         connection = settings.cvat.model_copy(update={"organisation": None})
         _submit(
             workspace,
-            Order(f"{__name__}:run_scheduled", {"connection": connection.model_dump()}),
+            run_scheduled,
+            {"connection": connection.model_dump()},
             kind=_SCHEDULED,
             subject="what is due",
             owner=settings.cvat.user,
@@ -70,9 +71,41 @@ def run_scheduled(
     return {"snapshots": [one.short_id for one in report.taken]}
 
 
-def _submit(workspace: Workspace, order: Order, *, kind: str, subject: str, owner: str) -> str:
-    queue = Queue(workspace, lane_of(kind))
-    return queue.submit(order, kind=kind, subject=subject, owner=owner)
+def _submit(
+    workspace: Workspace,
+    work: Callable[..., object],
+    arguments: Mapping[str, object],
+    *,
+    kind: str,
+    subject: str,
+    owner: str,
+) -> str:
+    """Queue one of the functions below with what it is called with; return the run."""
+    order = Order(f"{work.__module__}:{work.__name__}", dict(arguments))
+    return Queue(workspace, lane_of(kind)).submit(order, kind=kind, subject=subject, owner=owner)
+
+
+def _submit_on_server(
+    workspace: Workspace,
+    work: Callable[..., object],
+    session: CvatSession,
+    connection: CvatSettings,
+    snapshot: str,
+    kind: str,
+) -> str:
+    """Queue what is done on a server with one snapshot; return the run."""
+    return _submit(
+        workspace,
+        work,
+        {"connection": connection.model_dump(), "snapshot": snapshot},
+        kind=kind,
+        subject=_named([snapshot]),
+        owner=session.user,
+    )
+
+
+def _named(ids: Sequence[str]) -> str:
+    return f"snapshot {ids[0][:10]}" if ids else "all snapshots"
 
 
 def submit_backup(
@@ -95,7 +128,8 @@ def submit_backup(
     }
     return _submit(
         workspace,
-        Order(f"{__name__}:run_backup", arguments),
+        run_backup,
+        arguments,
         kind="backup",
         subject="everything" if project is task is None else subject,
         owner=session.user,
@@ -130,12 +164,9 @@ def run_backup(
 
 def submit_verify(workspace: Workspace, *, owner: str, ids: list[str] | None = None) -> str:
     """Verify snapshots, all when none is named, in the worker; return the run."""
+    chosen = ids or []
     return _submit(
-        workspace,
-        Order(f"{__name__}:run_verify", {"ids": ids or []}),
-        kind="verify",
-        subject=f"snapshot {ids[0][:10]}" if ids else "all snapshots",
-        owner=owner,
+        workspace, run_verify, {"ids": chosen}, kind="verify", subject=_named(chosen), owner=owner
     )
 
 
@@ -149,14 +180,8 @@ def run_verify(workspace: Workspace, *, ids: list[str], progress: Progress) -> d
 
 def submit_drill(workspace: Workspace, session: CvatSession, *, snapshot: str) -> str:
     """Drill a snapshot in the worker; return the run."""
-    arguments = {"connection": connection_of(session).model_dump(), "snapshot": snapshot}
-    return _submit(
-        workspace,
-        Order(f"{__name__}:run_drill", arguments),
-        kind="drill",
-        subject=f"snapshot {snapshot[:10]}",
-        owner=session.user,
-    )
+    connection = connection_of(session)
+    return _submit_on_server(workspace, run_drill, session, connection, snapshot, "drill")
 
 
 def run_drill(
@@ -175,14 +200,7 @@ def submit_restore(
 ) -> str:
     """Restore a snapshot as new projects and tasks, in the worker; return the run."""
     connection = connection_of(session).model_copy(update={"organisation": organisation})
-    arguments = {"connection": connection.model_dump(), "snapshot": snapshot}
-    return _submit(
-        workspace,
-        Order(f"{__name__}:run_restore", arguments),
-        kind="restore",
-        subject=f"snapshot {snapshot[:10]}",
-        owner=session.user,
-    )
+    return _submit_on_server(workspace, run_restore, session, connection, snapshot, "restore")
 
 
 def run_restore(
