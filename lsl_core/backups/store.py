@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from fsspec.config import conf
 from fsspec.core import url_to_fs
 
 from lsl_core.errors import BackupError, DiskFull
@@ -166,14 +167,16 @@ class UrlStore:
     def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - fsspec's own
         self._url = url
         try:
-            self._fs, self._root = url_to_fs(url, use_listings_cache=False, **options)
-        except (ImportError, ValueError) as error:
+            self._fs, self._root = url_to_fs(url, **_configured(url), **options)
+        except (ImportError, ValueError, TypeError) as error:
+            # a TypeError: the library behind the URL wants an option, or knows none of that name
             raise BackupError(
                 f"{url} cannot be used for backups: {error}.",
                 hint="Name a folder, or a URL that fsspec knows, such as s3://bucket/backups.",
             ) from error
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
         self._puts_whole = not _ATOMIC_PUT.isdisjoint(protocols)
+        self._is_webdav = "webdav" in protocols
 
     @property
     def location(self) -> str:
@@ -216,13 +219,22 @@ class UrlStore:
                 part = f"{path}.{uuid.uuid4().hex}.part"
                 self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
                 self._fs.pipe_file(part, bytes(data))
-                self._fs.mv(part, path)
+                self._move(part, path)
+            self._fs.invalidate_cache()
             size = self._fs.info(path)["size"]
         if size != len(data):
             raise BackupError(
                 f"{self.location} kept {size:,} of {len(data):,} bytes.",
                 hint="Check the store, then run the backup again; older snapshots are whole.",
             )
+
+    def _move(self, part: str, path: str) -> None:
+        """Give a file its name, in place of an older one."""
+        if self._is_webdav:
+            # its `mv` copies, then deletes, and refuses when there is an older one
+            self._fs.client.move(part, path, overwrite=True)
+        else:
+            self._fs.mv(part, path)
 
     def list(self, prefix: str) -> dict[str, int]:
         """Return key and size of every whole file under a folder."""
@@ -264,6 +276,15 @@ class UrlStore:
                 hint="Check the address, your rights there and the network, then try again.",
                 detail=repr(error),
             ) from error
+
+
+def _configured(url: str) -> dict[str, Any]:
+    """Return what fsspec's own configuration says in a form that its library cannot take.
+
+    JSON has no pairs, and WebDAV's library takes name and password as nothing else.
+    """
+    auth = conf.get(url.partition("://")[0], {}).get("auth")
+    return {"auth": tuple(auth)} if isinstance(auth, list) else {}
 
 
 @contextmanager
