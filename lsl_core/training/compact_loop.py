@@ -23,7 +23,7 @@ from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
 from lsl_core.training.box_masks import with_masks
 from lsl_core.training.crops import draw_crop
-from lsl_core.training.loop import GENTLE_RATE, LEARNING_RATE, Loop, backward
+from lsl_core.training.loop import Loop, backward
 from lsl_core.training.losses import batch_loss
 from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
@@ -138,9 +138,7 @@ def train_compact(
         return Trained(state, look.scale, dict(facts), loop.iteration, answering, loop.stopped)
 
     told = None if score is None else lambda state: score(trained(state))
-    rate = GENTLE_RATE if settings.start else LEARNING_RATE
-    budget = settings.budget(len(samples))
-    loop = Loop(network, loss, budget, progress, score=told, learning_rate=rate)
+    loop = Loop(network, loss, settings.budget(len(samples)), progress, score=told)
     return trained(loop.run(draw, rng=rng, checkpoint=checkpoint, key=key))
 
 
