@@ -15,8 +15,9 @@ from lsl_core.windows.fragments import Floats, Ints, Pixels, depths, fragments_o
 
 #: IoU above which two objects of one label in one window are one: no result can tell them apart.
 DOUBLE = 0.5
-#: Boxes overlap more than what is in them. Of 600 objects found twice, boxes 1 px off, 9 lie below
-#: it; no two objects that truly overlap (900 of them) lie above it.
+#: Boxes overlap more than what is in them. In three scenes of 1,000 objects, a fifth of them found
+#: twice 1 px off, 9 doubles stay at 0.6, 42 at 0.7 and 110 at 0.8; where 30 % of the objects truly
+#: overlap, no more are lost at 0.6 than at 0.8.
 DOUBLE_BOX = 0.6
 #: Boxes with less in common hold no double.
 NEAR = 0.4
