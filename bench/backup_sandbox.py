@@ -51,7 +51,10 @@ def make_project(
         pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
         cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])
         files.append(path)
-    task = cvat.create_task(session, f"task {number}", [], files, project_id=made["id"])
+    task = cvat.create_task(
+        session, f"task {number}", [], files, project_id=made["id"], overlap=0,
+        segment_size=options.job_images,
+    )  # fmt: skip
     labels = {label.name: label.id for label in cvat.task_labels(session, task.id)}
     shapes = []
     for frame in range(options.images):
@@ -135,7 +138,9 @@ def run(folder: Path, options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the benchmark."""
-    options = backup.options_of(__doc__).parse_args()
+    parser = backup.options_of(__doc__)
+    parser.add_argument("--job-images", type=int, help="images of a job; all in one when left out")
+    options = parser.parse_args()
     print(vars(options))
     with tempfile.TemporaryDirectory() as folder:
         run(Path(folder), options)
