@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from lsl_core.backups.store import Store
 from lsl_core.errors import Locked, LslError
+from lsl_core.workspace.processes import is_running
 
 #: A lock is refreshed this often, and counts as left behind when it was not for so long.
 _REFRESH_S = 300.0
@@ -173,21 +174,9 @@ def _somebody_else(store: Store, key: str) -> Holder | None:
 
 
 def _is_left_behind(holder: Holder) -> bool:
-    if holder.host == socket.gethostname() and not _is_alive(holder.pid):
+    if holder.host == socket.gethostname() and not is_running(holder.pid):
         return True
     return datetime.now(UTC) - datetime.fromisoformat(holder.seen) > _STALE
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _parse(data: bytes) -> Holder | None:

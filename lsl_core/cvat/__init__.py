@@ -34,7 +34,8 @@ Writing (nothing but these changes a server)::
     undo_push(session, journal, push_id, *, progress) -> UndoResult
     review_push(session, journal, push_id) -> Review: what people did with it (writes nothing)
     create_task(session, name, [(label, shape type)], images, *, project_id=None,
-                segment_size=None, overlap=None, subset="", progress) -> TaskInfo
+                segment_size=None, overlap=None, subset="", arrival=None, progress) -> TaskInfo
+    Arrivals(path).open(key, url=) -> Arrival: an upload that goes on after a kill
     draw_in_new_task(session, task, {frame: (Instances, has_mask)}, labels, *, progress) -> int
     delete_task(session, task_id)
     add_label(session, task_id, name, Drawing) -> CvatLabel
@@ -46,7 +47,8 @@ worker makes it anew, and pushes only when the tokens are equal. Masks of predic
 """
 
 from lsl_core.cvat.annotations import TaskState, job_annotations, read_task, task_annotations
-from lsl_core.cvat.create import create_task
+from lsl_core.cvat.arrivals import Arrival, Arrivals
+from lsl_core.cvat.create import create_task, delete_task
 from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
 from lsl_core.cvat.frames import (
     FailedFrame,
@@ -73,7 +75,7 @@ from lsl_core.cvat.planning import plan_push
 from lsl_core.cvat.profiles import profile_login, saved_profiles
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
 from lsl_core.cvat.review import Review, ReviewRow, compare_frames, review_push
-from lsl_core.cvat.seeding import delete_task, draw_in_new_task
+from lsl_core.cvat.seeding import draw_in_new_task
 from lsl_core.cvat.session import (
     ConnectStep,
     CvatSession,
@@ -104,6 +106,8 @@ from lsl_core.geometry.drawable import Drawing
 
 __all__ = [
     "AS_USUAL",
+    "Arrival",
+    "Arrivals",
     "Conflicts",
     "ConnectStep",
     "Converted",

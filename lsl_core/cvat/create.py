@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from lsl_core.cvat.arrivals import Arrival, ArrivalPhase
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import TaskInfo, get_task
-from lsl_core.cvat.upload import upload_images
-from lsl_core.errors import LslError, UserInput
+from lsl_core.cvat.tasks import TaskInfo, bare_task, get_task
+from lsl_core.cvat.upload import SETTLE_S, upload_images
+from lsl_core.errors import CvatNotFound, CvatUnreachable, LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.progress import NULL, Progress
 
@@ -31,11 +32,13 @@ def create_task(
     overlap: int | None = None,
     subset: str = "",
     image_quality: int = 80,
+    arrival: Arrival | None = None,
     progress: Progress = NULL,
 ) -> TaskInfo:
     """Make a task in the session's organisation and upload its images.
 
-    Frame i is image i. If anything fails, the task is deleted again.
+    Frame i is image i. If anything fails, the task is deleted again; with an `arrival`, not when
+    the server went away or the process was killed: then the same call goes on where it stopped.
 
     Args:
         session: who makes it; its organisation, or the personal workspace, gets it.
@@ -49,6 +52,8 @@ def create_task(
         overlap: images that a job shares with the one before it; CVAT's own choice when None.
         subset: of its project: Train, Validation, Test or any other name; "" for none.
         image_quality: of the pictures that annotators see, in [1, 100]; the originals stay.
+        arrival: of `Arrivals.open`, where the upload is written down. Forget it when the task
+            holds all that it shall hold.
         progress: counts megabytes, then waits for CVAT.
 
     Raises:
@@ -68,18 +73,75 @@ def create_task(
     spec = {key: value for key, value in wanted.items() if value is not None}
     if project_id is None:
         spec["labels"] = [{"name": n, "type": str(d), "attributes": []} for n, d in labels]
+    arrival = arrival or Arrival()
+    task_id = _begun(session, arrival) or _create(session, arrival, spec)
+    try:
+        if arrival.phase is not ArrivalPhase.FILLING:
+            upload_images(
+                session, task_id, files,
+                image_quality=image_quality, arrival=arrival, progress=progress,
+            )  # fmt: skip
+            if arrival.mark:
+                session.transport.json(
+                    "PATCH", f"/api/tasks/{task_id}", doing="naming the task", body={"name": name}
+                )
+            arrival.reach(ArrivalPhase.FILLING)
+        return get_task(session, task_id)
+    except CvatUnreachable as error:
+        if not arrival.mark:
+            _remove(session, task_id, arrival)
+            raise
+        raise CvatUnreachable(
+            error.message,
+            hint="What has arrived stays: do the same again, and it goes on where it stopped.",
+            detail=error.detail,
+        ) from error
+    except BaseException:
+        _remove(session, task_id, arrival)
+        raise
+
+
+def _create(session: CvatSession, arrival: Arrival, spec: dict[str, object]) -> int:
+    if arrival.mark:  # until its images are there
+        room = _LONGEST_NAME - len(arrival.mark) - 1
+        spec = {**spec, "name": f"{str(spec['name'])[:room]} {arrival.mark}"}
+    arrival.reach(ArrivalPhase.CREATING)
     made = session.transport.json("POST", "/api/tasks", doing="creating a task", body=spec)
     task_id = int(made["id"])
+    arrival.reach(ArrivalPhase.CREATED, task_id=task_id)
+    return task_id
+
+
+def _begun(session: CvatSession, arrival: Arrival) -> int | None:
+    """Return the task that an earlier process made, None when there is none."""
+    if not arrival.is_resumed:
+        return None
+    if arrival.task_id is None:
+        arrival.settle(SETTLE_S)
+        found = session.transport.pages(
+            "/api/tasks", doing="looking for the task", query={"search": arrival.mark}
+        )
+        task_id = next((int(t["id"]) for t in found if t["name"].endswith(arrival.mark)), None)
+        if task_id is not None:
+            arrival.reach(ArrivalPhase.CREATED, task_id=task_id)
+        return task_id
     try:
-        upload_images(session, task_id, files, image_quality=image_quality, progress=progress)
-        return get_task(session, task_id)
-    except BaseException:
-        # a task without images is of no use to anybody; the first error is the one to show
-        with suppress(LslError):
-            session.transport.send(
-                "DELETE", f"/api/tasks/{task_id}", doing=f"deleting task {task_id}"
-            )
-        raise
+        return bare_task(session, arrival.task_id).id
+    except CvatNotFound:  # somebody took it away
+        arrival.restart()
+        return None
+
+
+def _remove(session: CvatSession, task_id: int, arrival: Arrival) -> None:
+    """Take a task away that could not be made whole: it is of no use to anybody."""
+    with suppress(LslError):  # the first error is the one to show
+        delete_task(session, task_id)
+        arrival.forget()
+
+
+def delete_task(session: CvatSession, task_id: int) -> None:
+    """Delete a task with everything in it; for one of ours that could not be finished."""
+    session.transport.send("DELETE", f"/api/tasks/{task_id}", doing=f"deleting task {task_id}")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

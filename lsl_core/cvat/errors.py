@@ -91,6 +91,11 @@ def is_server_error(error: LslError) -> bool:
     return isinstance(error.__cause__, ApiException) and error.__cause__.status == 500
 
 
+def is_conflict(error: LslError) -> bool:
+    """Say whether CVAT has what was sent already, or is at work on it (409)."""
+    return isinstance(error.__cause__, ApiException) and error.__cause__.status == 409
+
+
 def seconds_to_wait(error: LslError) -> float | None:
     """Return how long CVAT asks to wait (429), None when it does not ask."""
     cause = error.__cause__

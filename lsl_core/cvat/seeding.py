@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.annotations import Action, change_job, job_annotations
+from lsl_core.cvat.arrivals import Arrival, ArrivalPhase
+from lsl_core.cvat.content import content_key
 from lsl_core.cvat.drawing import from_instances
 from lsl_core.cvat.label_matching import match_labels, require_settled
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
+from lsl_core.cvat.upload import SETTLE_S
 from lsl_core.geometry.drawable import within_image
 from lsl_core.progress import NULL, Progress
 from lsl_core.types import Instances
@@ -26,9 +30,12 @@ def draw_in_new_task(
     drawn: Mapping[int, tuple[Instances, NDArray[np.bool_]]],
     labels: Sequence[str],
     *,
+    arrival: Arrival | None = None,
     progress: Progress = NULL,
 ) -> int:
-    """Draw objects as if a person had; return how many shapes there are now.
+    """Draw objects as if a person had; return how many shapes were added.
+
+    What is there already is not drawn again, so it can be repeated.
 
     Args:
         session: who draws.
@@ -36,6 +43,7 @@ def draw_in_new_task(
         drawn: by frame number: objects with binary masks, and which masks were drawn; the others
             become rectangles where the label takes them.
         labels: names in the order of class ids.
+        arrival: of the task; what an earlier process sent last gets its time to arrive.
         progress: may stop between two requests.
 
     Raises:
@@ -61,20 +69,40 @@ def draw_in_new_task(
         )
         batch = waiting.setdefault(job_of(jobs, frame).id, [])
         batch += [shape for shapes in objects for shape in shapes]
-    return sum(_send(session, job, shapes, progress) for job, shapes in waiting.items())
+    arrival = arrival or Arrival()
+    arrival.settle(SETTLE_S)
+    return sum(
+        _send(session, job, _missing(session, job, shapes), arrival, progress)
+        for job, shapes in waiting.items()
+    )
+
+
+def _missing(
+    session: CvatSession, job: int, shapes: Sequence[dict[str, object]]
+) -> list[dict[str, object]]:
+    """Return the shapes that a job lacks."""
+    there = Counter(map(content_key, job_annotations(session, job)["shapes"]))
+    missing = []
+    for shape in shapes:
+        key = content_key(shape)
+        if there[key]:
+            there[key] -= 1
+        else:
+            missing.append(shape)
+    return missing
 
 
 def _send(
-    session: CvatSession, job: int, shapes: Sequence[dict[str, object]], progress: Progress
+    session: CvatSession,
+    job: int,
+    shapes: Sequence[dict[str, object]],
+    arrival: Arrival,
+    progress: Progress,
 ) -> int:
     count = 0
     for first in range(0, len(shapes), _BATCH):
         progress.check()
+        arrival.reach(ArrivalPhase.FILLING)
         batch = shapes[first : first + _BATCH]
         count += len(change_job(session, job, Action.CREATE, batch))
     return count
-
-
-def delete_task(session: CvatSession, task_id: int) -> None:
-    """Delete a task with everything in it; for one of ours that could not be finished."""
-    session.transport.send("DELETE", f"/api/tasks/{task_id}", doing=f"deleting task {task_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lsl_core.cvat.session import CvatSession
@@ -39,15 +40,29 @@ def upload_resumable(
     Raises:
         CvatError: when it cannot be uploaded.
     """
-    size, doing = path.stat().st_size, f"uploading {name}"
+    begun = begin_upload(session, url, name, path)
+    send_parts(session, begun.place, path, uploaded=uploaded)
+    return begun.name
+
+
+@dataclass(frozen=True, slots=True)
+class BegunUpload:
+    """A file that was announced. place: where its parts go. name: what the server calls it."""
+
+    place: str
+    name: str
+
+
+def begin_upload(session: CvatSession, url: str, name: str, path: Path) -> BegunUpload:
+    """Announce a file; see `upload_resumable`."""
     encoded = base64.b64encode(name.encode()).decode()
     begun = session.transport.send(
         "POST",
         url,
-        doing=doing,
+        doing=f"uploading {name}",
         headers={
             **_RESUMABLE,
-            "Upload-Length": str(size),
+            "Upload-Length": str(path.stat().st_size),
             "Upload-Metadata": f"filename {encoded}",
         },
     )
@@ -56,7 +71,21 @@ def upload_resumable(
         raise CvatRequestFailed(f"CVAT gave no place for {name}.", hint="Try again.")
     # behind a proxy the server may know itself by another name than we do
     place = "/api/" + place.split("/api/", 1)[1]
-    offset, left = 0, _PART_TRIES
+    return BegunUpload(place, str(begun.headers.get("Upload-Filename") or name))
+
+
+def send_parts(
+    session: CvatSession,
+    place: str,
+    path: Path,
+    *,
+    uploaded: Callable[[int], None],
+    offset: int = 0,
+) -> None:
+    """Send what the server lacks of an announced file, from `offset` on, in bytes."""
+    doing = f"uploading {path.name}"
+    size, left = path.stat().st_size, _PART_TRIES
+    uploaded(offset)
     with path.open("rb") as file:
         while offset < size:
             file.seek(offset)
@@ -69,11 +98,19 @@ def upload_resumable(
                 if not left:
                     raise
                 # the part may have arrived in whole, in half or not at all: the server knows
-                state = session.transport.send("HEAD", place, doing=doing, headers=_RESUMABLE)
-                now = int(state.headers["Upload-Offset"])
+                now = known_offset(session, place, doing=doing)
             uploaded(now - offset)
             offset = now
-    return str(begun.headers.get("Upload-Filename") or name)
+
+
+def known_offset(session: CvatSession, place: str, *, doing: str) -> int:
+    """Return how many bytes of an announced file the server has.
+
+    Raises:
+        CvatNotFound: when it knows nothing of it any more.
+    """
+    state = session.transport.send("HEAD", place, doing=doing, headers=_RESUMABLE)
+    return int(state.headers["Upload-Offset"])
 
 
 def _send_part(session: CvatSession, place: str, part: bytes, offset: int, doing: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lsl_core import cvat
-from lsl_core.cvat import CvatSession, Drawing, TaskInfo
-from lsl_core.errors import UserInput
+from lsl_core.cvat import Arrival, CvatSession, Drawing, TaskInfo
+from lsl_core.errors import CvatUnreachable, UserInput
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import connections, modelling, previewing, pushing, sourcing
@@ -174,25 +176,46 @@ def export_task(
 ) -> NewTask:
     """Make a CVAT task of a preview's images and push what the preview shows into it.
 
-    The task goes to the session's organisation, or to the personal workspace. When the push
-    fails, the task stays: the push can be resumed.
+    The task goes to the session's organisation, or to the personal workspace. When the process is
+    killed, or the server goes away, the same call goes on where it stopped. When the push fails,
+    the task stays: the push can be resumed.
 
     Raises:
         CvatError: when the task cannot be made; nothing is left of it then.
+        Locked: when another process is at the same export.
     """
     info = previewing.get_preview(workspace, preview_id)
     has_masks = modelling.draws_masks(workspace, info.model_id)
     drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
     found = usable_frames(workspace, info)
+    files = [workspace.data / frame.path for frame in found]
+    arrival = _open_arrival(session, workspace, preview_id, name, options, files)
     task = cvat.create_task(
         session,
         name,
         [] if options.project_id else [(label, drawing) for label in info.labels],
-        [workspace.data / frame.path for frame in found],
+        files,
         names=[frame.ref.name for frame in found],
         **asdict(options),
+        arrival=arrival,
         progress=progress,
     )
+    result = pushing.finish_begun(session, workspace, preview_id, task.id, progress=progress)
+    if result is None:
+        result = _fill(session, workspace, info, found, task, progress)
+    arrival.forget()
+    return NewTask(task, result)
+
+
+def _fill(
+    session: CvatSession,
+    workspace: Workspace,
+    info: PreviewInfo,
+    found: list[PreviewFrame],
+    task: TaskInfo,
+    progress: Progress,
+) -> PushResult:
+    """Push what a preview shows into a new task of its images."""
     predictions = {
         number: shown_objects(workspace, info, frame) for number, frame in enumerate(found)
     }
@@ -201,10 +224,28 @@ def export_task(
         task.id,
         predictions,
         info.labels,
-        run_id=preview_id,
+        run_id=info.id,
         journal=cvat.Journal(workspace.journal),
     )
-    return NewTask(task, pushing.apply(session, workspace, plan, progress=progress))
+    return pushing.apply(session, workspace, plan, progress=progress)
+
+
+def _open_arrival(
+    session: CvatSession,
+    workspace: Workspace,
+    what: str,
+    name: str,
+    options: TaskOptions,
+    files: list[Path],
+) -> Arrival:
+    """Begin an upload, or find the one of the same wish that was not finished."""
+    states = [path.stat() for path in files]
+    wish = (
+        session.user, session.organisation, what, name, asdict(options),
+        [(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(files, states, strict=True)],
+    )  # fmt: skip
+    key = hashlib.sha256(json.dumps(wish).encode()).hexdigest()
+    return cvat.Arrivals(workspace.journal).open(key, url=session.url)
 
 
 def export_source(
@@ -218,26 +259,38 @@ def export_source(
 ) -> TaskInfo:
     """Make a CVAT task of a labelled source: its images, and what people drew on them.
 
+    When the process is killed, or the server goes away, the same call goes on where it stopped.
+
     Raises:
         UserInput: when the source does not exist.
         CvatError: when the task cannot be made; nothing is left of it then.
+        Locked: when another process is at the same export.
     """
     source = sourcing.load_source(workspace, name)
+    files = [image.path for image in source.images]
+    arrival = _open_arrival(session, workspace, f"source {name}", cvat_name, options, files)
     task = cvat.create_task(
         session,
         cvat_name,
         [] if options.project_id else [(label, "any") for label in source.labels.names],
-        [image.path for image in source.images],
+        files,
         names=[image.ref.name for image in source.images],
         **asdict(options),
+        arrival=arrival,
         progress=progress,
     )
     drawn = {n: (image.instances, image.has_mask) for n, image in enumerate(source.images)}
     try:
-        cvat.draw_in_new_task(session, task, drawn, source.labels.names, progress=progress)
+        cvat.draw_in_new_task(
+            session, task, drawn, source.labels.names, arrival=arrival, progress=progress
+        )
+    except CvatUnreachable:
+        raise  # the task stays, and the same export goes on
     except BaseException:
         cvat.delete_task(session, task.id)
+        arrival.forget()
         raise
+    arrival.forget()
     return task
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "apply",
     "as_coco",
     "create_labels",
+    "finish_begun",
     "label_map",
     "list_pushes",
     "plan",
@@ -252,6 +253,27 @@ def resume(
 ) -> PushResult:
     """Go on with a push that was stopped: nothing is lost, nothing is doubled."""
     return cvat.resume_push(session, Journal(workspace.journal), push_id, progress=progress)
+
+
+def finish_begun(
+    session: CvatSession,
+    workspace: Workspace,
+    preview_id: str,
+    task_id: int,
+    *,
+    progress: Progress = NULL,
+) -> PushResult | None:
+    """Finish the newest push of a preview to a task, None when none was begun or it is undone."""
+    found = [
+        push
+        for push in list_pushes(workspace, url=session.url, task_id=task_id)
+        if push.run_id == preview_id and push.phase in _BEGUN
+    ]
+    if not found:
+        return None
+    if found[0].phase is PushPhase.DONE:
+        return cvat.verify_push(session, Journal(workspace.journal), found[0].id)
+    return resume(session, workspace, found[0].id, progress=progress)
 
 
 def undo(

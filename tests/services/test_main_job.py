@@ -178,6 +178,31 @@ def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_p
     assert len(copies) == sum(len(truth) for truth in world.truth)
 
 
+def test_a_new_task_whose_push_was_killed_is_filled_by_the_same_export(
+    world, model: str, monkeypatch
+) -> None:
+    sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
+    info = predicting.predict_source(world.workspace, "cells", model=model)
+    show_all(world, info)
+
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    mark_done = cvat.Journal.mark_done
+    monkeypatch.setattr(cvat.Journal, "mark_done", die)
+    with pytest.raises(KeyboardInterrupt):
+        exporting.export_task(world.session, world.workspace, info.id, name="broken off")
+    monkeypatch.setattr(cvat.Journal, "mark_done", mark_done)
+    (half,) = (t for t in cvat.list_tasks(world.session) if t.name == "broken off")
+    made = exporting.export_task(world.session, world.workspace, info.id, name="broken off")
+    assert made.task.id == half.id
+    assert made.push.is_verified
+    shapes = cvat.task_annotations(world.session, half.id)["shapes"]
+    assert len(shapes) == made.push.added > 0
+    other = exporting.export_task(world.session, world.workspace, info.id, name="broken off")
+    assert other.task.id != half.id
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
