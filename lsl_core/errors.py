@@ -5,7 +5,8 @@
     ├ CvatError (10) ─ CvatUnreachable, CvatAuth (11), CvatDenied, CvatTooOld, CvatNotFound,
     │                  CvatRequestFailed, TaskChanged
     ├ WorkspaceError (12) ─ Locked, DiskFull, FormatTooNew
-    ├ ModelError (13) ─ WeightsMissing, WeightsDamaged, OutOfGpuMemory, DeviceMissing
+    ├ ModelError (13) ─ WeightsMissing, WeightsDamaged, OutOfGpuMemory, DeviceMissing,
+    │                   HubUnreachable
     ├ BackupError (20) ─ Damaged, SnapshotMissing, RestoreRefused
     ├ ServeError (14) ─ TooBusy, TooLate
     ├ LabelStudioError (15)
@@ -137,6 +138,10 @@ class OutOfGpuMemory(ModelError):
 
 class DeviceMissing(ModelError):
     """A device was asked for that this machine lacks."""
+
+
+class HubUnreachable(ModelError):
+    """Pretrained weights cannot be had from where they are published; trying again may help."""
 
 
 class BackupError(LslError):

@@ -45,3 +45,23 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of shared data here (set LSL_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny random networks, by kind: "detector", "sam", "sam2"."""
+    from tests.tiny import save_tiny  # loads torch and transformers, seconds: only on use
+
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shelf(tiny: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shelf of pretrained weights that holds them; not to be changed."""
+    from lsl_core.models.foundation.store import pull
+    from tests.tiny import NAMES
+
+    folder = tmp_path_factory.mktemp("shelf") / "pretrained"
+    for kind, source in tiny.items():
+        pull(NAMES[kind], folder, source=source, licence="of a test")
+    return folder

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsl_core.errors import FormatTooNew, UserInput
+from lsl_core.models import foundation
 from lsl_core.models.base import Model
 from lsl_core.models.calibrated import CalibratedModel
 from lsl_core.models.compact.transform import TRANSFORM_VERSION
@@ -20,13 +21,14 @@ class Family:
 
     title: for people. modes: what it can learn. transform_version: as the model says it, known
     without loading one, for cache keys. load: makes the model of a folder and its card on a device
-    ("auto", "cuda", "mps", "cpu").
+    ("auto", "cuda", "mps", "cpu"). copies: whether it is small enough for one copy a core.
     """
 
     title: str
     modes: tuple[Mode, ...]
     transform_version: str
     load: Callable[[Path, ModelCard, str], Model]
+    copies: bool = True
 
 
 def _load_compact(folder: Path, card: ModelCard, device: str) -> Model:
@@ -35,12 +37,26 @@ def _load_compact(folder: Path, card: ModelCard, device: str) -> Model:
     return load_compact(folder, card, device)
 
 
+def _load_foundation(folder: Path, card: ModelCard, device: str) -> Model:
+    # loads transformers, more seconds: only on use
+    from lsl_core.models.foundation.model import load_foundation
+
+    return load_foundation(folder, card, device)
+
+
 FAMILIES: dict[str, Family] = {
     "compact": Family(
         "compact: a small network of ours, trained from your images alone",
         tuple(Mode),
         TRANSFORM_VERSION,
         _load_compact,
+    ),
+    "foundation": Family(
+        "foundation: pretrained weights, tuned on your images; wants a GPU",
+        tuple(Mode),
+        foundation.TRANSFORM_VERSION,
+        _load_foundation,
+        copies=False,
     ),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lsl_core.errors import LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.inference.cache import PredictionCache
+from lsl_core.models import FAMILIES
 from lsl_core.models.weights import WEIGHTS_NAME
 from lsl_core.serve.answers import drawing_of
 from lsl_core.serve.detector import Detector, DetectSettings
@@ -117,7 +118,7 @@ class Shelf:
             floor_score=settings.floor_score,
             batch_size=settings.batch_size,
             max_pixels=self.max_pixels,
-            at_once=_copies(self.workspace.models / card.id, settings.device),
+            at_once=_copies(self.workspace.models / card.id, card, settings.device),
         )
         since = offers.note_deployed(self.workspace, offer.model, card.id)
         self._retire(self._swap(name, Live(offer, detector, since)))
@@ -181,14 +182,14 @@ class Shelf:
             old.detector.close()
 
 
-def _copies(folder: Path, device: str) -> int:
+def _copies(folder: Path, card: ModelCard, device: str) -> int:
     """Return how many copies of a model work beside each other: on a processor, one a core."""
     # torch takes seconds to load, and a service without an offer needs none
     from lsl_core.models.devices import choose_device, use_threads
 
     if choose_device(device).type != "cpu":
         return 1
-    if (folder / WEIGHTS_NAME).stat().st_size > _LARGE_BYTES:
+    if not FAMILIES[card.family].copies or (folder / WEIGHTS_NAME).stat().st_size > _LARGE_BYTES:
         return 1
     use_threads(1)
     return min(_MOST_COPIES, os.cpu_count() or 1)

@@ -17,6 +17,7 @@ from lsl_core.progress import NULL, Progress
 from lsl_core.training.calibration import fit_calibration
 from lsl_core.training.compact_loop import train_compact
 from lsl_core.training.correcting import best_thresholds
+from lsl_core.training.foundation_loop import train_foundation
 from lsl_core.training.gate import measure
 from lsl_core.training.samples import Sample, check_support, support_notes
 from lsl_core.training.score import evaluate
@@ -25,7 +26,7 @@ from lsl_core.training.trained import Trained
 from lsl_core.types import MODES, Instances, Metrics, ModelCard
 
 #: Which loop trains which family.
-_LOOPS = {"compact": train_compact}
+_LOOPS = {"compact": train_compact, "foundation": train_foundation}
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,8 @@ def _pixel_iou(
 def _covered(instances: Instances, class_id: int) -> NDArray[np.bool_]:
     """Return the pixels that objects of a label cover, (h, w)."""
     canvas = np.zeros(instances.image_hw, np.bool_)
-    masks = instances.binary().take(instances.class_ids == class_id).masks
+    seen = instances.binary()  # without those that no pixel is sure of
+    masks = seen.take(seen.class_ids == class_id).masks
     if isinstance(masks, CropMasks):
         masks = clip(masks, instances.image_hw)
         for i, (x, y, w, h) in enumerate(masks.crops.tolist()):

@@ -11,8 +11,9 @@ from lsl_core.models import check_mode
 from lsl_core.models.compact import START
 from lsl_core.types import Mode, SlideWindows
 
-#: Steps where nobody says how many, and how many more each image is worth.
-STEPS, STEPS_AN_IMAGE, MOST_STEPS = 400, 60, 2000
+#: Steps where nobody says how many, how many more each image is worth, and the most. Weights that
+#: were trained before need fewer.
+STEPS = {"compact": (400, 60, 2000), "foundation": (100, 20, 600)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class FitSettings:
     images are cut, pixels, the same for prediction. device: "auto", "cuda", "mps" or "cpu".
     threads: of the CPU; None measures whether more than one is faster now. start: a file of
     weights to begin from where they fit, those of procedural images by default
-    (`lsl_core.training.pretrain`); None begins from noise.
+    (`lsl_core.training.pretrain`); None begins from noise; compact models only.
+    bases: folders of the pretrained weights that a foundation model is tuned from. embeddings:
+    folder where what their encoders made of windows is kept for other trainings, or None.
     """
 
     mode: Mode
@@ -59,6 +62,8 @@ class FitSettings:
     device: str = "auto"
     threads: int | None = None
     start: Path | None = START
+    bases: tuple[Path, ...] = ()
+    embeddings: Path | None = None
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)
@@ -78,7 +83,8 @@ class FitSettings:
         """
         seconds = None if self.minutes is None else self.minutes * 60
         if self.iterations is None and seconds is None:
-            return Budget(min(STEPS + STEPS_AN_IMAGE * num_images, MOST_STEPS), None)
+            few, an_image, most = STEPS[self.family]
+            return Budget(min(few + an_image * num_images, most), None)
         return Budget(self.iterations, seconds)
 
     @property

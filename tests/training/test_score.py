@@ -5,7 +5,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lsl_core.training import best_thresholds, evaluate
-from lsl_core.types import CropMasks, Instances
+from lsl_core.types import CropMasks, Instances, SoftMasks
 
 HW = (120, 160)
 
@@ -120,3 +120,14 @@ def test_the_threshold_lies_between_right_and_false_objects() -> None:
     assert 0.2 < thresholds["a"] <= 0.8
     assert 0.2 < thresholds["b"] <= 0.8
     assert thresholds["never"] == 0.3
+
+
+def test_an_object_that_no_pixel_is_sure_of_leaves_the_iou_of_labels_as_it_is() -> None:
+    square = np.full((4, 4), 200, np.uint8)
+    soft = SoftMasks.from_crops([square, square // 4, square], [(0, 0), (8, 0), (20, 0)])
+    boxes = np.array([[0, 0, 4, 4], [8, 0, 12, 4], [20, 0, 24, 4]], np.float32)
+    scores, ids = np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 0, 1], np.int32)
+    found = Instances(boxes, scores, ids, soft, HW)
+    truth = found.binary(0.5)
+    metrics = evaluate([truth], [found], ("a", "b"), semantic=True)
+    assert metrics.iou == {"a": 1.0, "b": 1.0}

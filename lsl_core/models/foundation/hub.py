@@ -1,0 +1,109 @@
+"""Files of a repository on the Hugging Face hub, at one commit. No torch."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lsl_core.errors import DiskFull, HubUnreachable, WeightsDamaged
+from lsl_core.progress import Progress
+from lsl_core.workspace.files import sha256_file
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MB = 1_000_000
+
+
+def download(
+    repo: str,
+    revision: str,
+    folder: Path,
+    wanted: Callable[[str], bool],
+    *,
+    endpoint: str | None,
+    progress: Progress,
+) -> str:
+    """Download files of a repository and return the commit, 40 hex digits, they are of.
+
+    Each file is compared with the hash that the hub itself states for it, where it states one.
+
+    Args:
+        repo: owner and name.
+        revision: a commit; "" for the newest.
+        folder: where the files go.
+        wanted: whether a file of that name is wanted.
+        endpoint: address of the hub; None for the usual one.
+        progress: told megabytes; asked between pieces whether to stop.
+
+    Raises:
+        HubUnreachable: when the hub does not answer, or refuses.
+        WeightsDamaged: when a file came that is not what the hub says.
+    """
+    # only those who download wait for it
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi, hf_hub_download
+
+    total = 0
+    try:
+        info = HfApi(endpoint=endpoint).model_info(
+            repo, revision=revision or None, files_metadata=True
+        )
+        commit = info.sha or ""
+        if not _COMMIT.fullmatch(commit) or (revision and commit != revision):
+            raise WeightsDamaged(f"The hub gave {repo} at {commit or 'no commit'}, not {revision}.")
+        files = [file for file in info.siblings or [] if wanted(file.rfilename)]
+        total = sum(file.size or 0 for file in files)
+        progress.start(f"Getting {repo}", total=max(1, round(total / _MB)), unit="MB")
+        bar = _bar(progress)
+        for file in files:
+            progress.check()
+            path = Path(
+                hf_hub_download(
+                    repo, file.rfilename, revision=commit, local_dir=folder, endpoint=endpoint,
+                    tqdm_class=bar,
+                )
+            )  # fmt: skip
+            stated = file.lfs.sha256 if file.lfs else None
+            if stated is not None and sha256_file(path) != stated:
+                raise WeightsDamaged(
+                    f"{file.rfilename} of {repo} did not come as it is on the hub.",
+                    hint="Pull it again.",
+                )
+    except (HTTPError, OSError, ValueError) as error:  # the last two come from the hub's client
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise DiskFull(
+                f"There is no space left for {repo}.",
+                hint=f"Free {total / _MB:.0f} MB under {folder.parent} and pull it again.",
+            ) from error
+        raise HubUnreachable(
+            f"{repo} could not be had from the hub: {type(error).__name__}.",
+            hint="Check the connection (or a mirror: HF_ENDPOINT) and try again. Without a "
+            "connection, copy the folder from a machine that has one: "
+            "lsl models pull NAME --from FOLDER",
+            detail=str(error),
+        ) from error
+    return commit
+
+
+def _bar(progress: Progress) -> Any:  # noqa: ANN401 - a class made here
+    """Return the class of progress bars that tell ours instead of the terminal."""
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+    class Told(tqdm):  # type: ignore[misc]  # tqdm has no types
+        _bytes = 0.0
+
+        def __init__(self, *args: Any, **fields: Any) -> None:  # noqa: ANN401 - as tqdm
+            fields.pop("name", None)
+            super().__init__(*args, **fields | {"disable": True})
+
+        def update(self, n: float | None = 1) -> bool:
+            """Hear of bytes."""
+            before = int(Told._bytes / _MB)
+            Told._bytes += n or 0
+            progress.advance(int(Told._bytes / _MB) - before)
+            progress.check()
+            return bool(super().update(n))
+
+    return Told
