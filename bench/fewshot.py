@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from lsl_core.geometry.coco import from_coco_segmentation
 from lsl_core.models.compact import START
-from lsl_core.models.compact.model import build
-from lsl_core.models.devices import choose_device
 from lsl_core.progress import NullProgress
 from lsl_core.training import FitSettings, Sample, evaluate, fit
 from lsl_core.types import MODES, CropMasks, Geometry, Instances, Metrics, Mode
@@ -85,13 +83,14 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         seed=seed,
         threads=arguments.threads,
         start=None if arguments.scratch else arguments.start,
+        bases=tuple(arguments.base),
     )
     cpu = time.process_time()
     if MODES[arguments.mode].learns_from is Geometry.BOXES:
         train = [replace(s, instances=replace(s.instances, masks=None)) for s in train]
     fitted = fit(train, val, settings=settings, labels=tuple(labels), progress=Printed())
     cpu = time.process_time() - cpu
-    model = build(fitted.card, fitted.state, choose_device("auto"))
+    model = fitted.model(fitted.card)
     found, seconds = [], 0.0
     for sample in test:
         pixels = sample.pixels()
@@ -137,6 +136,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of the CPU; measured when absent")
     parser.add_argument("--start", type=Path, default=START, help="weights to begin from")
     parser.add_argument("--scratch", action="store_true", help="begin from noise instead")
+    parser.add_argument(
+        "--base", type=Path, action="append", default=[],
+        help="folder of pretrained weights (.lsl/pretrained/NAME), with --family foundation",
+    )  # fmt: skip
     arguments = parser.parse_args()
     report([run_once(arguments, seed) for seed in range(arguments.seeds)])
 

@@ -12,6 +12,7 @@ from lsl_core.ui import address, keys, model_panels, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration, plural
 from lsl_core.ui.layout import empty, escaped, header
+from lsl_core.ui.start_panel import choose_start
 
 
 def choose_mode(info: SourceInfo) -> Mode:
@@ -64,6 +65,7 @@ def order(found: list[SourceInfo]) -> None:
         f"{', '.join(escaped(label) for label in info.labels)}"
     )
     mode = choose_mode(info)
+    family, bases, is_ready = choose_start(mode)
     model = st.text_input(
         "Name of the model", name, key=f"{keys.TRAIN_NAME}-{name}", max_chars=64,
         help="A name that exists gets a new version; older versions stay.",
@@ -75,14 +77,14 @@ def order(found: list[SourceInfo]) -> None:
     )
     if st.button(
         f"Train {model}", type="primary", icon=":material/model_training:", key=keys.TRAIN_GO,
-        width="stretch",
+        width="stretch", disabled=not is_ready,
     ):  # fmt: skip
         with errors_shown():
             if not model:
                 raise UserInput("The model has no name.", hint="Give it one.")
             activity.submit_training(
                 workspace, source=name, name=model, mode=mode, owner=session.owner(),
-                valid=valid, minutes=minutes,
+                valid=valid, minutes=minutes, family=family, bases=bases,
             )  # fmt: skip
             st.rerun()
 

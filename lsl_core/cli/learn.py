@@ -33,6 +33,20 @@ from lsl_core.types import Mode, ModelCard
     help="Training time. Default: as long as the images are worth, or as --iter takes.",
 )
 @click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
+@click.option(
+    "--family",
+    type=click.Choice(list(modelling.families())),
+    default=modelling.DEFAULT_FAMILY,
+    show_default=True,
+    help="compact: a small network of ours. foundation: pretrained weights, tuned; wants a GPU.",
+)
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    metavar="NAME",
+    help="Pretrained weights to tune, one of each kind; see lsl models list --pretrained.",
+)
 @click.option("--keep-anyway", is_flag=True, help="Use the new version even when it is worse.")
 @click.option("--reuse", is_flag=True, help="Do not train again when there is a model.")
 @threshold_options
@@ -46,6 +60,8 @@ def auto_label(
     iterations: int | None,
     minutes: float | None,
     task: str | None,
+    family: str,
+    bases: tuple[str, ...],
     keep_anyway: bool,
     reuse: bool,
     conf: float | None,
@@ -57,6 +73,8 @@ def auto_label(
     """Train a model on a labelled source, then label other sources with it."""
     workspace = workspace_of(ctx)
     check_conf(conf)
+    if bases and family != "foundation":
+        raise UserInput("Only foundation models have a --base.", hint="Add --family foundation.")
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
     with TerminalProgress() as progress:
         card = modelling.get_model(workspace, train) if reuse else modelling.train(
@@ -66,6 +84,8 @@ def auto_label(
             mode=Mode(task) if task else None,
             minutes=minutes,
             iterations=iterations,
+            family=family,
+            bases=bases,
             keep_anyway=keep_anyway,
             progress=progress,
         )  # fmt: skip

@@ -1,24 +1,37 @@
-"""`models`: versions, which one is in use, and the way back."""
+"""`models`: versions, which one is in use, and the way back; pretrained weights to begin from."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
-from lsl_core.services import modelling
+from lsl_core.errors import PartlyDone
+from lsl_core.services import modelling, pretrained
 from lsl_core.types import ModelCard
 
 
 @click.group()
 def models() -> None:
-    """List model versions, look at one, choose which one is in use."""
+    """List model versions, choose which one is in use; get pretrained weights."""
 
 
 @models.command("list")
+@click.option("--pretrained", "of_others", is_flag=True, help="Weights to begin from instead.")
 @click.pass_context
-def list_command(ctx: click.Context) -> None:
-    """List every version; * marks those in use."""
+def list_command(ctx: click.Context, of_others: bool) -> None:
+    """List every version; * marks those in use. With --pretrained: what a training can tune."""
     workspace = workspace_of(ctx)
+    if of_others:
+        for one in pretrained.offered(workspace):
+            where = f"here, from the {one.origin}" if one.is_here else "not here"
+            about = f"{one.role:<10} {one.megabytes:>5} MB  {one.licence:<12} {where}"
+            click.echo(f"{one.name:<16} {about}")
+            click.echo(f"{'':<16} {one.title}")
+            click.echo(f"{'':<16} {_revision(one)}")
+        return
     in_use = modelling.current_ids(workspace)
     for card in modelling.list_models(workspace):
         mark = "*" if card.id in in_use else " "
@@ -33,6 +46,9 @@ def show(ctx: click.Context, model: str) -> None:
     workspace = workspace_of(ctx)
     card = modelling.get_model(workspace, model)
     click.echo(f"{card.id}, {card.family}, {card.mode}, made {card.created}")
+    if tuned_from := pretrained.tuned_from(card):
+        click.echo(f"Tuned from    {', '.join(tuned_from)}")
+    click.echo(f"Licence       {card.licence}")
     click.echo(f"Learnt from   {card.support_images} images of {card.support}")
     click.echo(f"Measured      {_score(card)}")
     if card.metrics is not None:
@@ -56,6 +72,54 @@ def use(ctx: click.Context, model: str) -> None:
     workspace = workspace_of(ctx)
     card = modelling.make_current(workspace, model)
     click.echo(f'"{card.name}" now means {card.id}.')
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    metavar="FOLDER",
+    help="Take them from a folder instead of the hub.",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option("--licence", default="", help="Of weights of your own.")
+@click.pass_context
+def pull(ctx: click.Context, name: str, source: Path | None, licence: str) -> None:
+    """Get pretrained weights: from the hub at a fixed commit, or from a folder."""
+    workspace = workspace_of(ctx)
+    with TerminalProgress() as progress:
+        got = pretrained.pull(workspace, name, source=source, licence=licence, progress=progress)
+    click.echo(f"{got.name}: {got.megabytes} MB, licence {got.licence}. {_revision(got)}")
+    click.echo(f"Tune them: lsl auto-label --family foundation --base {got.name} --train SOURCE")
+
+
+@models.command()
+@click.argument("name", required=False)
+@click.pass_context
+def check(ctx: click.Context, name: str | None) -> None:
+    """Compare the hashes of pretrained weights with what was pulled, and what is published."""
+    found = pretrained.check(workspace_of(ctx), name)
+    for one, problem in found:
+        click.echo(f"{one}: {problem or 'as it was pulled'}")
+    damaged = [(one, problem) for one, problem in found if problem]
+    if damaged:
+        raise PartlyDone(
+            f"{len(damaged)} of {len(found)} are not as they should be.",
+            done=[one for one, problem in found if not problem],
+            failed=damaged,
+            hint="Pull them again.",
+        )
+    if not found:
+        click.echo("No pretrained weights are here. See lsl models list --pretrained")
+
+
+def _revision(one: pretrained.Offered) -> str:
+    if one.origin == "folder":
+        return "Known by the hashes it had when it was put here."
+    if not one.revision:
+        return "Commit: the newest at the first pull, the same from then on."
+    return f"Commit {one.revision}"
 
 
 def _score(card: ModelCard) -> str:

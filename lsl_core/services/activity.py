@@ -28,6 +28,7 @@ __all__ = [
     "submit_import",
     "submit_labelstudio_training",
     "submit_prediction",
+    "submit_pull",
     "submit_push",
     "submit_resume",
     "submit_training",
@@ -69,6 +70,8 @@ def submit_training(
     valid: str | None = None,
     minutes: float | None = None,
     iterations: int | None = None,
+    family: str = "compact",
+    bases: Sequence[str] = (),
 ) -> str:
     """Train a model on a source, in the worker; return the run's id."""
     arguments = {
@@ -78,6 +81,8 @@ def submit_training(
         "valid": valid,
         "minutes": minutes,
         "iterations": iterations,
+        "family": family,
+        "bases": list(bases),
     }
     return _submit(
         workspace,
@@ -85,6 +90,18 @@ def submit_training(
         arguments,
         kind="train",
         subject=f"{name} on {source}",
+        owner=owner,
+    )
+
+
+def submit_pull(workspace: Workspace, *, name: str, owner: str) -> str:
+    """Get pretrained weights, in the worker; return the run's id."""
+    return _submit(
+        workspace,
+        "lsl_core.services.pretrained:run_pull",
+        {"name": name},
+        kind="pull",
+        subject=name,
         owner=owner,
     )
 
@@ -250,6 +267,12 @@ def run_command(workspace: Workspace, run_id: str) -> str:
             ("--iter", "iterations"),
         ):
             words += [option, values[key]] if values[key] is not None else []
+        if values.get("family", "compact") != "compact":
+            words += ["--family", values["family"]]
+        for base in values.get("bases", ()):
+            words += ["--base", base]
+    elif kind == "pull":
+        words = ["models", "pull", values["name"]]
     elif kind == "predict":
         words = ["cvat-inference", "--train", values["model"], "--cvat-task-id", values["task_id"]]
         slide = values["slide"]

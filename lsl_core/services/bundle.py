@@ -28,11 +28,13 @@ class Bundle:
     requirements: tuple[str, ...]
 
 
-def bundle_of(module: str) -> Bundle:
+def bundle_of(module: str, *, without: str = "") -> Bundle:
     """Follow the imports of a module of ours, also those inside functions.
 
     Args:
         module: dotted name, for example "lsl_core.serve.nuclio".
+        without: a module of ours that will not be used there, "" for none; names inside of it
+            are not followed either.
     """
     files: set[Path] = set()
     packages: set[str] = set()
@@ -44,6 +46,8 @@ def bundle_of(module: str) -> Bundle:
             files.add(file)
             for name in _imports(file):
                 top = name.partition(".")[0]
+                if without and f"{name}.".startswith(f"{without}."):
+                    continue
                 if top == lsl_core.__name__:
                     waiting.append(name)
                 elif top not in sys.stdlib_module_names:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import LslError
 from lsl_core.models import FAMILIES, check_mode, load_model, save_model
 from lsl_core.progress import NULL, Progress
+from lsl_core.services import pretrained
 from lsl_core.services.learning_sets import LearningSet, learning_set
 from lsl_core.services.versions import (
     admit,
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from lsl_core.training import FitSettings, Fitted, Sample
 
 __all__ = [
+    "DEFAULT_FAMILY",
     "DEFAULT_MINUTES",
     "Metrics",
     "ModelCard",
     "choices",
     "current_ids",
     "draws_masks",
+    "families",
     "get_model",
     "lineage",
     "list_models",
@@ -52,12 +56,18 @@ __all__ = [
 
 #: Minutes of training steps when nothing else is asked for: what ten images are worth on a CPU.
 DEFAULT_MINUTES = 2.0
-_FAMILY = "compact"
+#: What is trained when nobody chooses: needs no download and no GPU.
+DEFAULT_FAMILY = "compact"
 
 
 def modes() -> tuple[Mode, ...]:
     """Return the modes that models can be trained for."""
-    return FAMILIES[_FAMILY].modes
+    return FAMILIES[DEFAULT_FAMILY].modes
+
+
+def families() -> dict[str, str]:
+    """Return the families of models, by name, with a line about each."""
+    return {name: family.title for name, family in FAMILIES.items()}
 
 
 def train(
@@ -69,6 +79,8 @@ def train(
     valid: str | None = None,
     minutes: float | None = DEFAULT_MINUTES,
     iterations: int | None = None,
+    family: str = DEFAULT_FAMILY,
+    bases: Sequence[str] = (),
     keep_anyway: bool = False,
     progress: Progress = NULL,
 ) -> ModelCard:
@@ -85,22 +97,25 @@ def train(
         valid: name of the source to measure on; without one a quarter of the images is held out.
         minutes: longest time for the training steps, or None.
         iterations: most training steps, or None.
+        family: "compact", or "foundation" to tune pretrained weights.
+        bases: names of these weights; of a kind that is not named, the default is taken.
         keep_anyway: whether to use the new version even when it is worse.
         progress: told the steps, the loss and the figures.
 
     Raises:
         UserInput: when a source does not exist or cannot be learnt from; says why.
-        ModelError: when the training diverges.
+        ModelError: when the training diverges, or pretrained weights are not here.
         RunCancelled: when somebody stopped it; what it had reached is kept, unless it had hardly
             begun. A training that was killed goes on when it is started again.
     """
     name = check_name(name or source, what="model")
     mode = mode or workspace.settings().mode
-    check_mode(_FAMILY, mode)
+    check_mode(family, mode)
+    weights = pretrained.folders(workspace, mode, bases) if family == "foundation" else ()
     parent = in_use(workspace, name)
     images = learning_set(workspace, source, valid=valid, mode=mode, parent=parent)
     heard = _Heard(progress)
-    settings = _settings(workspace, mode, minutes, iterations)
+    settings = _settings(workspace, mode, family, weights, minutes, iterations)
     fitted = _fit(workspace, name, images, settings, heard)
     model_id = claim(workspace, name)
     card = replace(
@@ -122,16 +137,23 @@ def train(
 
 
 def _settings(
-    workspace: Workspace, mode: Mode, minutes: float | None, iterations: int | None
+    workspace: Workspace,
+    mode: Mode,
+    family: str,
+    weights: tuple[Path, ...],
+    minutes: float | None,
+    iterations: int | None,
 ) -> FitSettings:
     from lsl_core.training import FitSettings  # loads torch, seconds: only those who train wait
 
     return FitSettings(
         mode=mode,
-        family=_FAMILY,
+        family=family,
         minutes=minutes,
         iterations=iterations,
         device=workspace.settings().inference.device,
+        bases=weights,
+        embeddings=workspace.embeddings if weights else None,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.services import modelling
+from lsl_core.services import modelling, pretrained
 from lsl_core.services.bundle import Bundle, bundle_of
 from lsl_core.services.offers import function_name
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
@@ -39,6 +39,7 @@ __all__ = [
 #: Public, and of the Python that both LSL and the Nuclio of today's CVAT know.
 BASE_IMAGE = "python:3.11-slim"
 _HANDLER = "lsl_core.serve.nuclio.main"
+_PRETRAINED_CODE = "lsl_core.models.foundation.model"
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 #: Bytes of a request: an image of 96 MiB as base64.
 _BODY_BYTES = 128 * 1024 * 1024
@@ -101,6 +102,7 @@ def write_function(
     Raises:
         UserInput: when there is no such model, the folder holds something else, or a setting is
             no use.
+        WeightsMissing: when what the model was tuned from is not here.
     """
     card = modelling.get_model(workspace, model)
     settings = settings or FunctionSettings()
@@ -111,7 +113,7 @@ def write_function(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
-        _fill(part, workspace.models / card.id, card, settings, name, base_image)
+        _fill(part, workspace, card, settings, name, base_image)
         part.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -159,20 +161,24 @@ def _check_folder(folder: Path) -> None:
 
 def _fill(
     folder: Path,
-    model: Path,
+    workspace: Workspace,
     card: ModelCard,
     settings: FunctionSettings,
     name: str,
     base_image: str,
 ) -> None:
-    bundle = bundle_of(_HANDLER)
+    tuned_from = pretrained.tuned_from(card)
+    # a small model of ours needs neither the code nor the packages of pretrained ones
+    bundle = bundle_of(_HANDLER, without="" if tuned_from else _PRETRAINED_CODE)
     for file in bundle.files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.root / file, folder / file)
     shutil.copyfile(bundle.root / Path(*_HANDLER.split(".")).with_suffix(".py"), folder / "main.py")
     (folder / "model").mkdir()
     for file_name in ("card.json", "weights.safetensors"):
-        shutil.copyfile(model / file_name, folder / "model" / file_name)
+        shutil.copyfile(workspace.models / card.id / file_name, folder / "model" / file_name)
+    for name in tuned_from:
+        pretrained.copy_to(workspace, name, folder / "model")
     write_json(folder / "settings.json", asdict(settings))
     write_atomic(folder / "requirements.txt", "\n".join([*bundle.requirements, ""]).encode())
     for gpu, file_name in ((False, "function.yaml"), (True, "function-gpu.yaml")):

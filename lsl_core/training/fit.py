@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +34,14 @@ class Fitted:
     """What came out of a training; nothing of it is on disk yet.
 
     state: weights, on the CPU. card: complete but for its id, name, parent, support and the hash.
-    truth, found: what people drew and what the model found, a window of the measured images each.
-    stopped: somebody stopped it before its end; this is the best until then.
+    model: makes the model that answers with these weights, from a card. truth, found: what people
+    drew and what the model found, a window of the measured images each. stopped: somebody stopped
+    it before its end; this is the best until then.
     """
 
     state: dict[str, Tensor]
     card: ModelCard
+    model: Callable[[ModelCard], Model]
     truth: tuple[Instances, ...] = ()
     found: tuple[Instances, ...] = ()
     stopped: bool = False
@@ -111,7 +113,8 @@ def fit(
         for name in ("ap", "ap50", "ap75"):
             progress.metric(name, getattr(card.metrics, name), at=trained.iterations)
     card = replace(card, train_seconds=round(time.monotonic() - began, 1))
-    return Fitted(trained.state, card, tuple(looked[0]), tuple(found), trained.stopped)
+    seen = (tuple(looked[0]), tuple(found))
+    return Fitted(trained.state, card, trained.model, *seen, trained.stopped)
 
 
 def _judged(

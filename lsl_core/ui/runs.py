@@ -25,6 +25,7 @@ VERBS = {
     "drill": "Trying to restore",
     "restore": "Restoring",
     "export": "Making",
+    "pull": "Getting",
 }
 
 #: Icon and word for every phase: never colour alone.

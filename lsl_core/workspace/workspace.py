@@ -96,6 +96,16 @@ class Workspace:
         return self.data / "models"
 
     @property
+    def pretrained(self) -> Path:
+        """One folder per checkpoint that models are tuned from."""
+        return self.data / "pretrained"
+
+    @property
+    def embeddings(self) -> Path:
+        """What encoders of pretrained weights made of windows that were learnt from."""
+        return self.data / "embeddings"
+
+    @property
     def predictions(self) -> Path:
         """The prediction cache."""
         return self.data / "predictions"

@@ -70,7 +70,7 @@ def test_a_first_pull_takes_the_newest_commit_and_the_next_the_same(
     assert (lock.origin, lock.repo, lock.revision) == ("hub", "owner/net", COMMIT)
     assert lock.licence == "MIT"
     assert set(lock.files) == {"config.json", "model.safetensors"}, "never a pickle"
-    assert sorted(p.name for p in (tmp_path / "net").iterdir() if p.is_file()) == [
+    assert sorted(p.name for p in (tmp_path / "net").iterdir()) == [
         "config.json", "lsl-lock.json", "model.safetensors",
     ]  # fmt: skip
     hub.commit = "b" * 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,10 @@ def test_each_mode_is_fitted_saved_loaded_and_answers_as_before(
     assert stored < bases, "only what was tuned"
     pixels = easy_samples(1, seed=5)[0].pixels()
     found = load_model(folder, device="cpu").predict([pixels], floor_score=0.02)[0]
-    again = load_model(folder, device="cpu").predict([pixels], floor_score=0.02)[0]
-    assert np.array_equal(found.boxes, again.boxes)
+    before = fitted.model(replace(card, calibration=None)).predict([pixels], floor_score=0.02)[0]
+    assert len(found) <= len(before)
+    if card.calibration is None:
+        assert np.array_equal(found.boxes, before.boxes)
     assert found.image_hw == HW
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def download(
             "lsl models pull NAME --from FOLDER",
             detail=str(error),
         ) from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes of the hub's client
     return commit
 
 
