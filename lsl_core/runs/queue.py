@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Lane(StrEnum):
-    """What a run waits for: the device, where one run at a time has room, CVAT, or the backups."""
+    """What a run waits for: the device, where one run at a time has room, a server, the backups."""
 
     DEVICE = "device"
     CVAT = "cvat"
@@ -36,7 +36,7 @@ class Lane(StrEnum):
 
 
 _LANES = {
-    **dict.fromkeys(("push", "export"), Lane.CVAT),
+    **dict.fromkeys(("push", "export", "pull"), Lane.CVAT),
     **dict.fromkeys(("backup", "scheduled backup", "verify", "drill", "restore"), Lane.BACKUP),
 }
 

@@ -177,8 +177,8 @@ def _fill(
     (folder / "model").mkdir()
     for file_name in ("card.json", "weights.safetensors"):
         shutil.copyfile(workspace.models / card.id / file_name, folder / "model" / file_name)
-    for name in tuned_from:
-        pretrained.copy_to(workspace, name, folder / "model")
+    for weights in tuned_from:
+        pretrained.copy_to(workspace, weights, folder / "model")
     write_json(folder / "settings.json", asdict(settings))
     write_atomic(folder / "requirements.txt", "\n".join([*bundle.requirements, ""]).encode())
     for gpu, file_name in ((False, "function.yaml"), (True, "function-gpu.yaml")):

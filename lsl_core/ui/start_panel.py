@@ -12,7 +12,7 @@ from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.layout import escaped
 
 _TITLES = {"compact": "a small network, from your images alone", "foundation": "pretrained weights"}
-_FINDS = {
+_USES = {
     pretrained.Role.DETECTOR: "Find objects with",
     pretrained.Role.SEGMENTER: "Draw masks with",
 }
@@ -31,14 +31,11 @@ def choose_start(mode: Mode) -> tuple[str, tuple[str, ...], bool]:
     if family == modelling.DEFAULT_FAMILY:
         return family, (), True
     st.caption(
-        ":material/memory: Made for a GPU. On a processor each image takes seconds before the "
-        "first step, and a step takes seconds."
+        ":material/memory: Made for a GPU. On a processor a step takes seconds, and so does the "
+        "first look at each image (docs/quality.md)."
     )
     known = pretrained.offered(session.workspace())
-    chosen = [
-        _choose([one for one in known if one.role is role], role)
-        for role in pretrained.needed(mode)
-    ]
+    chosen = [_choose(known, role) for role in pretrained.needed(mode)]
     for one in chosen:
         if not one.is_here:
             _offer(one)
@@ -46,9 +43,9 @@ def choose_start(mode: Mode) -> tuple[str, tuple[str, ...], bool]:
 
 
 def _choose(known: list[Offered], role: pretrained.Role) -> Offered:
-    by_name = {one.name: one for one in known}
+    by_name = {one.name: one for one in known if one.role is role}
     name = st.selectbox(
-        _FINDS[role], list(by_name), key=f"{keys.TRAIN_BASE}-{role}", persist_state="session",
+        _USES[role], list(by_name), key=f"{keys.TRAIN_BASE}-{role}", persist_state="session",
         format_func=lambda name: by_name[name].title,
     )  # fmt: skip
     one = by_name[name]

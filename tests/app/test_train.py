@@ -7,8 +7,8 @@ from app_world import words
 
 from lsl_core.models import write_card
 from lsl_core.runs import RunStore
-from lsl_core.services import activity, modelling
-from lsl_core.types import Comparison, RunPhase, Verdict
+from lsl_core.services import activity, modelling, pretrained
+from lsl_core.types import Comparison, Mode, RunPhase, Verdict
 from lsl_core.ui import keys
 
 
@@ -34,6 +34,20 @@ def test_training_is_submitted_with_what_was_chosen(open_page, world) -> None:
     assert run.subject == "belt good on belt"
     assert run.owner == "demo"
     assert app.button(key=f"cancel-{run.id}")
+
+
+def test_pretrained_weights_are_got_before_a_training_can_start_from_them(open_page, world) -> None:
+    world.add_source("belt")
+    app = open_page("train", source="belt")
+    app.selectbox(key=keys.TRAIN_FAMILY).set_value("foundation").run()
+    text = words(app)
+    assert "Made for a GPU" in text
+    assert "licence Apache-2.0" in text
+    assert app.button(key=keys.TRAIN_GO).disabled
+    app.button(key=f"{keys.TRAIN_PULL}-rf-detr-medium").click().run()
+    run = activity.list_runs(world.workspace)[0]
+    assert (run.kind, run.subject) == ("pull", "rf-detr-medium")
+    assert activity.run_command(world.workspace, run.id).endswith("models pull rf-detr-medium")
 
 
 def test_a_running_training_shows_its_curve_and_progress(open_page, world) -> None:
@@ -93,3 +107,38 @@ def test_a_version_that_is_worse_says_so_and_can_be_used_all_the_same(open_page,
     assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
     rows = open_page("train", model="parts-v2").dataframe[0].value.set_index("Model")
     assert rows["In use"].to_dict() == {"parts-v1": False, "parts-v2": True}
+
+
+def test_pretrained_weights_are_chosen_with_licence_and_size_and_got_first(
+    open_page, world
+) -> None:
+    world.add_source("belt")
+    app = open_page("train")
+    app.selectbox(key=keys.TRAIN_FAMILY).set_value("foundation").run()
+    text = words(app)
+    assert "135 MB, not here yet · licence Apache-2.0" in text
+    assert "Made for a GPU" in text
+    assert app.button(key=keys.TRAIN_GO).disabled, "nothing to start from is here"
+    app.button(key=f"{keys.TRAIN_PULL}-sam2.1-tiny").click().run()
+    run = activity.list_runs(world.workspace)[0]
+    assert (run.kind, run.subject) == ("pull", "sam2.1-tiny")
+
+
+def test_a_training_from_pretrained_weights_that_are_here_is_submitted_with_them(
+    open_page, world, tiny
+) -> None:
+    world.add_source("belt")
+    pretrained.pull(world.workspace, "tiny-detr", source=tiny["detector"], licence="of a test")
+    app = open_page("train")
+    app.selectbox(key=keys.TRAIN_MODE).set_value(Mode.FSOD).run()
+    app.selectbox(key=keys.TRAIN_FAMILY).set_value("foundation").run()
+    base = app.selectbox(key=f"{keys.TRAIN_BASE}-detector")
+    assert [option.split(":")[0] for option in base.options] == [
+        "RF-DETR medium", "RF-DETR nano", "tiny-detr",
+    ]  # fmt: skip
+    base.set_value("tiny-detr").run()
+    assert "here · licence of a test" in words(app)
+    app.button(key=keys.TRAIN_GO).click().run()
+    run = activity.list_runs(world.workspace)[0]
+    command = activity.run_command(world.workspace, run.id)
+    assert command.endswith("--family foundation --base tiny-detr")

@@ -75,7 +75,7 @@ _KNOWN = (
     ),
     Checkpoint(
         "sam2.1-tiny",
-        "SAM 2.1 tiny: masks, 39 M parameters, looks at 1024×1024 pixels",
+        "SAM 2.1 tiny: masks, 31 M parameters, looks at 1024×1024 pixels",
         Role.SEGMENTER,
         repo="facebook/sam2.1-hiera-tiny",
         licence="Apache-2.0",
