@@ -7,8 +7,9 @@ is assigned to them; deleting is for the owner and the organisation's owner and 
 
 from __future__ import annotations
 
+from lsl_core.sandbox.answers import denied, not_found
 from lsl_core.sandbox.store import Row
-from lsl_core.sandbox.web import Call, denied, not_found
+from lsl_core.sandbox.web import Call
 
 _SEE_ALL = ("owner", "maintainer", "supervisor")
 _RULE_ALL = ("owner", "maintainer")

@@ -9,17 +9,10 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, checking, jobs, keeping
+from lsl_core.sandbox.answers import HTML_TYPE, JSON_TYPE, ApiError, no_content, reply, server_error
 from lsl_core.sandbox.checking import Catalogue, Thing
 from lsl_core.sandbox.store import Database, Row, now
-from lsl_core.sandbox.web import (
-    HTML_TYPE,
-    JSON_TYPE,
-    ApiError,
-    Call,
-    no_content,
-    reply,
-    server_error,
-)
+from lsl_core.sandbox.web import Call
 
 Batch = dict[str, list[Thing]]
 

@@ -31,8 +31,9 @@ from lsl_core.sandbox import (
     work,
 )
 from lsl_core.sandbox.aitools import agents, calls, runs
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, server_error
 from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, Handler, server_error
+from lsl_core.sandbox.web import Call, Handler
 
 _log = logging.getLogger(__name__)
 

@@ -27,11 +27,12 @@ from lsl_core.sandbox import (
     video,
     work,
 )
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, no_content
 from lsl_core.sandbox.checking import Thing
 from lsl_core.sandbox.formats import records
 from lsl_core.sandbox.store import Row, now
 from lsl_core.sandbox.transfer import export_order, take_upload
-from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, no_content
+from lsl_core.sandbox.web import Call
 
 Json = dict[str, Any]
 

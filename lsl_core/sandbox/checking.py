@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lsl_core.sandbox.web import ApiError, server_error
+from lsl_core.sandbox.answers import ApiError, server_error
 
 Thing = dict[str, Any]
 Errors = dict[str, Any]

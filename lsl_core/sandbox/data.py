@@ -12,17 +12,10 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
 from lsl_core.sandbox import access, jobs, media, uploads, video, work
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, no_content, not_found, reply, server_error
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import (
-    HTML_TYPE,
-    ApiError,
-    Call,
-    no_content,
-    not_found,
-    reply,
-    server_error,
-)
+from lsl_core.sandbox.web import Call
 
 _DEFAULT_QUALITY = 70
 

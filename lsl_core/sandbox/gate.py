@@ -9,7 +9,8 @@ import hmac
 from starlette.responses import Response
 
 from lsl_core.sandbox import accounts
-from lsl_core.sandbox.web import ApiError, Call, Organisation, User, denied, reply
+from lsl_core.sandbox.answers import ApiError, denied, reply
+from lsl_core.sandbox.web import Call, Organisation, User
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -7,7 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import listing
-from lsl_core.sandbox.web import Call, reply
+from lsl_core.sandbox.answers import reply
+from lsl_core.sandbox.web import Call
 
 NAME = "LSL sandbox – not a real CVAT"
 _ABOUT = (

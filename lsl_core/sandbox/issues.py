@@ -8,9 +8,10 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, listing
+from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
 from lsl_core.sandbox.projects import check_person
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found, person, reply
+from lsl_core.sandbox.web import Call, person
 
 
 def _issue_json(call: Call, row: Row) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, listing, video
+from lsl_core.sandbox.answers import ApiError, no_content, reply
 from lsl_core.sandbox.projects import check_person
 from lsl_core.sandbox.store import Database, Row, now
 from lsl_core.sandbox.tasks import touch_project
-from lsl_core.sandbox.web import ApiError, Call, no_content, person, reply
+from lsl_core.sandbox.web import Call, person
 
 _STAGES = ("annotation", "validation", "acceptance")
 _STATES = ("new", "in progress", "completed", "rejected")

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lsl_core.sandbox import labels
+from lsl_core.sandbox.answers import ApiError
 from lsl_core.sandbox.checking import Catalogue, Thing
 from lsl_core.sandbox.store import Database, Row
-from lsl_core.sandbox.web import ApiError
 
 KINDS = ("tags", "shapes", "tracks")
 

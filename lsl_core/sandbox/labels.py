@@ -11,8 +11,9 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, listing
+from lsl_core.sandbox.answers import ApiError, denied, no_content, not_found, reply
 from lsl_core.sandbox.store import Database, Row, now
-from lsl_core.sandbox.web import ApiError, Call, denied, no_content, not_found, reply
+from lsl_core.sandbox.web import Call
 
 #: CVAT's limit of a label's name.
 _MAX_NAME = 64

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from lsl_core.sandbox.web import ApiError, Call
+from lsl_core.sandbox.answers import ApiError
+from lsl_core.sandbox.web import Call
 
 #: CVAT's page size when none is asked for.
 PAGE_SIZE = 10

@@ -15,8 +15,9 @@ from typing import Any
 from starlette.responses import FileResponse, Response
 
 from lsl_core.sandbox import data, drawing, info, jobs, labels, media, style
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, not_found
 from lsl_core.sandbox.store import Row
-from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, not_found
+from lsl_core.sandbox.web import Call
 
 _POLICY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'none'",

@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import accounts, listing
+from lsl_core.sandbox.answers import ApiError, denied, no_content, not_found, reply
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, brief_user, denied, no_content, not_found, reply
+from lsl_core.sandbox.web import Call, brief_user
 
 
 def _user_json(call: Call, row: Row) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, labels, listing
+from lsl_core.sandbox.answers import ApiError, denied, no_content, reply
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, denied, no_content, person, reply
+from lsl_core.sandbox.web import Call, person
 
 #: CVAT's limit of a project's and a task's name.
 MAX_NAME = 256

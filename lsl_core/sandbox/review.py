@@ -8,8 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, listing
+from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found, person, reply
+from lsl_core.sandbox.web import Call, person
 
 Json = dict[str, Any]
 

@@ -8,9 +8,10 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, labels, listing, video
+from lsl_core.sandbox.answers import ApiError, no_content, reply
 from lsl_core.sandbox.projects import check_name, check_person, patch_common
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, no_content, person, reply
+from lsl_core.sandbox.web import Call, person
 
 #: CVAT's limit of a subset's name.
 _MAX_SUBSET = 64

@@ -14,10 +14,11 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox import access, annotating, data, info, media, tasks, uploads, work
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, no_content
 from lsl_core.sandbox.checking import Thing
 from lsl_core.sandbox.formats import coco, cvat_xml, records
 from lsl_core.sandbox.store import Row
-from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, no_content
+from lsl_core.sandbox.web import Call
 
 _COCO = info.IMPORTERS[0][0]
 _EXPORT_NAMES = {entry[0] for entry in info.EXPORTERS}

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from starlette.responses import Response
 
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found
+from lsl_core.sandbox.answers import ApiError, no_content, not_found
+from lsl_core.sandbox.web import Call
 
 #: What CVAT says it takes, 25 GB.
 _MAX_BYTES = 26_843_545_600

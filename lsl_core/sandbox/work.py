@@ -16,9 +16,10 @@ from typing import Any
 from starlette.responses import FileResponse, Response
 
 from lsl_core.sandbox import listing
+from lsl_core.sandbox.answers import HTML_TYPE, ApiError, denied, no_content, not_found, reply
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import HTML_TYPE, ApiError, Call, denied, no_content, not_found, reply
+from lsl_core.sandbox.web import Call
 
 _log = logging.getLogger(__name__)
 

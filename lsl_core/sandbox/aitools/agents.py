@@ -15,9 +15,10 @@ from starlette.responses import Response, StreamingResponse
 from lsl_core.sandbox import annotating, checking
 from lsl_core.sandbox.aitools.functions import Function
 from lsl_core.sandbox.aitools.queue import Request, Requests
+from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found, reply
+from lsl_core.sandbox.web import Call
 
 Json = dict[str, Any]
 

@@ -20,9 +20,10 @@ from lsl_core.sandbox.aitools.nuclio import NoAnswer, Nuclio
 from lsl_core.sandbox.aitools.queue import Request, Run
 from lsl_core.sandbox.aitools.runs import begun
 from lsl_core.sandbox.aitools.shapes import shapes_of, with_labels
+from lsl_core.sandbox.answers import ApiError, reply
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import ApiError, Call, reply
+from lsl_core.sandbox.web import Call
 
 Json = dict[str, Any]
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from lsl_core.sandbox.web import ApiError
+from lsl_core.sandbox.answers import ApiError
 
 #: CVAT's own limit of a call.
 CVAT_WAITS_S = 120.0

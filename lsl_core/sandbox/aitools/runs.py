@@ -7,9 +7,10 @@ from typing import Any
 from starlette.responses import Response
 
 from lsl_core.sandbox.aitools.queue import Run
+from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
 from lsl_core.sandbox.context import Context
 from lsl_core.sandbox.store import now
-from lsl_core.sandbox.web import ApiError, Call, no_content, not_found, reply
+from lsl_core.sandbox.web import Call
 
 Json = dict[str, Any]
 
