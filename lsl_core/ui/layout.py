@@ -28,7 +28,8 @@ _STYLE = """
 .st-key-preview-strip img, .st-key-gallery img, .st-key-task-frames img {
   aspect-ratio: 4 / 3; object-fit: cover; }
 /* Streamlit writes white on the dark theme's light blue, 2.2 : 1; this is 8 : 1. */
-.stApp [data-testid=stBaseButton-primary], .stApp [data-testid=stBaseButton-primaryFormSubmit] {
+.stApp [data-testid=stBaseButton-primary]:enabled,
+.stApp [data-testid=stBaseButton-primaryFormSubmit]:enabled {
   color: light-dark(#FFFFFF, #14171C); }
 .stSidebar hr { margin: .6rem 0; }
 .stSidebar .stProgress p { font-size: .8rem; }

@@ -1,4 +1,4 @@
-"""What a training starts from: noise, or weights that others trained."""
+"""What a training starts from: the small network of ours, or weights that others trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lsl_core.ui import keys, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.layout import escaped
 
-_TITLES = {"compact": "a small network, from your images alone", "foundation": "pretrained weights"}
+_TITLES = {"compact": "a small network of ours", "foundation": "pretrained weights"}
 _USES = {
     pretrained.Role.DETECTOR: "Find objects with",
     pretrained.Role.SEGMENTER: "Draw masks with",
@@ -31,8 +31,8 @@ def choose_start(mode: Mode) -> tuple[str, tuple[str, ...], bool]:
     if family == modelling.DEFAULT_FAMILY:
         return family, (), True
     st.caption(
-        ":material/memory: Made for a GPU. On a processor a step takes seconds, and so does the "
-        "first look at each image (docs/quality.md)."
+        ":material/memory: Made for a GPU. On a processor a step takes up to ten seconds, and the "
+        "first look at a window up to eight."
     )
     known = pretrained.offered(session.workspace())
     chosen = [_choose(known, role) for role in pretrained.needed(mode)]
@@ -45,12 +45,16 @@ def choose_start(mode: Mode) -> tuple[str, tuple[str, ...], bool]:
 def _choose(known: list[Offered], role: pretrained.Role) -> Offered:
     by_name = {one.name: one for one in known if one.role is role}
     name = st.selectbox(
-        _USES[role], list(by_name), key=f"{keys.TRAIN_BASE}-{role}", persist_state="session",
-        format_func=lambda name: by_name[name].title,
-    )  # fmt: skip
+        _USES[role],
+        list(by_name),
+        key=f"{keys.TRAIN_BASE}-{role}",
+        persist_state="session",
+    )
     one = by_name[name]
     where = "here" if one.is_here else "not here yet"
-    st.caption(f"{one.megabytes} MB, {where} · licence {escaped(one.licence)}")
+    st.caption(
+        f"{escaped(one.title)} · {one.megabytes} MB, {where} · licence {escaped(one.licence)}"
+    )
     return one
 
 

@@ -112,7 +112,7 @@ def test_a_hub_that_does_not_answer_is_said_with_the_way_around_it(
 ) -> None:
     with pytest.raises(HubUnreachable, match="owner/net could not be had") as error:
         store.pull("net", tmp_path, endpoint="http://127.0.0.1:9")
-    assert "lsl models pull NAME --from FOLDER" in error.value.hint
+    assert "lsl models pull net --from FOLDER" in error.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,6 +23,7 @@ def download(
     folder: Path,
     wanted: Callable[[str], bool],
     *,
+    name: str,
     endpoint: str | None,
     progress: Progress,
 ) -> str:
@@ -35,6 +36,7 @@ def download(
         revision: a commit; "" for the newest.
         folder: where the files go.
         wanted: whether a file of that name is wanted.
+        name: of the weights here, for messages.
         endpoint: address of the hub; None for the usual one.
         progress: told megabytes; asked between pieces whether to stop.
 
@@ -53,7 +55,10 @@ def download(
         )
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit) or (revision and commit != revision):
-            raise WeightsDamaged(f"The hub gave {repo} at {commit or 'no commit'}, not {revision}.")
+            raise WeightsDamaged(
+                f"The hub gave {repo} at {commit or 'no commit'}, not {revision or 'a commit'}.",
+                hint=f"Pull it again, or from a folder: lsl models pull {name} --from FOLDER",
+            )
         files = [file for file in info.siblings or [] if wanted(file.rfilename)]
         total = sum(file.size or 0 for file in files)
         progress.start(f"Getting {repo}", total=max(1, round(total / _MB)), unit="MB")
@@ -79,11 +84,11 @@ def download(
                 hint=f"Free {total / _MB:.0f} MB under {folder.parent} and pull it again.",
             ) from error
         raise HubUnreachable(
-            f"{repo} could not be had from the hub: {type(error).__name__}.",
+            f"{repo} could not be had from the hub.",
             hint="Check the connection (or a mirror: HF_ENDPOINT) and try again. Without a "
             "connection, copy the folder from a machine that has one: "
-            "lsl models pull NAME --from FOLDER",
-            detail=str(error),
+            f"lsl models pull {name} --from FOLDER",
+            detail=f"{type(error).__name__}: {error}",
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes of the hub's client
     return commit

@@ -182,7 +182,7 @@ def pull(
         else:
             assert known is not None
             revision = known.revision or _locked_revision(shelf / name)
-            revision = hub.download(known.repo, revision, part, is_file_of_checkpoint,
+            revision = hub.download(known.repo, revision, part, is_file_of_checkpoint, name=name,
                                     endpoint=endpoint, progress=progress)  # fmt: skip
             origin, repo = "hub", known.repo
         words = known.licence if known else licence or "not stated: ask whom you have it from"
