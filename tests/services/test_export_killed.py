@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -139,8 +140,16 @@ def run_through(nursery, url, workspace, name):
     return time.monotonic() - begun
 
 
-def kill_at_request(nursery, proxy, workspace, name, number, *, is_done):
-    """Export, and kill the child as its request of this number comes, or as CVAT has done it.
+def is_number(wanted, number, method, path):
+    return number == wanted
+
+
+def makes_the_task(number, method, path):
+    return method == "POST" and path.endswith("/api/tasks")
+
+
+def kill_at_request(nursery, proxy, workspace, name, is_wanted, *, is_done):
+    """Export, and kill the child as the wanted request comes, or as CVAT has done it.
 
     Returns the child's status: 0 when it was through before.
     """
@@ -151,7 +160,7 @@ def kill_at_request(nursery, proxy, workspace, name, number, *, is_done):
     def fault(method, path, forward):
         with lock:
             seen.append(path)
-            is_it = len(seen) == number
+            is_it = is_wanted(len(seen), method, path)
         if not is_it:
             return forward()
         if is_done:
@@ -190,7 +199,9 @@ def test_killed_at_any_instant_an_export_goes_on_and_makes_one_whole_task(
             else:
                 at = int(rng.integers(5, len(requests) + 1))  # the first ones sign in
                 done = bool(rng.integers(2))
-                status = kill_at_request(nursery, proxy, workspace, name, at, is_done=done)
+                status = kill_at_request(
+                    nursery, proxy, workspace, name, partial(is_number, at), is_done=done
+                )
             killed += status == signal.SIGKILL
             if status != 0:  # one that was through is not begun again
                 run_through(nursery, proxy.url, workspace, name)
@@ -206,21 +217,8 @@ def test_killed_at_the_request_that_makes_the_task_there_is_no_second_one(
 ):
     name = f"making {is_done}."
     with FaultProxy(sandbox.url) as proxy:
-        child = Child(nursery, proxy.url, workspace, name)
-
-        def fault(method, path, forward):
-            if method != "POST" or not path.endswith("/api/tasks"):
-                return forward()
-            if is_done:
-                forward()
-            child.kill()
-            return None
-
-        proxy.fault = fault
-        with child:
-            pass
+        kill_at_request(nursery, proxy, workspace, name, makes_the_task, is_done=is_done)
         assert len(tasks_of(session, "LSL upload")) == is_done
-        proxy.fault = lambda method, path, forward: forward()
         run_through(nursery, proxy.url, workspace, name)
     (task,) = tasks_of(session, name, "LSL upload")
     assert contents(session, task) == whole
