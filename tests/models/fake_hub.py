@@ -17,12 +17,16 @@ COMMIT = "a" * 40
 
 @dataclass
 class FakeHub:
-    """One repository. commit: its newest. lies: stated hashes that are not true."""
+    """One repository. commit: its newest. lies: stated hashes that are not true.
+
+    stated_bytes: size that the hub states for every file; None for the true one.
+    """
 
     url: str
     files: dict[str, bytes]
     commit: str = COMMIT
     lies: dict[str, str] = field(default_factory=dict)
+    stated_bytes: int | None = None
     asked: list[str] = field(default_factory=list)
 
     def listing(self, revision: str) -> dict[str, Any]:
@@ -31,7 +35,7 @@ class FakeHub:
         for name, data in self.files.items():
             digest = self.lies.get(name, hashlib.sha256(data).hexdigest())
             large = {"sha256": digest, "size": len(data), "pointerSize": 134}
-            entry: dict[str, Any] = {"rfilename": name, "size": len(data)}
+            entry: dict[str, Any] = {"rfilename": name, "size": self.stated_bytes or len(data)}
             siblings.append(entry | ({"lfs": large} if name.endswith(".safetensors") else {}))
         sha = self.commit if revision == "main" else revision
         return {"id": "owner/net", "modelId": "owner/net", "sha": sha, "siblings": siblings}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lsl_core.errors import (
+    DiskFull,
     FormatTooNew,
     HubUnreachable,
     RunCancelled,
@@ -91,6 +92,17 @@ def test_a_file_that_is_not_what_the_hub_states_is_refused(hub: FakeHub, tmp_pat
     hub.lies["model.safetensors"] = "0" * 64
     with pytest.raises(WeightsDamaged, match="did not come as it is on the hub"):
         store.pull("net", tmp_path, endpoint=hub.url)
+    assert list(tmp_path.iterdir()) == [], "nothing half is left"
+
+
+def test_weights_larger_than_the_disk_are_refused_before_anything_is_downloaded(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.stated_bytes = 10**18
+    with pytest.raises(DiskFull, match="no space") as caught:
+        store.pull("net", tmp_path, endpoint=hub.url)
+    assert "MB under" in caught.value.hint
+    assert not any("/resolve/" in line for line in hub.asked)
     assert list(tmp_path.iterdir()) == [], "nothing half is left"
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import DiskFull, HubUnreachable, WeightsDamaged
 from lsl_core.progress import Progress
 from lsl_core.workspace.files import sha256_file
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MB = 1_000_000
@@ -43,46 +47,68 @@ def download(
     Raises:
         HubUnreachable: when the hub does not answer, or refuses.
         WeightsDamaged: when a file came that is not what the hub says.
+        DiskFull: when there is no room; found before anything is downloaded.
     """
-    # only those who download wait for it
-    from httpx2 import HTTPError
-    from huggingface_hub import HfApi, hf_hub_download
-
-    total = 0
-    try:
-        info = HfApi(endpoint=endpoint).model_info(
-            repo, revision=revision or None, files_metadata=True
-        )
-        commit = info.sha or ""
-        if not _COMMIT.fullmatch(commit) or (revision and commit != revision):
-            raise WeightsDamaged(
-                f"The hub gave {repo} at {commit or 'no commit'}, not {revision or 'a commit'}.",
-                hint=f"Pull it again, or from a folder: lsl models pull {name} --from FOLDER",
-            )
-        files = [file for file in info.siblings or [] if wanted(file.rfilename)]
+    with _explained(repo, name, folder):
+        commit, files = _listed(repo, revision, wanted, name, endpoint)
         total = sum(file.size or 0 for file in files)
+        if shutil.disk_usage(folder).free < total:
+            raise _no_room(repo, folder, total)
         progress.start(f"Getting {repo}", total=max(1, round(total / _MB)), unit="MB")
         bar = _bar(progress)
         for file in files:
             progress.check()
-            path = Path(
-                hf_hub_download(
-                    repo, file.rfilename, revision=commit, local_dir=folder, endpoint=endpoint,
-                    tqdm_class=bar,
-                )
-            )  # fmt: skip
-            stated = file.lfs.sha256 if file.lfs else None
-            if stated is not None and sha256_file(path) != stated:
-                raise WeightsDamaged(
-                    f"{file.rfilename} of {repo} did not come as it is on the hub.",
-                    hint="Pull it again.",
-                )
+            _fetch(file, repo, commit, folder, endpoint, bar)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes of the hub's client
+    return commit
+
+
+def _listed(
+    repo: str, revision: str, wanted: Callable[[str], bool], name: str, endpoint: str | None
+) -> tuple[str, list[RepoSibling]]:
+    """Return the commit that the hub has, and its files that are wanted."""
+    from huggingface_hub import HfApi  # only those who download wait for it
+
+    info = HfApi(endpoint=endpoint).model_info(repo, revision=revision or None, files_metadata=True)
+    commit = info.sha or ""
+    if not _COMMIT.fullmatch(commit) or (revision and commit != revision):
+        raise WeightsDamaged(
+            f"The hub gave {repo} at {commit or 'no commit'}, not {revision or 'a commit'}.",
+            hint=f"Pull it again, or from a folder: lsl models pull {name} --from FOLDER",
+        )
+    return commit, [file for file in info.siblings or [] if wanted(file.rfilename)]
+
+
+def _fetch(
+    file: RepoSibling,
+    repo: str,
+    commit: str,
+    folder: Path,
+    endpoint: str | None,
+    bar: Any,  # noqa: ANN401 - a class of tqdm's
+) -> None:
+    """Download one file, and compare it with the hash that the hub states."""
+    from huggingface_hub import hf_hub_download
+
+    path = hf_hub_download(
+        repo, file.rfilename, revision=commit, local_dir=folder, endpoint=endpoint, tqdm_class=bar
+    )
+    if file.lfs and sha256_file(Path(path)) != file.lfs.sha256:
+        raise WeightsDamaged(
+            f"{file.rfilename} of {repo} did not come as it is on the hub.", hint="Pull it again."
+        )
+
+
+@contextmanager
+def _explained(repo: str, name: str, folder: Path) -> Iterator[None]:
+    """Say what the hub's client could not do in a line with a next step."""
+    from httpx2 import HTTPError
+
+    try:
+        yield
     except (HTTPError, OSError, ValueError) as error:  # the last two come from the hub's client
         if getattr(error, "errno", None) == errno.ENOSPC:
-            raise DiskFull(
-                f"There is no space left for {repo}.",
-                hint=f"Free {total / _MB:.0f} MB under {folder.parent} and pull it again.",
-            ) from error
+            raise _no_room(repo, folder) from error
         raise HubUnreachable(
             f"{repo} could not be had from the hub.",
             hint="Check the connection (or a mirror: HF_ENDPOINT) and try again. Without a "
@@ -90,8 +116,15 @@ def download(
             f"lsl models pull {name} --from FOLDER",
             detail=f"{type(error).__name__}: {error}",
         ) from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes of the hub's client
-    return commit
+
+
+def _no_room(repo: str, folder: Path, size: int | None = None) -> DiskFull:
+    """Return the error for a disk that cannot hold `size` bytes more."""
+    needed = f"Free {size / _MB:.0f} MB" if size else "Free some"
+    return DiskFull(
+        f"There is no space left for {repo}.",
+        hint=f"{needed} under {folder.parent} and pull it again.",
+    )
 
 
 def _bar(progress: Progress) -> Any:  # noqa: ANN401 - a class made here
