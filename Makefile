@@ -27,8 +27,9 @@ system:
 	@if $(ROOT_APT); then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libgl1 libglib2.0-0 libxcb1 >/dev/null; \
 	else echo "OpenCV misses system libraries. Install them: sudo apt-get install libgl1 libglib2.0-0 libxcb1"; exit 1; fi
 
-$(DEV_STAMP): $(STAMP) requirements-dev.txt
+$(DEV_STAMP): $(STAMP) requirements-dev.txt requirements-alone.txt
 	@$(PIP) -r requirements-dev.txt
+	@$(PIP) --no-deps -r requirements-alone.txt
 	@touch $@
 
 # Browser tests need Chromium; without it they are skipped and say so.

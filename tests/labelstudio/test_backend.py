@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 from label_studio_converter.brush import decode_rle
+from label_studio_sdk.label_interface import LabelInterface
+from label_studio_sdk.label_interface.objects import PredictionValue
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from lsl_core.labelstudio import LabelStudio, config_for
@@ -170,16 +173,33 @@ def test_others_need_the_password_that_label_studio_was_given(backend):
     assert client.get("/health", headers=broken).status_code == 401
 
 
-def test_label_studios_own_sdk_takes_the_predictions(fake, ask):
-    """Runs where label-studio-sdk is: its second OpenCV keeps it out of our requirements."""
-    interface = pytest.importorskip("label_studio_sdk.label_interface")
-    objects = pytest.importorskip("label_studio_sdk.label_interface.objects")
-    tasks = tasks_of(fake, png(ring()))
+def test_label_studios_own_types_take_the_predictions(fake, ask):
+    """`results` are what `label_studio_ml.response.ModelResponse` holds: the SDK's predictions."""
+    holes, parts = png(ring()), png(image_with((5, 5, 20, 20), (60, 50, 30, 20)))
+    tasks = tasks_of(fake, holes, parts, png(image_with()))
     for kind in ("brushlabels", "polygonlabels", "rectanglelabels"):
         config = config_for(LABELS, kind)
         _, said = ask("/predict", request(tasks, config))
-        prediction = objects.PredictionValue(**said["results"][0]).model_dump()
-        errors = interface.LabelInterface(config).validate_prediction(
-            json.loads(json.dumps(prediction)), return_errors=True
-        )
-        assert errors == []
+        interface = LabelInterface(config)
+        predictions = TypeAdapter(list[PredictionValue]).validate_python(said["results"])
+        assert [len(one.result) for one in predictions] == [1, 2, 0]
+        assert {one.model_version for one in predictions} == {"cells-v1"}
+        for prediction in predictions:
+            sent = json.loads(prediction.model_dump_json())
+            assert interface.validate_prediction(sent, return_errors=True) == []
+
+
+def test_label_studios_own_types_refuse_what_is_no_prediction(fake, ask):
+    """So that the test above can fail: a wrong tool, a label of nobody, a coordinate outside."""
+    config = config_for(LABELS, "rectanglelabels")
+    _, said = ask("/predict", request(tasks_of(fake, png(ring())), config))
+    interface = LabelInterface(config)
+    for spoil in (
+        lambda region: region | {"from_name": "nobody"},
+        lambda region: region | {"type": "polygonlabels"},
+        lambda region: region | {"value": region["value"] | {"x": 101}},
+        lambda region: region | {"value": region["value"] | {"rectanglelabels": ["cat"]}},
+    ):
+        prediction = said["results"][0]
+        spoilt = prediction | {"result": [spoil(region) for region in prediction["result"]]}
+        assert interface.validate_prediction(spoilt, return_errors=True)

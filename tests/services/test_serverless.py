@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
@@ -23,6 +24,7 @@ from lsl_core.services.serverless import FunctionSettings, nuclio_name
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, SlideWindows
 from lsl_core.workspace.images import encode_rgb
+from tests.services import nuclio_config
 
 IMAGE = encode_rgb(draw_scene(SceneKind.CELLS, seed=9, image_hw=(240, 320)).pixels, suffix=".png")
 
@@ -132,6 +134,45 @@ def test_the_description_is_what_nuclio_and_cvat_read(workspace: Workspace, trai
     assert yaml.safe_load(gpu)["spec"]["resources"]["limits"] == {"nvidia.com/gpu": 1}
     assert "whl/cpu" not in gpu
     assert "nvidia.com/gpu" not in cpu
+
+
+@pytest.mark.parametrize("file", ["function.yaml", "function-gpu.yaml"])
+def test_nuclio_knows_every_key_of_the_description(
+    workspace: Workspace, trained: Path, file: str
+) -> None:
+    function = serverless.write_function(workspace, trained.name)
+    config = nuclio_config.Config.model_validate(yaml.safe_load((function.path / file).read_text()))
+    (trigger,) = config.spec.triggers.values()
+    assert trigger.numWorkers == 2
+    assert trigger.attributes.maxRequestBodySize >= 128 * 1024 * 1024
+    module, _, name = config.spec.handler.partition(":")
+    defined = ast.parse((function.path / f"{module}.py").read_text()).body
+    assert {name, "init_context"} <= {f.name for f in defined if isinstance(f, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value"),
+    [
+        (("spec",), "eventTimeout", "110"),
+        (("spec",), "runtime", "python:3.14"),
+        (("spec",), "timeout", "110s"),
+        (("spec", "triggers", "http"), "workers", 2),
+        (("spec", "triggers", "http", "attributes"), "maxBodySize", 1),
+        (("spec", "build", "directives"), "afterCopy", []),
+        (("metadata",), "name", "My_Cells"),
+    ],
+)
+def test_a_key_that_nuclio_would_drop_is_noticed(
+    workspace: Workspace, trained: Path, where: tuple[str, ...], key: str, value: object
+) -> None:
+    function = serverless.write_function(workspace, trained.name)
+    config = yaml.safe_load((function.path / "function.yaml").read_text())
+    place = config
+    for step in where:
+        place = place[step]
+    place[key] = value
+    with pytest.raises(ValidationError, match=key):
+        nuclio_config.Config.model_validate(config)
 
 
 def test_a_new_version_replaces_the_folder_and_nothing_else_is_touched(
