@@ -2,7 +2,8 @@
 
     python bench/fewshot.py --mode fsis --train T.json --val V.json --test E.json --images DIR
 
-Prints a table, and the same as one line of JSON. Any COCO source will do.
+Prints a table, and the same as one line of JSON; for `fsis_segonly` the IoU of labels instead of
+AP. Any COCO source will do.
 """
 
 from __future__ import annotations
@@ -97,10 +98,12 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         began = time.perf_counter()
         found += model.predict([pixels], floor_score=0.02)
         seconds += time.perf_counter() - began
-    metrics: Metrics = evaluate([s.instances for s in test], found, labels)
+    semantic = MODES[arguments.mode].semantic
+    metrics: Metrics = evaluate([s.instances for s in test], found, labels, semantic=semantic)
     return {
         "seed": seed,
         **asdict(metrics),
+        "mean_iou": metrics.headline[1] if semantic else None,
         "val": asdict(fitted.metrics) if fitted.metrics else None,
         "thresholds": fitted.card.thresholds,
         "iterations": fitted.card.settings["iterations"],
@@ -111,15 +114,18 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 def report(rows: list[dict[str, Any]]) -> None:
-    """Print the table and the line of JSON."""
-    columns = ("ap", "ap50", "ap75", "train_seconds", "train_cpu_seconds", "ms_per_image")
+    """Print the table, with the AP of each label or its IoU, and the line of JSON."""
+    semantic = bool(rows[0]["iou"])
+    figures = ("mean_iou",) if semantic else ("ap", "ap50", "ap75")
+    columns = (*figures, "train_seconds", "train_cpu_seconds", "ms_per_image")
     print("".join(f"{name:>18}" for name in ("seed", *columns)))
     for row in rows:
         print("".join(f"{row[name]:>18.3f}" for name in ("seed", *columns)))
     means = {name: float(np.mean([row[name] for row in rows])) for name in columns}
     print(f"{'mean':>18}" + "".join(f"{means[name]:>18.3f}" for name in columns))
-    for name in rows[0]["per_label"]:
-        print(f"{name:>18}{np.mean([row['per_label'][name] for row in rows]):>18.3f}")
+    of_label = "iou" if semantic else "per_label"
+    for name in rows[0][of_label]:
+        print(f"{name:>18}{np.mean([row[of_label][name] for row in rows]):>18.3f}")
     print(json.dumps({"mean": means, "runs": rows}))
 
 

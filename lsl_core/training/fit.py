@@ -80,8 +80,8 @@ def fit(
             Without any there is no score, and the images that were learnt choose the thresholds.
         settings: mode, budget, seed.
         labels: names in the order of class ids.
-        progress: hears "loss", "learning_rate" and "ap…". Stopped early, nothing is kept;
-            stopped later, the best so far is.
+        progress: hears "loss", "learning_rate" and "ap…", or "iou" of a semantic mode. Stopped
+            early, nothing is kept; stopped later, the best so far is.
         checkpoint: file from which the same training, killed, goes on.
 
     Raises:
@@ -100,8 +100,12 @@ def fit(
         return trained.model(_card(trained, settings, labels, len(samples)))
 
     def score(trained: Trained) -> float:
-        """Return the AP on the held-out images."""
-        return evaluate(*measure(model_of(trained), held_out, settings.slide, NULL), labels).ap
+        """Return the figure of the held-out images that decides, and tell it."""
+        looked = measure(model_of(trained), held_out, settings.slide, NULL)
+        semantic = MODES[settings.mode].semantic
+        name, value = evaluate(*looked, labels, semantic=semantic).headline
+        progress.metric(name.lower(), value, at=trained.iterations)
+        return value
 
     train, told = _LOOPS[settings.family], score if held_out else None
     trained = train(samples, settings, labels, progress, score=told, checkpoint=checkpoint)
@@ -110,11 +114,18 @@ def fit(
     card = _card(trained, settings, labels, len(samples))
     card, found = _judged(card, *looked, is_held_out=bool(held_out))
     if card.metrics is not None:
-        for name in ("ap", "ap50", "ap75"):
-            progress.metric(name, getattr(card.metrics, name), at=trained.iterations)
+        for name, value in _figures(card.metrics).items():
+            progress.metric(name, value, at=trained.iterations)
     card = replace(card, train_seconds=round(time.monotonic() - began, 1))
     seen = (tuple(looked[0]), tuple(found))
     return Fitted(trained.state, card, trained.model, *seen, trained.stopped)
+
+
+def _figures(metrics: Metrics) -> dict[str, float]:
+    """Return what is told of a training that ended."""
+    if metrics.iou:  # average precision says nothing of objects that are only connected pixels
+        return {"iou": metrics.headline[1]}
+    return {"ap": metrics.ap, "ap50": metrics.ap50, "ap75": metrics.ap75}
 
 
 def _judged(

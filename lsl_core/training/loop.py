@@ -67,7 +67,7 @@ class Loop:
         network: to train.
         loss: of the network on a batch.
         budget: steps, seconds, or both.
-        progress: hears "loss", "learning_rate" and, from the checks, "ap".
+        progress: hears "loss" and "learning_rate".
         score: how good weights are on held-out images, in [0, 1]; None where there are none.
         learning_rate: highest.
         shrink: makes the batches to come smaller when the memory of the device was too small for
@@ -222,7 +222,6 @@ class Loop:
         facts.checks = sum(share <= self.share() for share in CHECKS)
         state = _on_cpu(self.average)
         score = self._score(state)
-        self._progress.metric("ap", score, at=self.iteration)
         facts.idle = 0 if score > facts.score + PROGRESS else facts.idle + 1
         if score >= facts.score:
             self._best, facts.score, facts.at = state, score, self.iteration

@@ -16,7 +16,7 @@ from lsl_core.types.palette import label_style
 CONFIG = {"displayModeBar": False}
 _BINS = 20
 #: Figures of a training that are drawn, and their names for people.
-_CURVES = {"loss": "Loss", "ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+_CURVES = {"loss": "Loss", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "iou": "IoU"}
 
 
 def training_curve(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
@@ -37,7 +37,7 @@ def training_curve(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> go.Fig
         )
     figure.update_yaxes(title_text="Loss", rangemode="tozero", secondary_y=False)
     figure.update_yaxes(
-        title_text="Held-out AP", range=[0, 1], dtick=0.25, tickmode="linear", showgrid=False,
+        title_text="Held-out figure", range=[0, 1], dtick=0.25, tickmode="linear", showgrid=False,
         secondary_y=True,
     )  # fmt: skip
     figure.update_xaxes(title_text="Iteration")

@@ -200,15 +200,20 @@ def test_masks_are_learnt_from_boxes_in_sixty_steps() -> None:
     assert fitted.metrics.ap50 >= 0.6
 
 
-def test_semantic_masks_are_learnt_as_connected_parts() -> None:
+def test_semantic_masks_are_learnt_as_connected_parts_and_judged_by_their_pixels() -> None:
+    heard = Heard()
     fitted = fit(
         easy_samples(4),
         easy_samples(2, seed=5),
         settings=settings(Mode.FSIS_SEGONLY, 40),
         labels=LABELS,
+        progress=heard,
     )
     assert fitted.metrics.kind == "masks"
     assert fitted.metrics.ap50 >= 0.7
+    assert [at for at, _ in heard.metrics["iou"]] == [16, 22, 28, 34, 40, 40]
+    assert heard.metrics["iou"][-1] == (40, fitted.metrics.headline[1])
+    assert not {"ap", "ap50", "ap75"} & set(heard.metrics)
 
 
 def test_boxes_can_be_learnt_from_masks_and_large_images_are_cut() -> None:
