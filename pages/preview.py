@@ -57,7 +57,7 @@ def look(preview_id: str) -> None:
         left, right = st.columns([3, 2], gap="medium")
         with left:
             panels.actions(info, frame)
-            panels.strip(found, frame)
+            panels.strip(info, found, frame)
         with right, st.container(border=True):
             panels.whole_task(previewing.get_preview(workspace, info.id), found)
     for failed in (frame for frame in everything if frame.error):
@@ -123,7 +123,6 @@ def page() -> None:
     if action.button("Go to Push", type="primary", icon=":material/arrow_forward:",
                      key=keys.PREVIEW_PUSH, disabled=info.task_id is None):  # fmt: skip
         st.switch_page("pages/push.py", query_params={keys.TASK: subject, keys.MODEL: model})
-    st.session_state[keys.PREVIEW_OPEN] = info.id
     if run is None or not run.phase.is_active:
         stale(info, subject)
     st.fragment(lambda: guarded(lambda: look(info.id)))()

@@ -8,7 +8,7 @@ from lsl_core.errors import UserInput
 from lsl_core.services import activity, modelling, sourcing
 from lsl_core.services.sourcing import SourceInfo
 from lsl_core.types import MODES, Geometry, Mode
-from lsl_core.ui import address, keys, model_panels, runs, session
+from lsl_core.ui import address, keys, model_panels, next_panel, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration, plural
 from lsl_core.ui.layout import empty, escaped, header
@@ -107,7 +107,8 @@ with right:
     if run is not None:
         model_panels.watch(run)
     if cards:
-        model_panels.models(cards)
+        chosen = model_panels.models(cards)
+        next_panel.label_next(chosen)
     elif run is None:
         empty("Your models", "None is trained yet. Two labelled images are enough to begin; ten "
               "make a good one.", icon=":material/model_training:")  # fmt: skip

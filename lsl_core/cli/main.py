@@ -12,6 +12,7 @@ from lsl_core import __version__
 from lsl_core.cli import (
     backup,
     cvat,
+    label_next,
     labelstudio,
     learn,
     models,
@@ -53,6 +54,7 @@ def app(ctx: click.Context, workspace: Path) -> None:
 for command in (
     *project.COMMANDS,
     *learn.COMMANDS,
+    *label_next.COMMANDS,
     *models.COMMANDS,
     *cvat.COMMANDS,
     *serving.COMMANDS,

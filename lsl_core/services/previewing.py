@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -102,10 +102,7 @@ def existing_annotations(
         return Instances.empty((1, 1), masks=CropMasks.empty())
     state = cvat.read_task(session, info.task_id)
     found = state.objects().frames[frame].instances
-    known = {label: i for i, label in enumerate(info.labels)}
-    ours = np.array([known.get(label.name, -1) for label in state.labels], np.int32)
-    class_ids = ours[found.class_ids]
-    return replace(found, class_ids=class_ids).take(class_ids >= 0)
+    return found.relabelled([label.name for label in state.labels], info.labels)
 
 
 def choose(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from lsl_core.models.base import Model
 from lsl_core.progress import Progress
@@ -68,13 +65,13 @@ def compare(
     shared = [label for label in card.labels if label in before_card.labels]
     if not shared or not any(len(t) for t in truth):
         return Comparison(Verdict.UNKNOWN, before_card.id, "AP", 0, 0, num_images, num_seen)
-    drawn = [_named(t, card.labels, shared) for t in truth]
+    drawn = [t.relabelled(card.labels, shared) for t in truth]
     semantic = MODES[card.mode].semantic and MODES[before_card.mode].semantic
     after = evaluate(
-        drawn, [_named(f, card.labels, shared) for f in ours], shared, semantic=semantic
+        drawn, [f.relabelled(card.labels, shared) for f in ours], shared, semantic=semantic
     )
     before = evaluate(
-        drawn, [_named(f, before_card.labels, shared) for f in theirs], shared, semantic=semantic
+        drawn, [f.relabelled(before_card.labels, shared) for f in theirs], shared, semantic=semantic
     )
     figure, was, now = _figures(before, after)
     verdict = Verdict.ALIKE
@@ -91,10 +88,3 @@ def _figures(before: Metrics, after: Metrics) -> tuple[str, float, float]:
     was = before.ap if before.box_ap is None else before.box_ap
     now = after.ap if after.box_ap is None else after.box_ap
     return "box AP", was, now
-
-
-def _named(instances: Instances, labels: Sequence[str], wanted: Sequence[str]) -> Instances:
-    """Return the objects of the wanted labels, class ids in their order."""
-    place = np.array([wanted.index(n) if n in wanted else -1 for n in labels], np.int32)
-    class_ids = place[instances.class_ids]
-    return replace(instances, class_ids=np.maximum(class_ids, 0)).take(class_ids >= 0)

@@ -68,6 +68,17 @@ class Instances:
         limit = np.asarray(threshold, np.float32)
         return self.take(self.scores >= (limit if limit.ndim == 0 else limit[self.class_ids]))
 
+    def relabelled(self, names: Sequence[str], wanted: Sequence[str]) -> Self:
+        """Return the objects of the wanted labels, with class ids in the order of these.
+
+        Args:
+            names: labels in the order of the class ids as they are.
+            wanted: labels in the order of the new class ids; objects of other labels are left out.
+        """
+        place = np.array([wanted.index(n) if n in wanted else -1 for n in names], np.int32)
+        class_ids = place[self.class_ids]
+        return replace(self, class_ids=class_ids).take(class_ids >= 0)
+
     def moved(self, dx: int, dy: int, image_hw: Hw) -> Self:
         """Return the same objects shifted into an image of size `image_hw`."""
         return replace(

@@ -11,8 +11,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from lsl_core.services import catalogue, previewing, pushing, sourcing
+from lsl_core.services import label_next as label_next_service
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
+from lsl_core.services.label_next import NextImage
+from lsl_core.services.previewing import PreviewInfo
 from lsl_core.services.pushing import Review
 from lsl_core.services.sourcing import Source
 from lsl_core.services.workspaces import Workspace
@@ -112,6 +115,31 @@ def existing(session: CvatSession, workspace: Workspace, preview_id: str, frame:
 def frame_thumbnail(workspace: Workspace, preview_id: str, frame: int) -> bytes:
     """Return a small JPEG of a frame of a preview."""
     return _frame_thumbnail(workspace, str(workspace.root), preview_id, frame)
+
+
+def label_next(
+    session: CvatSession | None, workspace: Workspace, info: PreviewInfo
+) -> list[NextImage]:
+    """Return the unlabelled frames of a preview, best to label first, as at most 2 min ago.
+
+    Raises:
+        UserInput: when every frame is labelled already.
+    """
+    knows = session is not None and session.url == info.url
+    who = _who(session) if session is not None and knows else ""
+    return _label_next(session if knows else None, workspace, info.id, who, info.is_complete)
+
+
+@st.cache_data(scope="session", ttl="2m", max_entries=8, show_spinner="Ranking the images…")
+def _label_next(
+    _session: CvatSession | None,
+    _workspace: Workspace,
+    preview_id: str,
+    who: str,
+    is_complete: bool,
+) -> list[NextImage]:
+    drawn = label_next_service.drawn_by_people(_session, _workspace, preview_id) if _session else {}
+    return label_next_service.next_images(_workspace, preview_id, drawn=drawn)
 
 
 @st.cache_data(scope="session", ttl="10m", max_entries=500, show_spinner=False)

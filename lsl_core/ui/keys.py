@@ -63,9 +63,11 @@ TRAIN_FAMILY = "train-family"
 TRAIN_BASE = "train-base"
 TRAIN_PULL = "train-pull"
 
+NEXT_PREVIEW = "next-preview"
+NEXT_STRIP = "next-strip"
+
 PREVIEW_TASK = "preview-task"
 PREVIEW_MODEL = "preview-model"
-PREVIEW_OPEN = "preview-open"
 PREVIEW_GO = "preview-go"
 PREVIEW_AGAIN = "preview-again"
 PREVIEW_WINDOWS = "preview-windows"

@@ -55,8 +55,8 @@ def overview(cards: list[ModelCard]) -> pd.DataFrame:
     )
 
 
-def models(cards: list[ModelCard]) -> None:
-    """Draw the models, and the card of the selected one beside its older versions."""
+def models(cards: list[ModelCard]) -> ModelCard:
+    """Draw the models, and the card of the selected one, which is returned."""
     ids = [card.id for card in cards]
     _open_new_model(ids)
     row = ids.index(address.opened(keys.MODEL, ids))
@@ -77,6 +77,7 @@ def models(cards: list[ModelCard]) -> None:
     address.remember(keys.MODEL, card.id)
     with st.container(border=True):
         describe(card, cards)
+    return card
 
 
 _VERDICTS = {

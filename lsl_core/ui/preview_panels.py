@@ -26,7 +26,8 @@ def navigate(info: PreviewInfo, found: list[PreviewFrame]) -> PreviewFrame:
         "Sort", list(Order), key=keys.PREVIEW_SORT, persist_state="session",
         label_visibility="collapsed", help="The order of F, D and of the film strip",
     )  # fmt: skip
-    ordered = previews.in_order(found, order or Order.UNSURE)
+    ranked = previews.label_next(info, order or Order.UNSURE)
+    ordered = previews.in_order(found, order or Order.UNSURE, ranked)
     numbers = [frame.ref.frame for frame in ordered]
     number = address.opened(keys.FRAME, numbers)
     at = numbers.index(number)
@@ -49,9 +50,16 @@ def navigate(info: PreviewInfo, found: list[PreviewFrame]) -> PreviewFrame:
     )  # fmt: skip
     frame = ordered[at]
     height, width = frame.ref.image_hw
-    row[5].caption(
-        f"**{at + 1} of {len(numbers)}** · {escaped(frame.ref.name)} · {width} × {height}"
-    )
+    with row[5]:
+        st.caption(
+            f"**{at + 1} of {len(numbers)}** · {escaped(frame.ref.name)} · {width} × {height}"
+        )
+        if number in ranked:
+            worth = ranked[number]
+            st.badge(
+                f"Label next: {worth.rank} of {len(ranked)}", icon=":material/edit_square:",
+                color="blue", help=f"{worth.why}.",
+            )  # fmt: skip
     return frame
 
 
@@ -115,20 +123,21 @@ def actions(info: PreviewInfo, frame: PreviewFrame) -> None:
             )  # fmt: skip
 
 
-def strip(found: list[PreviewFrame], open_one: PreviewFrame) -> None:
+def strip(info: PreviewInfo, found: list[PreviewFrame], open_one: PreviewFrame) -> None:
     """Draw the pictures around the open one, in the order of F and D."""
     order = Order(st.session_state.get(keys.PREVIEW_SORT, Order.UNSURE))
-    ordered = previews.in_order(found, order)
+    ranked = previews.label_next(info, order)
+    ordered = previews.in_order(found, order, ranked)
     at = next(i for i, frame in enumerate(ordered) if frame.ref == open_one.ref)
     first = max(0, min(at - STRIP // 2, len(ordered) - STRIP))
     workspace = session.workspace()
-    preview_id = st.session_state[keys.PREVIEW_OPEN]
     with st.container(key=keys.PREVIEW_STRIP):
         places = st.columns(STRIP, gap="xsmall")
         for place, frame in zip(places, ordered[first : first + STRIP], strict=False):
             number = frame.ref.frame
+            why = f"; {ranked[number].why}" if number in ranked else ""
             place.image(
-                cached.frame_thumbnail(workspace, preview_id, number),
+                cached.frame_thumbnail(workspace, info.id, number),
                 width="stretch", alt=f"Frame {number}, {frame.ref.name}",
             )  # fmt: skip
             place.button(
@@ -136,7 +145,7 @@ def strip(found: list[PreviewFrame], open_one: PreviewFrame) -> None:
                 type="primary" if frame is ordered[at] else "secondary",
                 icon=":material/flag:" if frame.is_flagged else None,
                 on_click=address.remember, args=(keys.FRAME, number),
-                help=f"{frame.ref.name}: {plural(len(frame.scores), 'object')} found",
+                help=f"{frame.ref.name}: {plural(len(frame.scores), 'object')} found{why}",
             )  # fmt: skip
 
 

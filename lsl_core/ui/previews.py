@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lsl_core.errors import LslError
 from lsl_core.services import modelling, previewing
 from lsl_core.services.catalogue import TaskDetails
 from lsl_core.services.connections import CvatSession
+from lsl_core.services.label_next import UNSURE, NextImage
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
 from lsl_core.types import CropMasks, Decision, Instances, LabelMap, SoftMasks
 from lsl_core.ui import address, cached, keys, session
@@ -21,8 +23,6 @@ from lsl_core.ui.formats import ago
 from lsl_core.ui.viewer import Decision as ViewerDecision
 from lsl_core.ui.viewer import ViewerState, pack
 
-#: Objects that score between these are those that the model is not sure of.
-UNSURE = (0.25, 0.75)
 #: How the labels' patterns look in text: colour is never the only sign.
 _SIGNS = ("■", "▨", "▦", "⁙", "▧", "▤", "▥")
 
@@ -31,6 +31,7 @@ class Order(StrEnum):
     """In which order frames are looked at; the value is what people read."""
 
     UNSURE = "least certain first"
+    NEXT = "label next first"
     COUNT = "most objects first"
     FRAME = "by frame"
     FLAGGED = "flagged first"
@@ -92,13 +93,36 @@ def choose_model(mine: Sequence[PreviewInfo]) -> str | None:
     return model
 
 
-def in_order(found: Sequence[PreviewFrame], order: Order) -> list[PreviewFrame]:
-    """Return the frames in the order of looking; it does not depend on thresholds."""
+def label_next(info: PreviewInfo, order: Order) -> dict[int, NextImage]:
+    """Return what is worth a label by frame, best first; only in the order that asks for it."""
+    if order is not Order.NEXT:
+        return {}
+    try:
+        found = cached.label_next(session.connection(), session.workspace(), info)
+    except LslError as error:
+        st.toast(error.message, icon=":material/info:")
+        return {}
+    return {one.frame: one for one in found}
+
+
+def in_order(
+    found: Sequence[PreviewFrame], order: Order, ranked: Iterable[int] = ()
+) -> list[PreviewFrame]:
+    """Return the frames in the order of looking; it does not depend on thresholds.
+
+    Args:
+        found: the frames.
+        order: of which kind.
+        ranked: numbers of frames worth a label, best first, for the order that needs them; the
+            labelled frames come after these.
+    """
+    place = {frame: i for i, frame in enumerate(ranked)}
 
     def rank(frame: PreviewFrame) -> tuple[float, int]:
         scores = frame.scores
         value = {
             Order.UNSURE: -int(((scores >= UNSURE[0]) & (scores <= UNSURE[1])).sum()),
+            Order.NEXT: place.get(frame.ref.frame, len(place)),
             Order.COUNT: -int((scores >= 0.5).sum()),
             Order.FRAME: 0,
             Order.FLAGGED: -int(frame.is_flagged),

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 from app_world import words
 
+from lsl_core import cvat
+from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.services import activity, previewing
 from lsl_core.types import View
 from lsl_core.ui import keys, previews
@@ -107,3 +109,27 @@ def test_the_order_of_looking_puts_the_unsure_first(world) -> None:
     unsure = [int(((f.scores >= 0.25) & (f.scores <= 0.75)).sum()) for f in found]
     ordered = previews.in_order(found, Order.UNSURE)
     assert [unsure[f.ref.frame] for f in ordered] == sorted(unsure, reverse=True)
+
+
+def test_the_order_of_label_next_leaves_labelled_frames_to_the_end_and_says_why(
+    open_page, world
+) -> None:
+    task, card = world.add_task("bolts", frames=3), world.add_model()
+    task.predict(card)
+    task.draw({1: task.scenes[1].instances})
+    shape = cvat.task_annotations(world.session, task.info.id)["shapes"][0]
+    shape = {**shape, "source": "manual"}  # what `draw` pushed is a program's
+    del shape["id"]
+    (job,) = cvat.task_jobs(world.session, task.info.id)
+    change_job(world.session, job.id, Action.CREATE, [shape])
+    app = open_page("preview", task=task.info.id, frame=1)
+    app.selectbox(key=keys.PREVIEW_SORT).set_value(Order.NEXT).run()
+    assert "3 of 3" in words(app)
+    assert "Label next" not in words(app)
+    app.button(key=keys.PREVIEW_PREVIOUS).click().run()
+    assert "Label next: 2 of 2" in words(app)
+    app.button(key=keys.PREVIEW_PREVIOUS).click().run()
+    assert "Label next: 1 of 2" in words(app)
+    first = app.query_params["frame"]
+    assert "unsure" in app.button(key=f"{keys.PREVIEW_STRIP}-{first[0]}").help
+    assert not app.exception

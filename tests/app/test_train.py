@@ -140,3 +140,20 @@ def test_a_training_from_pretrained_weights_that_are_here_is_submitted_with_them
     run = activity.list_runs(world.workspace)[0]
     command = activity.run_command(world.workspace, run.id)
     assert command.endswith("--family foundation --base tiny-detr")
+
+
+def test_what_to_label_next_waits_for_a_prediction_and_then_links_to_the_frames(
+    open_page, world
+) -> None:
+    card = world.add_model()
+    app = open_page("train")
+    assert "nobody has labelled" in words(app)
+    task = world.add_task("belt", frames=3)
+    task.predict(card)
+    text = words(app.run())
+    assert "Label these next" in text
+    assert f"Of {task.info.id} · belt" in text
+    for scene in task.paths:
+        assert scene.name.replace("_", "\\_") in text
+    assert text.count("objects unsure") == 3
+    assert not app.exception
