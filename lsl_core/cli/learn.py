@@ -16,10 +16,10 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import UserInput
-from lsl_core.services import activity, exporting, modelling, predicting, previewing
+from lsl_core.services import activity, exporting, modelling, predicting, previewing, sourcing
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.services.workspaces import Workspace
-from lsl_core.types import Mode, ModelCard
+from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard
 
 
 @click.command("auto-label")
@@ -47,6 +47,16 @@ from lsl_core.types import Mode, ModelCard
     metavar="NAME",
     help="Pretrained weights to tune, one of each kind; see lsl models list --pretrained.",
 )
+@click.option(
+    "--object-threshold",
+    type=click.FloatRange(0, 1),
+    default=OBJECT_THRESHOLD,
+    show_default=True,
+    help="Share of an object that a window of a large image must show to learn it there.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is random."
+)
 @click.option("--keep-anyway", is_flag=True, help="Use the new version even when it is worse.")
 @click.option("--reuse", is_flag=True, help="Do not train again when there is a model.")
 @threshold_options
@@ -62,6 +72,8 @@ def auto_label(
     task: str | None,
     family: str,
     bases: tuple[str, ...],
+    object_threshold: float,
+    seed: int,
     keep_anyway: bool,
     reuse: bool,
     conf: float | None,
@@ -76,8 +88,12 @@ def auto_label(
     if bases and family != "foundation":
         raise UserInput("Only foundation models have a --base.", hint="Add --family foundation.")
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
+    known = modelling.get_model(workspace, train) if reuse else None
+    labels = known.labels if known else sourcing.load_source(workspace, train).labels.names
     with TerminalProgress() as progress:
-        card = modelling.get_model(workspace, train) if reuse else modelling.train(
+        for warning in sourcing.unlearnt_labels(workspace, test, labels=labels):
+            progress.note(warning)
+        card = known or modelling.train(
             workspace,
             source=train,
             valid=valid,
@@ -86,6 +102,8 @@ def auto_label(
             iterations=iterations,
             family=family,
             bases=bases,
+            object_threshold=object_threshold,
+            seed=seed,
             keep_anyway=keep_anyway,
             progress=progress,
         )  # fmt: skip

@@ -92,5 +92,8 @@ def report_left_out(left_out: Sequence[tuple[str, str]], *, done: Sequence[str])
     """
     if left_out:
         raise PartlyDone(
-            f"{len(left_out)} could not be taken in; the rest was.", done=done, failed=left_out
+            f"{len(left_out)} could not be taken in; the rest was.",
+            hint="Mend them where they come from, then import again under another name.",
+            done=done,
+            failed=left_out,
         )

@@ -103,6 +103,7 @@ def _unusable(reason: str) -> UserInput:
     return UserInput(
         f"A COCO segmentation cannot be used: {reason}.",
         hint="Export the annotations again, or mend the file.",
+        detail=reason,
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lsl_core.errors import OutOfGpuMemory
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -11,6 +15,30 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # MPS and cuDNN say it in words only (torch 2.13)
     return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+
+
+def too_small(purpose: str) -> OutOfGpuMemory:
+    """Return the error of a device whose memory is too small to do something."""
+    return OutOfGpuMemory(
+        f"The memory of the device is too small to {purpose}.",
+        hint="Close other programs on it, use smaller windows, a smaller model, or the "
+        'device "cpu" (lsl.toml, inference.device).',
+    )
+
+
+@contextmanager
+def enough_memory(purpose: str) -> Iterator[None]:
+    """Say what could not be done when a device or this machine had no memory left for it.
+
+    Raises:
+        OutOfGpuMemory: then.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise too_small(purpose) from error
 
 
 def free_memory() -> None:

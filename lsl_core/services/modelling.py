@@ -27,7 +27,15 @@ from lsl_core.services.versions import (
     rename_model,
     slug,
 )
-from lsl_core.types import Comparison, Metrics, Mode, ModelCard, SlideWindows, Verdict
+from lsl_core.types import (
+    OBJECT_THRESHOLD,
+    Comparison,
+    Metrics,
+    Mode,
+    ModelCard,
+    SlideWindows,
+    Verdict,
+)
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 
@@ -81,6 +89,8 @@ def train(
     iterations: int | None = None,
     family: str = DEFAULT_FAMILY,
     bases: Sequence[str] = (),
+    object_threshold: float = OBJECT_THRESHOLD,
+    seed: int = 0,
     keep_anyway: bool = False,
     progress: Progress = NULL,
 ) -> ModelCard:
@@ -99,6 +109,9 @@ def train(
         iterations: most training steps, or None.
         family: "compact", or "foundation" to tune pretrained weights.
         bases: names of these weights; of a kind that is not named, the default is taken.
+        object_threshold: share of an object, in [0, 1], that a window of a large image must show
+            for the object to be learnt there.
+        seed: decides what is random; another one gives another training of the same images.
         keep_anyway: whether to use the new version even when it is worse.
         progress: told the steps, the loss and the figures.
 
@@ -116,6 +129,7 @@ def train(
     images = learning_set(workspace, source, valid=valid, mode=mode, parent=parent)
     heard = _Heard(progress)
     settings = _settings(workspace, mode, family, weights, minutes, iterations)
+    settings = replace(settings, object_threshold=object_threshold, seed=seed)
     fitted = _fit(workspace, name, images, settings, heard)
     model_id = claim(workspace, name)
     card = replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ __all__ = [
     "run_import_task",
     "source_thumbnail",
     "split_coco",
+    "unlearnt_labels",
     "warnings",
 ]
 
@@ -194,6 +195,33 @@ def warnings(source: Source) -> list[str]:
     if bare:
         found.append(f"{_are(bare, 'image')} without any object: they teach what is nothing.")
     return found
+
+
+def unlearnt_labels(
+    workspace: Workspace, names: Sequence[str], *, labels: Collection[str]
+) -> list[str]:
+    """Return what a model of these labels will not find on other sources, a sentence a source.
+
+    Args:
+        workspace: where the sources are.
+        names: of the sources that it is to label.
+        labels: that it knows.
+
+    Raises:
+        UserInput: when there is no such source.
+    """
+    said = []
+    for name in names:
+        source = load_source(workspace, name)
+        drawn = {int(i) for image in source.images for i in image.instances.class_ids}
+        unknown = [source.labels.names[i] for i in sorted(drawn)]
+        unknown = [label for label in unknown if label not in labels]
+        if unknown:
+            said.append(
+                f'"{name}" has objects of {", ".join(unknown)}, which the model does not know and '
+                "will not find: label some in the source to learn from."
+            )
+    return said
 
 
 def _are(count: int, noun: str) -> str:

@@ -134,9 +134,7 @@ def _read_one(
         try:
             crop, place = from_coco_segmentation(segmentation, hw)
         except UserInput as error:
-            return f"its mask cannot be read ({error.message})"
-        if not crop.any():
-            return "its mask has no area"
+            return f"its mask cannot be used: {error.detail}"
     else:
         place = (int(box[0]), int(box[1]))
         width = max(1, int(np.ceil(box[2])) - place[0])

@@ -28,7 +28,7 @@ from lsl_core.training.losses import batch_loss
 from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
 from lsl_core.training.targets import Targets, make_targets
-from lsl_core.training.tiles import Tile, make_tile, object_sizes, polarity, windows_of
+from lsl_core.training.tiles import Tile, make_tile, object_sizes, polarity
 from lsl_core.training.trained import Score, Trained
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.windows import cut
@@ -78,9 +78,7 @@ class _Tiles(Sequence[Tile]):
     """The windows of all samples, made when drawn and kept while memory lasts."""
 
     def __init__(self, samples: Sequence[Sample], settings: FitSettings, look: Look) -> None:
-        self._places = [
-            (s, w, drawn) for s in samples for w, drawn in windows_of(s, settings.slide)
-        ]
+        self._places = [(s, w, drawn) for s in samples for w, drawn in settings.windows_of(s)]
         self._look = look
         self._kept: dict[int, Tile] = {}
         self._bytes = 0
@@ -97,6 +95,35 @@ class _Tiles(Sequence[Tile]):
             self._kept[i] = tile
             self._bytes += tile.image.nbytes + tile.ids.nbytes
         return tile
+
+
+class _Batches:
+    """Draws crops of tiles, as many at a time as the device can hold."""
+
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        rng: np.random.Generator,
+        mode: Mode,
+        *,
+        num_labels: int,
+        device: torch.device,
+    ) -> None:
+        self._tiles, self._rng, self._num_labels, self._device = tiles, rng, num_labels, device
+        self._masked = MODES[mode].gives is Geometry.MASKS
+        self._size = BATCH
+
+    def draw(self) -> tuple[Tensor, Targets]:
+        """Return images (B, 3, s, s) and what the network should answer."""
+        draw = partial(draw_crop, self._tiles, self._rng, with_masks=self._masked)
+        crops = [draw() for _ in range(self._size)]
+        images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
+        return images.to(self._device), make_targets(crops, self._num_labels).to(self._device)
+
+    def shrink(self) -> bool:
+        """Halve the batches to come; False when they are of one crop already."""
+        self._size //= 2
+        return self._size > 0
 
 
 def train_compact(
@@ -126,10 +153,10 @@ def train_compact(
     look = _look(samples, settings, _scale(samples, recipe), progress)
     tiles, device = _Tiles(samples, settings, look), choose_device(settings.device)
     network = _network(settings, len(labels), progress).to(device)
-    draw = partial(_batch, tiles, rng, settings.mode, num_labels=len(labels), device=device)
+    batches = _Batches(tiles, rng, settings.mode, num_labels=len(labels), device=device)
     loss = partial(batch_loss, label_weight=recipe.label_weight)
     if device.type == "cpu":
-        probe, batch = copy.deepcopy(network), draw()
+        probe, batch = copy.deepcopy(network), batches.draw()
         set_threads(settings.threads, lambda: backward(loss(probe, batch)))
     facts = _facts(recipe, look, settings)
 
@@ -138,8 +165,9 @@ def train_compact(
         return Trained(state, look.scale, dict(facts), loop.iteration, answering, loop.stopped)
 
     told = None if score is None else lambda state: score(trained(state))
-    loop = Loop(network, loss, settings.budget(len(samples)), progress, score=told)
-    return trained(loop.run(draw, rng=rng, checkpoint=checkpoint, key=key))
+    budget = settings.budget(len(samples))
+    loop = Loop(network, loss, budget, progress, score=told, shrink=batches.shrink)
+    return trained(loop.run(batches.draw, rng=rng, checkpoint=checkpoint, key=key))
 
 
 def _facts(
@@ -188,20 +216,6 @@ def start_from(network: CompactNetwork, path: Path, progress: Progress) -> None:
     progress.note(f"{len(fits)} of {len(own)} tensors start from {path.name}.")
 
 
-def _batch(
-    tiles: Sequence[Tile],
-    rng: np.random.Generator,
-    mode: Mode,
-    *,
-    num_labels: int,
-    device: torch.device,
-) -> tuple[Tensor, Targets]:
-    masked = MODES[mode].gives is Geometry.MASKS
-    crops = [draw_crop(tiles, rng, with_masks=masked) for _ in range(BATCH)]
-    images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
-    return images.to(device), make_targets(crops, num_labels).to(device)
-
-
 def _with_masks(samples: Sequence[Sample], progress: Progress) -> list[Sample]:
     progress.start("Finding masks in boxes", total=len(samples), unit="images")
     found = []
@@ -232,7 +246,7 @@ def _look(
     for sample in samples:
         progress.check()
         pixels = sample.pixels()
-        for window, drawn in windows_of(sample, settings.slide):
+        for window, drawn in settings.windows_of(sample):
             if not len(drawn):
                 continue
             part = cut(pixels, window)

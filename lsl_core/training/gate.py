@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lsl_core.models.base import Model
+from lsl_core.models.memory import enough_memory
 from lsl_core.progress import Progress
 from lsl_core.training.samples import Sample
 from lsl_core.training.score import evaluate
@@ -37,7 +38,8 @@ def measure(
         pixels = sample.pixels()
         for window, drawn in windows_of(sample, slide):
             truth.append(drawn)
-            found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
+            with enough_memory("look at a window of these images"):
+                found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
         progress.advance()
     return truth, found
 

@@ -17,7 +17,7 @@ from lsl_core.models.foundation.segmenter import STRIDE, Segmenter
 from lsl_core.training.losses import label_map_loss, mask_loss
 from lsl_core.training.samples import Sample
 from lsl_core.training.settings import FitSettings
-from lsl_core.training.tiles import owners, windows_of
+from lsl_core.training.tiles import owners
 from lsl_core.types import CropMasks, Hw, Instances, Mode
 from lsl_core.windows import cut
 
@@ -93,9 +93,7 @@ class Lessons:
         embeddings: Embeddings,
         rng: np.random.Generator,
     ) -> None:
-        self._places = [
-            (s, w, drawn) for s in samples for w, drawn in windows_of(s, settings.slide)
-        ]
+        self._places = [(s, w, drawn) for s in samples for w, drawn in settings.windows_of(s)]
         self._bases, self._embeddings, self._rng = bases, embeddings, rng
         self._draws_masks = settings.mode in (Mode.FSIS, Mode.FSIS_SEGONLY)
         self._kept: dict[int, Window] = {}

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lsl_core.errors import ModelError, OutOfGpuMemory, RunCancelled
-from lsl_core.models.memory import free_memory, is_out_of_memory
+from lsl_core.errors import ModelError, RunCancelled
+from lsl_core.models.memory import free_memory, is_out_of_memory, too_small
 from lsl_core.progress import Progress
 from lsl_core.training.checkpoint import read_checkpoint, write_checkpoint
 from lsl_core.training.settings import Budget
@@ -123,10 +123,23 @@ class Loop:
 
         Raises:
             RunCancelled: when somebody stopped it too early for anything worth keeping.
-            ModelError: when the loss is no number any more.
+            ModelError: when the loss is no number any more before anything was worth keeping.
         """
         if checkpoint is not None:
             self._resume(checkpoint, key, rng)
+        try:
+            self._learn(draw, rng, checkpoint, key)
+        except ModelError as error:
+            if not self._best:
+                _forget(checkpoint)  # the same steps would end the same way
+                raise
+            self._progress.note(f"{error.message} The weights of step {self._facts.at} are kept.")
+        _forget(checkpoint)
+        return self._best or _on_cpu(self.average)
+
+    def _learn(
+        self, draw: Callable[[], Any], rng: np.random.Generator, checkpoint: Path | None, key: str
+    ) -> None:
         saved = time.monotonic()
         while not self.is_over():
             try:
@@ -142,9 +155,6 @@ class Loop:
             if checkpoint is not None and time.monotonic() - saved >= SAVE_EVERY:
                 self._save(checkpoint, key, rng)
                 saved = time.monotonic()
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-        return self._best or _on_cpu(self.average)
 
     def share(self) -> float:
         """Return how much of the budget is used, 1 when it is gone."""
@@ -173,11 +183,7 @@ class Loop:
         self._optimiser.zero_grad(set_to_none=True)
         free_memory()
         if not self._shrink():
-            raise OutOfGpuMemory(
-                "The memory of the device is too small to train this model on these images.",
-                hint="Close other programs on it, use smaller windows, a smaller model, or the "
-                'device "cpu" (lsl.toml, inference.device).',
-            )
+            raise too_small("train this model on these images")
         self._progress.note("The memory of the device is too small: going on with smaller batches.")
         return False
 
@@ -270,6 +276,11 @@ class Loop:
         self._progress.note(f"Going on at step {self.iteration}, where the training was stopped.")
 
 
+def _forget(checkpoint: Path | None) -> None:
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+
+
 def _part(tensors: State, prefix: str) -> State:
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
@@ -292,5 +303,5 @@ def check_loss(loss: float, iteration: int) -> None:
     if not math.isfinite(loss):
         raise ModelError(
             f"Training stopped at step {iteration}: the loss is no number any more.",
-            hint="Check the images for broken ones, then train again with another seed.",
+            hint="Train again with another seed: lsl auto-label --seed 1",
         )

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsl_core.errors import UserInput
+from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.models import check_mode
 from lsl_core.models.compact import START
-from lsl_core.types import Mode, SlideWindows
+from lsl_core.training.samples import Sample
+from lsl_core.training.tiles import windows_of
+from lsl_core.types import OBJECT_THRESHOLD, Instances, Mode, SlideWindows, Window
 
 #: Steps where nobody says how many, how many more each image is worth, and the most. Weights that
 #: were trained before need fewer.
@@ -44,9 +46,10 @@ class FitSettings:
     the support set is worth (`budget`). Loading, the held-out score and the thresholds come on
     top, some seconds. seed: the same
     seed, iterations and threads give the same weights on a CPU. window, overlap: how large
-    images are cut, pixels, the same for prediction. device: "auto", "cuda", "mps" or "cpu".
-    threads: of the CPU; None measures whether more than one is faster now. start: a file of
-    weights to begin from where they fit, those of procedural images by default
+    images are cut, pixels, the same for prediction. object_threshold: share of an object, in
+    [0, 1], that a window must show for the object to be learnt there. device: "auto", "cuda",
+    "mps" or "cpu". threads: of the CPU; None measures whether more than one is faster now.
+    start: a file of weights to begin from where they fit, those of procedural images by default
     (`lsl_core.training.pretrain`); None begins from noise; compact models only.
     bases: folders of the pretrained weights that a foundation model is tuned from. embeddings:
     folder where what their encoders made of windows is kept for other trainings, or None.
@@ -59,6 +62,7 @@ class FitSettings:
     seed: int = 0
     window: int = 1024
     overlap: int = 150
+    object_threshold: float = OBJECT_THRESHOLD
     device: str = "auto"
     threads: int | None = None
     start: Path | None = START
@@ -72,6 +76,12 @@ class FitSettings:
         ):
             raise UserInput(
                 "Training needs some time.", hint="Give more than 0 minutes and iterations."
+            )
+
+        if not 0 <= self.object_threshold <= 1:
+            raise BadThreshold(
+                f"An object threshold of {self.object_threshold} is not between 0 and 1.",
+                hint=f"Try --object-threshold {OBJECT_THRESHOLD}",
             )
 
     def budget(self, num_images: int) -> Budget:
@@ -91,3 +101,7 @@ class FitSettings:
     def slide(self) -> SlideWindows:
         """How images are cut for training."""
         return SlideWindows(self.window, self.window, self.overlap)
+
+    def windows_of(self, sample: Sample) -> list[tuple[Window, Instances]]:
+        """Cut an image, and what was drawn on it, for training."""
+        return windows_of(sample, self.slide, least_visible=self.object_threshold)

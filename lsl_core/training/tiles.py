@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lsl_core.geometry.masks import clip
 from lsl_core.models.compact import transform
 from lsl_core.training.samples import Sample
-from lsl_core.types import CropMasks, Hw, Instances, SlideWindows, Window
+from lsl_core.types import OBJECT_THRESHOLD, CropMasks, Hw, Instances, SlideWindows, Window
 from lsl_core.windows import plan
 
 F32 = NDArray[np.float32]
 
-#: An object of which a window shows less than this share is not evidence of how it looks.
+#: An object of which a crop shows less than this share is not evidence of how it looks.
 LEAST_VISIBLE = 0.35
 
 
@@ -37,13 +37,21 @@ class Tile:
     boxes: F32
 
 
-def windows_of(sample: Sample, slide: SlideWindows) -> list[tuple[Window, Instances]]:
-    """Cut what was drawn on an image along its windows."""
+def windows_of(
+    sample: Sample, slide: SlideWindows, *, least_visible: float = OBJECT_THRESHOLD
+) -> list[tuple[Window, Instances]]:
+    """Cut what was drawn on an image along its windows.
+
+    Args:
+        sample: the image.
+        slide: how it is cut.
+        least_visible: share of an object, in [0, 1], that a window must show for it to count there.
+    """
     instances = sample.instances
-    return [(w, _inside(instances, w)) for w in plan(instances.image_hw, slide)]
+    return [(w, _inside(instances, w, least_visible)) for w in plan(instances.image_hw, slide)]
 
 
-def _inside(instances: Instances, window: Window) -> Instances:
+def _inside(instances: Instances, window: Window, least_visible: float) -> Instances:
     """Return the visible part of every object in a window, in its pixels."""
     hw: Hw = (window.height, window.width)
     if hw == instances.image_hw:
@@ -60,11 +68,11 @@ def _inside(instances: Instances, window: Window) -> Instances:
         before = np.maximum(masks.areas(), 1)
         masks = clip(masks.take(kept), hw)
         areas = masks.areas()
-        visible = areas / before[kept] >= LEAST_VISIBLE
+        visible = areas / before[kept] >= least_visible
         positions = np.flatnonzero(kept)[visible & (areas > 0)]
         masks = masks.take(np.flatnonzero(visible & (areas > 0)))
     else:
-        positions = np.flatnonzero(shown >= LEAST_VISIBLE)
+        positions = np.flatnonzero((shown > 0) & (shown >= least_visible))
     return Instances(
         boxes[positions], moved.scores[positions], moved.class_ids[positions], masks, hw
     )

@@ -2,7 +2,7 @@
 
 from lsl_core.types.arrays import Index
 from lsl_core.types.cards import Comparison, Metrics, ModelCard, RunPhase, RunState, Verdict
-from lsl_core.types.images import ImageRef, Prediction, SlideWindows, Window
+from lsl_core.types.images import OBJECT_THRESHOLD, ImageRef, Prediction, SlideWindows, Window
 from lsl_core.types.instances import Hw, Instances
 from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
 from lsl_core.types.masks import CropMasks, SoftMasks
@@ -10,6 +10,7 @@ from lsl_core.types.view import Decision, View
 
 __all__ = [
     "MODES",
+    "OBJECT_THRESHOLD",
     "Comparison",
     "CropMasks",
     "Decision",

@@ -35,6 +35,10 @@ class Window:
     height: int
 
 
+#: Share of an object that a window must show for it to count there, as in the original LSL.
+OBJECT_THRESHOLD = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class SlideWindows:
     """How an image is cut: window size and shared strip, in pixels.

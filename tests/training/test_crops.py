@@ -104,14 +104,20 @@ def test_a_large_image_is_cut_and_objects_keep_their_place() -> None:
     assert np.array_equal(seen, whole)
 
 
-def test_an_object_of_which_a_window_shows_little_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("least", "on_the_left"), [(0.0, True), (None, True), (0.25, True), (0.26, False)]
+)
+def test_an_object_of_which_a_window_shows_less_than_asked_for_is_left_out(
+    least: float | None, on_the_left: bool
+) -> None:
     masks = CropMasks.from_crops([np.ones((10, 40), bool)], [(30, 5)])
     boxes = np.array([[30, 5, 70, 15]], np.float32)
     one = (np.ones(1, np.float32), np.zeros(1, np.int32))
     for drawn in (masks, None):
         sample = Sample("a", lambda: None, Instances(boxes, *one, drawn, (40, 80)))
-        left, right = windows_of(sample, SlideWindows(40, 40, 0))
-        assert len(left[1]) == 0
+        asked = {} if least is None else {"least_visible": least}
+        left, right = windows_of(sample, SlideWindows(40, 40, 0), **asked)
+        assert left[1].boxes.tolist() == ([[30, 5, 40, 15]] if on_the_left else [])
         assert right[1].boxes.tolist() == [[0, 5, 30, 15]]
 
 

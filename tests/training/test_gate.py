@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lsl_core.training import compare, evaluate
-from lsl_core.types import CropMasks, Instances, Mode, ModelCard, Verdict
+from lsl_core.errors import OutOfGpuMemory
+from lsl_core.progress import NullProgress
+from lsl_core.training import Sample, compare, evaluate, measure
+from lsl_core.types import CropMasks, Instances, Mode, ModelCard, SlideWindows, Verdict
 
 HW = (64, 256)
 CARD = ModelCard(
@@ -61,3 +63,14 @@ def test_masks_are_measured_as_boxes_too_and_pixels_on_request() -> None:
     assert metrics.headline == ("IoU", pytest.approx(9 / 15))
     boxes_only = [replace(i, masks=None) for i in truth]
     assert evaluate(boxes_only, boxes_only, ("a", "b")).box_ap is None
+
+
+def test_measuring_on_a_device_too_small_for_a_window_says_what_to_do() -> None:
+    class Small:
+        def predict(self, windows: object, *, floor_score: float) -> list[Instances]:
+            raise RuntimeError("CUDA error: out of memory")
+
+    sample = Sample("a", lambda: np.zeros((8, 8, 3), np.uint8), Instances.empty((8, 8)))
+    with pytest.raises(OutOfGpuMemory, match="too small to look at a window") as error:
+        measure(Small(), [sample], SlideWindows(), NullProgress())
+    assert 'the device "cpu"' in error.value.hint

@@ -1,10 +1,13 @@
 """The loop of one training, apart from what is trained."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lsl_core.errors import OutOfGpuMemory
+from lsl_core.errors import ModelError, OutOfGpuMemory
 from lsl_core.progress import NullProgress
 from lsl_core.training.loop import Loop
 from lsl_core.training.settings import Budget
@@ -63,3 +66,36 @@ def test_another_error_of_the_device_is_not_taken_for_too_little_memory() -> Non
 
     with pytest.raises(RuntimeError, match="bad parameter"):
         loop_of(SmallDevice(1), Notes()).run(broken, rng=None)
+
+
+@pytest.mark.parametrize("good", [3, 5])
+def test_a_broken_loss_keeps_the_best_weights_where_some_were_chosen_and_no_checkpoint(
+    good: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsl_core.training.loop.SAVE_EVERY", 0)
+    checkpoint, notes, steps = tmp_path / "c.safetensors", Notes(), []
+
+    def loss(network: nn.Module, batch: Tensor) -> Tensor:
+        steps.append(1)
+        broken = len(steps) > good
+        return network(batch).sum() * (float("nan") if broken else 1)
+
+    chosen = []
+
+    def score(state: dict[str, Tensor]) -> float:
+        assert checkpoint.exists()
+        chosen.append(state)
+        return 0.5
+
+    loop = Loop(nn.Linear(3, 1), loss, Budget(10, None), notes, score=score)  # checked at step 4
+    rng = np.random.default_rng(0)
+    if good < 4:
+        with pytest.raises(ModelError, match="at step 3: the loss is no number") as error:
+            loop.run(lambda: torch.ones(1, 3), rng=rng, checkpoint=checkpoint)
+        assert "--seed 1" in error.value.hint
+    else:
+        kept = loop.run(lambda: torch.ones(1, 3), rng=rng, checkpoint=checkpoint)
+        assert kept is chosen[0]
+        assert "at step 5" in notes.lines[-1]
+        assert "of step 4 are kept" in notes.lines[-1]
+    assert not checkpoint.exists()
