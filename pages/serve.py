@@ -27,6 +27,7 @@ def deploy(cards: list[ModelCard]) -> None:
     threshold = None if own else st.slider(
         "Lowest score", 0.05, 1.0, 0.5, 0.01, key=keys.SERVE_THRESHOLD
     )  # fmt: skip
+    clicks = serve_panels.clicks_choice()
     st.caption("A threshold that somebody chooses in CVAT wins over this.")
     if st.button(
         f"Deploy {name}", type="primary", key=keys.SERVE_DEPLOY, icon=":material/rocket_launch:",
@@ -34,7 +35,7 @@ def deploy(cards: list[ModelCard]) -> None:
     ):  # fmt: skip
         with errors_shown():
             workspace = session.workspace()
-            offers.deploy(workspace, Offer(name, version, threshold=threshold))
+            offers.deploy(workspace, Offer(name, version, threshold=threshold, clicks=clicks))
             if serving.state(workspace) is None:
                 with st.spinner("Starting the service"):
                     serving.start(workspace, serving.last_settings(workspace))

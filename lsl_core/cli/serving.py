@@ -38,6 +38,10 @@ from lsl_core.services.workspaces import Workspace
 )  # fmt: skip
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
 @click.option("--draw", type=click.Choice([drawing.value for drawing in Drawing]))
+@click.option(
+    "--clicks", metavar="NAME",
+    help="Pretrained weights that answer clicks (lsl models list --pretrained): sam2.1-tiny.",
+)  # fmt: skip
 @click.option("--max-body-mb", default=128.0, show_default=True, help="Of a request.")
 @click.option("--max-megapixels", default=150.0, show_default=True, help="Of an image.")
 @click.option("--timeout", default=100.0, show_default=True, help="Seconds; CVAT waits 120.")
@@ -78,7 +82,9 @@ def _offer(workspace: Workspace, options: dict[str, Any]) -> None:
     drawing = Drawing(options["draw"]) if options["draw"] else None
     conf = check_conf(options["conf"])
     for model in options["models"]:
-        offer = Offer(model, None, drawing, conf, options["mask_threshold"], slide)
+        offer = Offer(
+            model, None, drawing, conf, options["mask_threshold"], slide, options["clicks"]
+        )
         offers.deploy(workspace, offer)
     if not offers.list_offers(workspace):
         raise UserInput("No model is offered yet.", hint="Name one: lsl serve --train NAME")

@@ -256,6 +256,7 @@ def describe(service: Service) -> list[dict[str, Any]]:
                 "labels": list(live.card.labels),
                 "drawing": live.drawing.value,
                 "device": live.detector.device,
+                "clicks": live.selector.name if live.selector else None,
                 "functions": [
                     {"name": f.name, "is_interactor": f.is_interactor, "port": f.port}
                     | {"use": asdict(service.usage.of(f.name))}

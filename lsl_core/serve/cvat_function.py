@@ -6,14 +6,14 @@ r"""A model as a function of cvat-cli, on this machine, with no server of ours i
     cvat-cli function run-agent ID --function-module lsl_core.serve.cvat_function -p …
 
 The same shapes as `lsl cvat-inference` at the same settings. Agents answer clicks, too:
-`-p interactive=bool:true`.
+`-p interactive=bool:true`, and with a pretrained segmenter: `-p clicks=str:sam2.1-tiny` beside it.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,11 +25,15 @@ from lsl_core.inference.batches import Pixels
 from lsl_core.inference.cache import PredictionCache
 from lsl_core.serve.answers import drawing_of
 from lsl_core.serve.detector import Detector, DetectSettings
-from lsl_core.serve.interactor import Prompt, select
-from lsl_core.services import modelling
+from lsl_core.serve.interactor import Prompt
+from lsl_core.serve.selecting import select_any
+from lsl_core.services import modelling, pretrained
 from lsl_core.types import SlideWindows
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import as_rgb
+
+if TYPE_CHECKING:
+    from lsl_core.models.foundation.selector import Selector
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ def create(
     overlap: int = 150,
     draw: str | None = None,
     interactive: bool = False,
+    clicks: str | None = None,
 ) -> DetectFunction | SelectFunction:
     """Return the function; cvat-cli calls this with what follows each `-p`.
 
@@ -60,6 +65,7 @@ def create(
         overlap: shared strip of windows, pixels.
         draw: mask, polygon or rectangle; as the model gives them when None.
         interactive: answer clicks instead of finding everything.
+        clicks: pretrained weights that answer them, instead of the model's own masks.
     """
     place = Workspace.open(Path(workspace))
     card = modelling.get_model(place, model)
@@ -74,13 +80,23 @@ def create(
     slide = SlideWindows(width, height, overlap) if slidewindow else None
     asked = DetectSettings(conf, mask_threshold, slide)
     if interactive:
-        return SelectFunction(detector, slide)
+        return SelectFunction(detector, slide, _selector(place, clicks))
     drawing = drawing_of(card)
     if draw is not None:
         if draw not in {kind.value for kind in Drawing}:
             raise UserInput(f'"{draw}" cannot be drawn.', hint="One of: mask, polygon, rectangle.")
         drawing = Drawing(draw) if drawing is Drawing.MASK else drawing
     return DetectFunction(detector, asked, drawing)
+
+
+def _selector(workspace: Workspace, name: str | None) -> Selector | None:
+    if name is None:
+        return None
+    # loads transformers, seconds: only on use
+    from lsl_core.models.foundation.selector import Selector
+
+    device = workspace.settings().inference.device
+    return Selector.open(pretrained.segmenter(workspace, name), device=device)
 
 
 class DetectFunction:
@@ -115,9 +131,12 @@ class DetectFunction:
 class SelectFunction:
     """A `cvat_sdk.auto_annotation.InteractionFunction`: clicks or a box become one mask."""
 
-    def __init__(self, detector: Detector, slide: SlideWindows | None) -> None:
+    def __init__(
+        self, detector: Detector, slide: SlideWindows | None, selector: Selector | None = None
+    ) -> None:
         self._detector = detector
         self._slide = slide
+        self._selector = selector
         self.spec = native.interaction_spec()
 
     def preprocess_image(self, _: Any, image: Image.Image) -> Pixels:  # noqa: ANN401
@@ -133,7 +152,7 @@ class SelectFunction:
             (*box[0], *box[1]) if box else None,
         )
         try:
-            mask = select(self._detector, pp_image, prompt, slide=self._slide)
+            mask = select_any(self._selector, self._detector, pp_image, prompt, slide=self._slide)
         except UserInput as error:
             _LOG.error("nothing was selected: %s", error)
             return []

@@ -1,6 +1,7 @@
 """The part of Nuclio's dashboard that CVAT calls: which functions there are, and calling one.
 
-Each offered model is a detector; one with masks is an interactor as well. CVAT calls a function
+Each offered model is a detector; one with masks, or with a segmenter beside it, is an interactor
+as well. CVAT calls a function
 in one of two ways, as its server is set: by the dashboard (one address, the function named in a
 header), or directly (a port for every function).
 """
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from lsl_core.errors import UserInput
 from lsl_core.serve.answers import cvat_answer, label_specs
 from lsl_core.serve.detector import DetectSettings
-from lsl_core.serve.interactor import Point, Prompt, interactor_answer, select
+from lsl_core.serve.interactor import Point, Prompt, interactor_answer
 from lsl_core.serve.payload import Json, image_of, number_of
+from lsl_core.serve.selecting import select_any
 from lsl_core.serve.shelf import Live
 
 #: CVAT waits this long for a function.
@@ -77,9 +79,11 @@ class Function:
         """
         data = image_of(payload)
         if self.is_interactor:
-            slide = self.live.settings.slide
-            prompt = prompt_of(payload)
-            mask = select(self.live.detector, data, prompt, slide=slide, timeout_s=timeout_s)
+            live, prompt = self.live, prompt_of(payload)
+            mask = select_any(
+                live.selector, live.detector, data, prompt,
+                slide=live.settings.slide, timeout_s=timeout_s,
+            )  # fmt: skip
             return interactor_answer(mask)
         settings = self.live.settings
         threshold = number_of(payload, "threshold")
@@ -92,7 +96,7 @@ class Function:
 def names_of(live: Live) -> list[str]:
     """Return the names of the functions that an offer is called by."""
     name = live.offer.name
-    return [name, name + INTERACTOR] if live.has_masks else [name]
+    return [name, name + INTERACTOR] if live.answers_clicks else [name]
 
 
 def functions_of(lives: Iterable[Live], ports: dict[str, int]) -> dict[str, Function]:

@@ -98,7 +98,7 @@ def pointed_at(found: Instances, pixels: Pixels, prompt: Prompt) -> CropMasks:
     """Choose among found objects, or cut out by colour, and obey every click."""
     chosen = _chosen(found, prompt)
     region = _region(found, chosen, prompt)
-    local = _moved(prompt, region)
+    local = moved(prompt, region)
     part = pixels[region[1] : region[3], region[0] : region[2]]
     if chosen:
         probability = _probability(found, chosen, region)
@@ -106,7 +106,7 @@ def pointed_at(found: Instances, pixels: Pixels, prompt: Prompt) -> CropMasks:
         mask = _without(mask, part, local)
     else:
         mask = _by_colour(part, local)
-    mask = _obeyed(mask, local)
+    mask = obeyed(mask, local)
     return trim(CropMasks.from_crops([mask], [(region[0], region[1])]))
 
 
@@ -172,7 +172,7 @@ def _region(found: Instances, chosen: list[int], prompt: Prompt) -> Rect:
     return max(0, int(lows[0])), max(0, int(lows[1])), min(w, int(highs[0])), min(h, int(highs[1]))
 
 
-def _moved(prompt: Prompt, region: Rect) -> Prompt:
+def moved(prompt: Prompt, region: Rect) -> Prompt:
     """Return a prompt in the pixels of a region; negative points outside it are gone."""
     x0, y0, x1, y1 = region
     box = prompt.box
@@ -269,7 +269,7 @@ def _by_colour(part: Pixels, prompt: Prompt) -> Bools:
     return np.asarray(cv2.resize(kept, (w, h), interpolation=cv2.INTER_NEAREST) > 0)
 
 
-def _obeyed(mask: Bools, prompt: Prompt) -> Bools:
+def obeyed(mask: Bools, prompt: Prompt) -> Bools:
     """Return a mask with every positive click in it, no negative one, and no loose parts."""
     mask = mask.copy()
     for points, value in ((prompt.negative, False), (prompt.positive, True)):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lsl_core.errors import LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
@@ -17,10 +18,13 @@ from lsl_core.models import FAMILIES
 from lsl_core.models.weights import WEIGHTS_NAME
 from lsl_core.serve.answers import drawing_of
 from lsl_core.serve.detector import Detector, DetectSettings
-from lsl_core.services import modelling, offers
+from lsl_core.services import modelling, offers, pretrained
 from lsl_core.services.offers import Offer
 from lsl_core.types import MODES, Geometry, ModelCard
 from lsl_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lsl_core.models.foundation.selector import Selector
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,12 +38,14 @@ _LARGE_BYTES = 200_000_000
 class Live:
     """An offer with its loaded version.
 
-    users: callers that are being answered; a retired one is closed when the last has left.
+    selector: draws what is clicked on, None leaves that to the detector's masks. users: callers
+    that are being answered; a retired one is closed when the last has left.
     """
 
     offer: Offer
     detector: Detector
     since: float
+    selector: Selector | None = None
     users: int = 0
     is_retired: bool = False
 
@@ -50,8 +56,13 @@ class Live:
 
     @property
     def has_masks(self) -> bool:
-        """Whether its objects have masks, so that clicks can be answered."""
+        """Whether its objects have masks."""
         return MODES[self.card.mode].gives is Geometry.MASKS
+
+    @property
+    def answers_clicks(self) -> bool:
+        """Whether it can draw what a person points at."""
+        return self.has_masks or self.selector is not None
 
     @property
     def settings(self) -> DetectSettings:
@@ -83,6 +94,7 @@ class Shelf:
     wanted: Callable[[], list[Offer]] | None = None
     problems: dict[str, str] = field(default_factory=dict)
     _live: dict[str, Live] = field(default_factory=dict)
+    _selectors: dict[str, Selector] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def follow(self) -> bool:
@@ -101,13 +113,17 @@ class Shelf:
                 if self.problems.get(name) != str(error):
                     _LOG.error("%s cannot be offered: %s", offer.model, error)
                 self.problems[name] = str(error)
+        in_use = {live.offer.clicks for live in self.all()}
+        for unused in self._selectors.keys() - in_use:
+            del self._selectors[unused]
         return changed
 
     def _follow_one(self, name: str, offer: Offer) -> bool:
         card = self._version(offer)
         live = self._live.get(name)
+        selector = self._selector(offer.clicks)
         if live is not None and live.card == card:
-            live.offer = offer
+            live.offer, live.selector = offer, selector
             return False
         settings = self.workspace.settings().inference
         cache = PredictionCache(self.workspace.predictions, max_bytes=int(settings.cache_gb * 1e9))
@@ -121,9 +137,22 @@ class Shelf:
             at_once=_copies(self.workspace.models / card.id, card, settings.device),
         )
         since = offers.note_deployed(self.workspace, offer.model, card.id)
-        self._retire(self._swap(name, Live(offer, detector, since)))
+        self._retire(self._swap(name, Live(offer, detector, since, selector)))
         _LOG.info("%s is offered in version %s", offer.model, card.id)
         return True
+
+    def _selector(self, name: str | None) -> Selector | None:
+        """Return the segmenter of that name; offers share one, and it stays while versions go."""
+        if name is None:
+            return None
+        if name not in self._selectors:
+            # loads transformers, seconds: only on use
+            from lsl_core.models.foundation.selector import Selector
+
+            folder = pretrained.segmenter(self.workspace, name)
+            device = self.workspace.settings().inference.device
+            self._selectors[name] = Selector.open(folder, device=device)
+        return self._selectors[name]
 
     def _version(self, offer: Offer) -> ModelCard:
         return modelling.get_model(self.workspace, offer.version or offer.model)

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.services import modelling
+from lsl_core.services import modelling, pretrained
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
 from lsl_core.windows import check
 from lsl_core.workspace import Workspace
@@ -44,7 +44,8 @@ class Offer:
     model: its name. version: id of the version that is pinned, or None to follow the best one.
     drawing: how objects are drawn, None as the model gives them. threshold: lowest score, None
     takes the model's own; a caller's own wins. mask_threshold: of masks. slide: windows, None
-    shows images whole. deployed: versions that were offered, oldest first, with the time (seconds
+    shows images whole. clicks: name of pretrained weights that answer clicks, None for the
+    model's own masks. deployed: versions that were offered, oldest first, with the time (seconds
     since the epoch) from which on; the last one is offered now.
     """
 
@@ -54,6 +55,7 @@ class Offer:
     threshold: float | None = None
     mask_threshold: float = 0.5
     slide: SlideWindows | None = None
+    clicks: str | None = None
     deployed: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -79,7 +81,8 @@ def deploy(workspace: Workspace, offer: Offer) -> Offer:
 
     Raises:
         UserInput: when there is no such model or version, another model has the same function
-            name, or the drawing, the thresholds or the windows are no use.
+            name, or the drawing, the thresholds, the windows or the segmenter are no use.
+        WeightsMissing: when the segmenter is not here; says how to get it.
     """
     card = modelling.get_model(workspace, offer.version or offer.model)
     if offer.version is None and card.name != offer.model:
@@ -89,6 +92,8 @@ def deploy(workspace: Workspace, offer: Offer) -> Offer:
             f'"{offer.version}" is no version of "{offer.model}".', hint="Leave the version out."
         )
     _check(offer, card)
+    if offer.clicks is not None:
+        pretrained.segmenter(workspace, offer.clicks)
 
     def changed(offers: list[Offer]) -> list[Offer]:
         before = next((o for o in offers if o.model == offer.model), None)

@@ -25,6 +25,7 @@ __all__ = [
     "offered",
     "pull",
     "run_pull",
+    "segmenter",
     "tuned_from",
 ]
 
@@ -100,6 +101,23 @@ def folders(workspace: Workspace, mode: Mode, names: Sequence[str]) -> tuple[Pat
             )
         chosen[role] = name
     return tuple(store.find(chosen[role], (workspace.pretrained,)) for role in ROLES[mode])
+
+
+def segmenter(workspace: Workspace, name: str) -> Path:
+    """Return the folder of weights that draw what a person points at.
+
+    Raises:
+        UserInput: when they do something else.
+        WeightsMissing: when they are not here; says how to get them.
+    """
+    folder = store.find(name, (workspace.pretrained,))
+    role = store.read_lock(folder).role
+    if role is not Role.SEGMENTER:
+        raise UserInput(
+            f'"{name}" is a {role}, which answers no clicks.',
+            hint="Choose a segmenter: lsl models list --pretrained",
+        )
+    return folder
 
 
 def _role_of(workspace: Workspace, name: str) -> Role:

@@ -102,7 +102,10 @@ class FunctionState:
 
 @dataclass(frozen=True, slots=True)
 class OfferState:
-    """A model that is offered now; since: seconds since the epoch."""
+    """A model that is offered now.
+
+    since: seconds since the epoch. clicks: pretrained weights that answer clicks, if any.
+    """
 
     model: str
     version: str
@@ -111,6 +114,7 @@ class OfferState:
     drawing: str
     device: str
     functions: tuple[FunctionState, ...]
+    clicks: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import hashlib
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import offers, serving
+from lsl_core.services import offers, pretrained, serving
 from lsl_core.services.serving import OfferState, ServiceState
 from lsl_core.types import LabelMap
 from lsl_core.ui import keys, session
@@ -15,6 +15,19 @@ from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural
 from lsl_core.ui.layout import escaped, facts
 from lsl_core.ui.viewer import pack, viewer
+
+
+def clicks_choice() -> str | None:
+    """Ask what answers clicks; nothing is asked where no segmenter is here."""
+    offered = pretrained.offered(session.workspace())
+    titles = {o.name: o.title for o in offered if o.is_here and o.role is pretrained.Role.SEGMENTER}
+    if not titles:
+        return None
+    return st.selectbox(
+        "Clicks are answered by", [None, *titles], key=keys.SERVE_CLICKS,
+        format_func=lambda name: titles[name] if name else "the model's own masks",
+        help="A pretrained segmenter draws whatever is clicked on, also what the model never saw.",
+    )  # fmt: skip
 
 
 def functions(found: ServiceState) -> None:
@@ -57,6 +70,7 @@ def offer_card(offer: OfferState) -> None:
             [
                 ("CVAT maps these labels by name", ", ".join(map(escaped, offer.labels))),
                 ("Drawn as", offer.drawing),
+                ("Clicks answered by", offer.clicks or "its own masks"),
                 ("Runs on", offer.device),
             ]
         )

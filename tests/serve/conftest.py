@@ -21,9 +21,10 @@ class Served:
         self.service = Service(self.shelf, limits, access)
         self.models = {}
 
-    def offer(self, name, model=None, **offer):
+    def offer(self, name, model=None, selector=None, **offer):
         model = model or BrightModel(id=f"{name}-v1", name=name)
-        live = Live(Offer(name, **offer), Detector(model, max_pixels=10**6), since=1.0)
+        detector = Detector(model, max_pixels=10**6)
+        live = Live(Offer(name, **offer), detector, since=1.0, selector=selector)
         self.shelf._live[live.offer.name] = live
         self.models[name] = model
         for function in names_of(live):

@@ -39,7 +39,7 @@ def prepared(
     deviation = torch.tensor(DEVIATION, device=device).view(3, 1, 1)
     batch = torch.zeros(len(windows), 3, side, side, device=device)
     for row, window, size in zip(batch, windows, sizes, strict=True):
-        image = torch.from_numpy(np.ascontiguousarray(window)).to(device)
+        image = torch.tensor(np.ascontiguousarray(window), device=device)  # may be read-only
         image = image.permute(2, 0, 1)[None].float()  # (1, 3, h, w)
         if image.shape[2:] != size:
             image = functional.interpolate(image, size, mode="bilinear", antialias=True)

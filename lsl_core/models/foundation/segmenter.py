@@ -1,4 +1,4 @@
-"""SAM and SAM 2: masks from boxes.
+"""SAM and SAM 2: masks from boxes and clicks.
 
 Kirillov et al. 2023, arXiv:2304.02643; Ravi et al. 2024, arXiv:2408.00714. The encoders of images
 and of prompts stay as they are; the mask decoder can be tuned.
@@ -28,7 +28,7 @@ STRIDE = 4
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """N boxes as a mask decoder reads them: sparse (1, N, P, C), dense (1, C, h, w)."""
+    """N objects as a mask decoder reads them: sparse (1, N, P, C), dense (1, C, h, w)."""
 
     sparse: Tensor
     dense: Tensor
@@ -78,6 +78,11 @@ class Segmenter(ABC):
         """Return the levels of features, finest first."""
 
     @abstractmethod
+    def _answer(
+        self, decoder: nn.Module, features: Features, prompt: Prompt, *, several: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits (1, N, M, grid, grid) and how good each is thought to be, (1, N, M)."""
+
     def decode(self, decoder: nn.Module, features: Features, prompt: Prompt) -> Tensor:
         """Return the masks of one window, logits (N, grid, grid).
 
@@ -86,6 +91,16 @@ class Segmenter(ABC):
             features: of the window, on the device, float32.
             prompt: what to draw.
         """
+        masks, _ = self._answer(decoder, features, prompt, several=False)
+        return masks[0, :, 0]  # (1, N, 1, grid, grid)
+
+    def decode_best(self, features: Features, prompt: Prompt) -> Tensor:
+        """Return logits (grid, grid) for a prompt that may mean a part or the whole.
+
+        The published decoder draws three masks and says how good each is; the best is taken.
+        """
+        masks, goodness = self._answer(self.decoder, features, prompt, several=True)
+        return masks[0, 0, int(goodness[0, 0].argmax())]
 
     def prompt(self, boxes: Tensor, window_hw: Hw) -> Prompt:
         """Return what a mask decoder reads of boxes.
@@ -94,13 +109,34 @@ class Segmenter(ABC):
             boxes: (N, 4) xyxy in window pixels.
             window_hw: size of the window.
         """
+        return self._prompt(None, None, (boxes * self._zoom(window_hw).repeat(2))[None])
+
+    def pointed(
+        self, points: Tensor, is_positive: Tensor, box: Tensor | None, window_hw: Hw
+    ) -> Prompt:
+        """Return what a mask decoder reads of clicks, and of a box around the same object.
+
+        Args:
+            points: (N, 2) x, y in window pixels; may be none where there is a box.
+            is_positive: (N,) bool, whether each lies on the object.
+            box: (4,) xyxy in window pixels.
+            window_hw: size of the window.
+        """
+        zoom = self._zoom(window_hw)
+        boxes = None if box is None else (box * zoom.repeat(2))[None, None]  # (1, 1, 4)
+        if not len(points):
+            return self._prompt(None, None, boxes)
+        return self._prompt((points * zoom)[None, None], is_positive.int()[None, None], boxes)
+
+    def _zoom(self, window_hw: Hw) -> Tensor:
         h, w = self.size_of(window_hw)
-        zoom = boxes.new_tensor([w / window_hw[1], h / window_hw[0]] * 2)
+        return torch.tensor([w / window_hw[1], h / window_hw[0]], device=self.device)
+
+    def _prompt(self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> Prompt:
         with torch.no_grad():
             sparse, dense = self._network.prompt_encoder(
-                input_points=None, input_labels=None, input_boxes=(boxes * zoom)[None],
-                input_masks=None,
-            )  # fmt: skip
+                input_points=points, input_labels=labels, input_boxes=boxes, input_masks=None
+            )
         return Prompt(sparse, dense)
 
     def whole(self, window_hw: Hw) -> Prompt:
@@ -124,16 +160,17 @@ class Sam(Segmenter):
         """Return one level of features, (B, C, h, w)."""
         return [self._network.get_image_embeddings(self._pixels(windows))]
 
-    def decode(self, decoder: nn.Module, features: Features, prompt: Prompt) -> Tensor:
-        """Return the masks of one window, logits (N, grid, grid)."""
-        masks, _ = decoder(
+    def _answer(
+        self, decoder: nn.Module, features: Features, prompt: Prompt, *, several: bool
+    ) -> tuple[Tensor, Tensor]:
+        masks, goodness = decoder(
             image_embeddings=features[0][None],
             image_positional_embeddings=self._network.get_image_wide_positional_embeddings(),
             sparse_prompt_embeddings=prompt.sparse,
             dense_prompt_embeddings=prompt.dense,
-            multimask_output=False,
+            multimask_output=several,
         )
-        return masks[0, :, 0]  # type: ignore[no-any-return]  # (1, N, 1, grid, grid)
+        return masks, goodness
 
 
 class Sam2(Segmenter):
@@ -160,17 +197,18 @@ class Sam2(Segmenter):
         """Return three levels of features, finest first."""
         return self._network.get_image_embeddings(self._pixels(windows))  # type: ignore[no-any-return]
 
-    def decode(self, decoder: nn.Module, features: Features, prompt: Prompt) -> Tensor:
-        """Return the masks of one window, logits (N, grid, grid)."""
-        masks, *_ = decoder(
+    def _answer(
+        self, decoder: nn.Module, features: Features, prompt: Prompt, *, several: bool
+    ) -> tuple[Tensor, Tensor]:
+        masks, goodness, *_ = decoder(
             image_embeddings=features[-1][None],
             image_positional_embeddings=self._network.get_image_wide_positional_embeddings(),
             sparse_prompt_embeddings=prompt.sparse,
             dense_prompt_embeddings=prompt.dense,
-            multimask_output=False,
+            multimask_output=several,
             high_resolution_features=[level[None] for level in features[:-1]],
         )
-        return masks[0, :, 0]  # type: ignore[no-any-return]  # (1, N, 1, grid, grid)
+        return masks, goodness
 
 
 def open_segmenter(folder: Path, lock: Lock) -> Segmenter:
