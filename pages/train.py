@@ -8,7 +8,7 @@ from lsl_core.errors import UserInput
 from lsl_core.services import activity, modelling, sourcing
 from lsl_core.services.sourcing import SourceInfo
 from lsl_core.types import MODES, Geometry, Mode
-from lsl_core.ui import address, keys, model_panels, next_panel, runs, session
+from lsl_core.ui import address, keys, model_panels, next_panel, runs, session, version_panel
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration, plural
 from lsl_core.ui.layout import empty, escaped, header
@@ -102,9 +102,9 @@ with left:
               page="pages/sources.py", label="Get labelled images")  # fmt: skip
 with right:
     run = runs.latest("train")
-    if run is not None and (run.phase.is_active or run.phase != "done" or not cards):
+    is_done = run is not None and run.phase == "done"
+    if run is not None and (not is_done or not cards):
         runs.panel(run.id)
-    if run is not None:
         model_panels.watch(run)
     if cards:
         chosen = model_panels.models(cards)
@@ -112,3 +112,6 @@ with right:
     elif run is None:
         empty("Your models", "None is trained yet. Two labelled images are enough to begin; ten "
               "make a good one.", icon=":material/model_training:")  # fmt: skip
+    if run is not None and is_done:
+        model_panels.watch(run)
+    version_panel.discarded()

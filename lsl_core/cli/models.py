@@ -75,6 +75,19 @@ def use(ctx: click.Context, model: str) -> None:
 
 
 @models.command()
+@click.argument("model", required=False)
+@click.pass_context
+def restore(ctx: click.Context, model: str | None) -> None:
+    """Bring a removed version back; without a name, list those in the trash."""
+    workspace = workspace_of(ctx)
+    if model is not None:
+        click.echo(f"{modelling.bring_back(workspace, model).id} is back.")
+        return
+    for one in modelling.discarded(workspace):
+        click.echo(f"{one.card.id:<24} {_score(one.card)}  removed {one.at}")
+
+
+@models.command()
 @click.argument("name")
 @click.option(
     "--from",

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lsl_core.errors import UserInput
+from lsl_core.errors import ModelError, UserInput
 from lsl_core.models import Choice, CurrentVersions, read_card, write_card
 from lsl_core.types import MODES, Geometry, ModelCard, Verdict
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 
 __all__ = [
+    "Discarded",
     "admit",
+    "bring_back",
     "choices",
     "claim",
     "current_ids",
+    "discarded",
     "draws_masks",
     "get_model",
     "in_use",
+    "is_decided",
+    "keep",
     "lineage",
     "list_models",
     "make_current",
@@ -29,6 +34,20 @@ __all__ = [
     "rename_model",
     "slug",
 ]
+
+
+#: Why a version is in use, where a person and no rule put it there.
+_BY_PEOPLE = ("chosen", "kept", "named")
+_STAMP = "%Y%m%dT%H%M%S%f"
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A version in the trash. folder: where it lies. at: when it went there, ISO 8601, UTC."""
+
+    card: ModelCard
+    folder: Path
+    at: str
 
 
 def list_models(workspace: Workspace) -> list[ModelCard]:
@@ -155,24 +174,82 @@ def remove_model(workspace: Workspace, name: str) -> Path:
         UserInput: when there is none.
     """
     card = get_model(workspace, name)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    target = workspace.trash / "models" / f"{stamp} {card.id}"
+    target = _trash(workspace) / f"{datetime.now(UTC).strftime(_STAMP)} {card.id}"
     target.parent.mkdir(parents=True, exist_ok=True)
     (workspace.models / card.id).rename(target)
     return target
 
 
+def discarded(workspace: Workspace) -> list[Discarded]:
+    """Return the versions that lie in the trash, the last one first."""
+    found = []
+    for folder in _trash(workspace).glob("* *"):
+        stamp, _, _ = folder.name.partition(" ")
+        try:
+            at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+            found.append(Discarded(read_card(folder), folder, at.isoformat()))
+        except (ValueError, ModelError):  # not put there by us, or damaged: nothing to bring back
+            continue
+    return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def bring_back(workspace: Workspace, model_id: str) -> ModelCard:
+    """Take a version out of the trash; where it was in use, it is again.
+
+    Raises:
+        UserInput: when it is not in the trash, or another one has its id now.
+    """
+    one = next((one for one in discarded(workspace) if one.card.id == model_id), None)
+    if one is None:
+        known = ", ".join(one.card.id for one in discarded(workspace)) or "none"
+        raise UserInput(
+            f'There is no discarded version "{model_id}".', hint=f"In the trash: {known}."
+        )
+    if (workspace.models / model_id).exists():
+        raise UserInput(f'There is a version "{model_id}" already.', hint="Discard that one first.")
+    one.folder.rename(workspace.models / model_id)
+    return one.card
+
+
+def keep(workspace: Workspace, model_id: str, name: str) -> ModelCard:
+    """Put a version in use under a name, its own or a new one.
+
+    Raises:
+        UserInput: when there is no such version, or the name is no use.
+    """
+    card = get_model(workspace, model_id)
+    if name != card.name:
+        return rename_model(workspace, card.id, name)
+    return make_current(workspace, card.id, why="kept")
+
+
+def is_decided(workspace: Workspace, card: ModelCard) -> bool:
+    """Return whether a person put this version in use, under the name that it has."""
+    mine = (choice for choice in choices(workspace, card.name) if choice.model == card.id)
+    return any(choice.why in _BY_PEOPLE for choice in mine)
+
+
 def claim(workspace: Workspace, name: str) -> str:
-    """Make the folder of the next version of a name; return its id."""
+    """Make the folder of the next version of a name; return its id.
+
+    An id is not given twice: previews know a version by it, and a discarded one may come back.
+    """
     number = sum(card.name == name for card in list_models(workspace)) + 1
+    gone = {folder.name.partition(" ")[2] for folder in _trash(workspace).glob("* *")}
     while True:
         model_id = f"{slug(name)}-v{number}"
+        number += 1
+        if model_id in gone:
+            continue
         try:
             (workspace.models / model_id).mkdir(parents=True)
-        except FileExistsError:  # an older version went to the trash, or two trainings end at once
-            number += 1
-        else:
-            return model_id
+        except FileExistsError:  # it was renamed, or two trainings end at once
+            continue
+        return model_id
+
+
+def _trash(workspace: Workspace) -> Path:
+    return workspace.trash / "models"
 
 
 def slug(name: str) -> str:

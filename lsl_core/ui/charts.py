@@ -44,6 +44,24 @@ def training_curve(metrics: Mapping[str, Sequence[tuple[int, float]]]) -> go.Fig
     return _plain(figure, height=300)
 
 
+def learning_curves(cards: Sequence[ModelCard]) -> go.Figure:
+    """Draw the held-out figure of each model over the iterations of its training."""
+    figure = go.Figure()
+    for number, card in enumerate(cards):
+        figure.add_scatter(
+            x=[at for at, _ in card.curve],
+            y=[value for _, value in card.curve],
+            name=card.id,
+            mode="lines+markers",
+            line={"color": label_style(number).css, "width": 2},
+            hovertemplate=f"{card.id}, iteration %{{x}}: %{{y:.2f}}<extra></extra>",
+        )
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(title_text="Iteration", rangemode="tozero")
+    figure.update_yaxes(title_text="Held-out figure", range=[0, 1], dtick=0.25)
+    return _plain(figure, height=220)
+
+
 def score_histogram(
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int32],

@@ -16,6 +16,11 @@ _STYLE = """
 .stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.05rem; padding: 0 0 .3rem; }
 .st-key-sandbox-banner { padding: .3rem .75rem; border-radius: .35rem;
   background: rgba(230, 159, 0, .16); border-left: 4px solid #E69F00; }
+.st-key-next-strip [data-testid=stHorizontalBlock] { display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
+.st-key-next-strip [data-testid=stColumn] { width: auto; min-width: 0; }
+.st-key-train-keep-row { padding: .75rem 1rem; border-radius: .35rem;
+  background: rgba(0, 114, 178, .1); border-left: 4px solid #0072B2; }
 .st-key-sandbox-banner .stMarkdown, .st-key-sandbox-banner [data-testid=stMarkdownContainer] {
   margin: 0; }
 .st-key-sandbox-banner p { font-size: .875rem; margin: 0; }

@@ -8,7 +8,7 @@ import streamlit as st
 from lsl_core.services import activity, modelling
 from lsl_core.services.modelling import ModelCard
 from lsl_core.types import MODES, RunState, Verdict
-from lsl_core.ui import address, charts, keys, runs, session
+from lsl_core.ui import address, charts, keys, runs, session, version_panel
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
 
@@ -103,18 +103,6 @@ def _gate(card: ModelCard) -> None:
     )
 
 
-def _use(card: ModelCard) -> None:
-    """Say whether a version is in use, or offer to use it."""
-    if card.id in modelling.current_ids(session.workspace()):
-        st.badge("In use", icon=":material/check:", color="green")
-    elif st.button(
-        "Use this version", icon=":material/published_with_changes:", key=keys.TRAIN_USE,
-        help="Previews, pushes and offers take it from then on. The other versions stay.",
-    ):  # fmt: skip
-        modelling.make_current(session.workspace(), card.id)
-        st.rerun()
-
-
 def _open_new_model(ids: list[str]) -> None:
     """Select the model of a training that ended since the page was last drawn."""
     run = runs.latest("train")
@@ -128,10 +116,13 @@ def _open_new_model(ids: list[str]) -> None:
 
 def describe(card: ModelCard, cards: list[ModelCard]) -> None:
     """Draw a model's figures with their evidence, its thresholds, and what comes next."""
-    left, right = st.columns([2, 3], gap="medium")
+    is_new = version_panel.is_new(card)
+    if is_new:
+        version_panel.decide(card)
+    left, right = st.columns(2, gap="medium")
     with left:
         st.subheader(escaped(card.id), anchor=False)
-        _use(card)
+        version_panel.standing(card)
         thresholds = ", ".join(f"{escaped(n)} {t:.2f}" for n, t in card.thresholds.items())
         facts(
             [
@@ -142,17 +133,10 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
                 ("Made", ago(card.created)),
             ]
         )  # fmt: skip
-        with st.container(horizontal=True):
-            if st.button("Preview a task", icon=":material/preview:", key="train-preview"):
-                st.switch_page("pages/preview.py", query_params={keys.MODEL: card.id})
-            with st.popover("Remove", icon=":material/delete:"):
-                st.markdown(
-                    f"**{escaped(card.id)}** goes to the workspace's trash, `.lsl/trash/models`. "
-                    "Its previews stay; new ones need it."
-                )
-                if st.button(f"Remove {card.id}", key=keys.TRAIN_REMOVE):
-                    modelling.remove_model(session.workspace(), card.id)
-                    st.rerun()
+        if st.button("Preview a task", icon=":material/preview:", key="train-preview"):
+            st.switch_page("pages/preview.py", query_params={keys.MODEL: card.id})
+        if not is_new:
+            version_panel.change(card)
     with right:
         _figures(card, cards)
 
@@ -178,3 +162,10 @@ def _figures(card: ModelCard, cards: list[ModelCard]) -> None:
         charts.models_by_label(rivals[::-1]),
         config=charts.CONFIG, alt="Held-out AP of each label, by model",
     )  # fmt: skip
+    learnt = [other for other in rivals if other.curve and other.id in (card.id, card.parent)]
+    if card in learnt:
+        with st.expander("How it learnt", icon=":material/show_chart:"):
+            st.plotly_chart(
+                charts.learning_curves(learnt[::-1]), config=charts.CONFIG,
+                key=f"learnt-{card.id}", alt="Held-out figure by iteration, beside the parent's",
+            )  # fmt: skip

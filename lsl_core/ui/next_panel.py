@@ -56,10 +56,10 @@ def _proposal(info: PreviewInfo, one: NextImage) -> None:
         cached.frame_thumbnail(session.workspace(), info.id, one.frame),
         width="stretch", alt=f"Frame {one.frame}, {one.name}",
     )  # fmt: skip
-    st.caption(f"**{one.rank} · {escaped(one.name)}**  \n{escaped(one.why)}")
     if cvat is not None and info.task_id is not None and info.url == cvat.url:
         with errors_shown():
             st.link_button(
                 f"Frame {one.frame}", cached.frame_link(cvat, info.task_id, one.frame),
                 icon=":material/open_in_new:", help="Label it in CVAT", width="stretch",
             )  # fmt: skip
+    st.caption(f"**{one.rank} · {escaped(one.name)}**  \n{escaped(one.why)}")

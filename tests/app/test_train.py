@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from app_world import words
 
-from lsl_core.models import write_card
+from lsl_core.models import CurrentVersions, write_card
 from lsl_core.runs import RunStore
 from lsl_core.services import activity, modelling, pretrained
 from lsl_core.types import Comparison, Mode, RunPhase, Verdict
@@ -75,12 +75,68 @@ def test_models_are_listed_with_figures_and_their_evidence(open_page, world) -> 
     assert "on 3 held-out images with 60 objects: a small sample" in words(app)
 
 
-def test_removing_a_model_moves_it_to_the_trash(open_page, world) -> None:
+def finished(world, model: str, *, why: str = "trained") -> None:
+    """Record a training that made a model."""
+    run_id = activity.submit_training(
+        world.workspace, source="belt", name="parts", mode=Mode.FSIS, owner="demo"
+    )
+    RunStore(world.workspace.database).end(run_id, RunPhase.DONE, result={"model": model})
+    CurrentVersions(world.workspace.database).choose("parts", model, why=why)
+
+
+def test_a_discarded_model_comes_back(open_page, world) -> None:
     world.add_model()
-    app = open_page("train", model="parts-v1")
-    app.button(key=keys.TRAIN_REMOVE).click().run()
-    assert not modelling.list_models(world.workspace)
-    assert list((world.workspace.trash / "models").glob("* parts-v1"))
+    world.add_model(version=2)
+    modelling.make_current(world.workspace, "parts-v1")
+    modelling.make_current(world.workspace, "parts-v2")
+    app = open_page("train", model="parts-v2")
+    assert "parts-v1 is in use again" in words(app)
+    app.button(key=keys.TRAIN_DISCARD).click().run()
+    assert [card.id for card in modelling.list_models(world.workspace)] == ["parts-v1"]
+    assert "**parts-v2** · discarded just now" in words(app)
+    (back,) = [b for b in app.button if (b.key or "").startswith(keys.TRAIN_BACK)]
+    back.click().run()
+    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+
+
+def test_a_new_version_asks_to_be_kept_under_a_name_and_asks_once(open_page, world) -> None:
+    world.add_model()
+    world.add_model(version=2)
+    finished(world, "parts-v2")
+    app = open_page("train", model="parts-v2")
+    assert "**parts-v2 is trained.** **parts** means it from now on." in words(app)
+    app.text_input(key=f"{keys.TRAIN_KEEP_NAME}-parts-v2").set_value("parts by day").run()
+    app.button(key=f"{keys.TRAIN_KEEP}-parts-v2").click().run()
+    assert modelling.get_model(world.workspace, "parts by day").id == "parts-v2"
+    assert modelling.get_model(world.workspace, "parts").id == "parts-v1"
+    assert "is trained" not in words(app)
+    assert not app.exception
+
+
+def test_a_new_version_that_was_held_back_can_be_kept_all_the_same(open_page, world) -> None:
+    world.add_model(ap50=0.9)
+    worse = world.add_model(version=2, ap50=0.5)
+    result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3)
+    write_card(world.workspace.models / worse.id, dataclasses.replace(worse, comparison=result))
+    finished(world, "parts-v2")
+    modelling.make_current(world.workspace, "parts-v1")
+    app = open_page("train", model="parts-v2")
+    assert "**parts** still means parts-v1, since this one is worse." in words(app)
+    button = app.button(key=f"{keys.TRAIN_KEEP}-parts-v2")
+    assert button.label == "Keep all the same"
+    button.click().run()
+    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+
+
+def test_how_a_model_learnt_is_drawn_beside_its_parent(open_page, world) -> None:
+    for version in (1, 2):
+        card = world.add_model(version=version)
+        curve = ((100, 0.3), (200, 0.4 + version / 10))
+        write_card(world.workspace.models / card.id, dataclasses.replace(card, curve=curve))
+    app = open_page("train", model="parts-v2")
+    (chart,) = [c for c in app.get("plotly_chart") if "learnt-parts-v2" in c.proto.id]
+    assert '"parts-v1"' in chart.proto.spec
+    assert '"parts-v2"' in chart.proto.spec
 
 
 def test_a_failed_training_says_why(open_page, world) -> None:

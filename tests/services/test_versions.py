@@ -101,3 +101,38 @@ def test_before_any_choice_the_best_measured_version_answers(workspace) -> None:
     assert versions.get_model(workspace, "bolt").id == "bolt-v1"
     write_card(workspace.models / second.id, replace(second, metrics=None))
     assert versions.get_model(workspace, "bolt").id == "bolt-v1"
+
+
+def test_a_discarded_version_comes_back_into_use_and_its_id_is_not_given_again(workspace) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    gate(workspace, keep(workspace, 2, ap=0.9, verdict=Verdict.BETTER))
+    versions.remove_model(workspace, "bolt-v2")
+    assert [one.card.id for one in versions.discarded(workspace)] == ["bolt-v2"]
+    assert versions.claim(workspace, "bolt") == "bolt-v3"
+    assert versions.bring_back(workspace, "bolt-v2").id == "bolt-v2"
+    assert versions.discarded(workspace) == []
+    assert versions.get_model(workspace, "bolt").id == "bolt-v2"
+    with pytest.raises(UserInput, match="no discarded version"):
+        versions.bring_back(workspace, "bolt-v2")
+
+
+def test_what_lies_in_the_trash_and_is_no_version_is_left_alone(workspace) -> None:
+    keep(workspace, 1, ap=0.8)
+    folder = versions.remove_model(workspace, "bolt-v1")
+    (folder / "card.json").write_text("{")
+    (folder.parent / "notes of ana").mkdir()
+    assert versions.discarded(workspace) == []
+    assert versions.claim(workspace, "bolt") == "bolt-v2", "its previews still know bolt-v1"
+
+
+def test_a_version_is_decided_once_somebody_kept_named_or_chose_it(workspace) -> None:
+    first, second = keep(workspace, 1, ap=0.8), keep(workspace, 2, ap=0.3, verdict=Verdict.WORSE)
+    gate(workspace, first)
+    gate(workspace, second)
+    assert not versions.is_decided(workspace, first)
+    versions.keep(workspace, first.id, "bolt")
+    assert versions.is_decided(workspace, first)
+    named = versions.keep(workspace, second.id, "bolt dark")
+    assert versions.is_decided(workspace, named)
+    assert versions.get_model(workspace, "bolt dark").id == second.id
+    assert versions.get_model(workspace, "bolt").id == first.id
