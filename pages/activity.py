@@ -79,7 +79,8 @@ def results(run: RunState) -> list[tuple[str, str]]:
             continue
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
         if isinstance(value, list):
-            text = "; ".join(": ".join(map(str, pair)) for pair in value)
+            parts = [": ".join(map(str, p)) if isinstance(p, list) else str(p) for p in value]
+            text = "; ".join(parts)
         found.append((NAMES.get(name, name.capitalize()), escaped(text)))
     return found
 

@@ -8,7 +8,7 @@ from lsl_core.errors import LslError
 from lsl_core.services import backup_runs, backups
 from lsl_core.services.backups import Tier
 from lsl_core.services.connections import CvatSession
-from lsl_core.ui import backup_dialogs, backup_schedule, keys, session
+from lsl_core.ui import backup_dialogs, backup_schedule, backup_snapshot, keys, session
 from lsl_core.ui import backup_panels as panels
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.layout import header, needs_cvat
@@ -52,13 +52,12 @@ def snapshots(cvat: CvatSession | None) -> None:
         st.info("No snapshot fits these filters.", icon=":material/filter_alt:")
         return
     one = panels.chosen(found)
-    left, right = st.columns([5, 6], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left, st.container(border=True), errors_shown():
-        panels.about(one)
-        panels.compare_panel(repository, one, cvat)
-        panels.actions(repository, one, cvat)
+        backup_snapshot.about(one)
+        backup_snapshot.actions(repository, one, cvat)
     with right, st.container(border=True), errors_shown():
-        panels.frame_preview(repository, one, cvat)
+        backup_snapshot.frame_preview(repository, one, cvat)
 
 
 def nothing_yet(cvat: CvatSession | None) -> None:
@@ -90,18 +89,21 @@ def whole(cvat: CvatSession | None) -> None:
             label_visibility="collapsed",
         )  # fmt: skip
         st.space("stretch")
-        if st.button("Verify all", icon=":material/verified:", key=keys.BACKUPS_VERIFY):
+        verifies = st.button("Verify all", icon=":material/verified:", key=keys.BACKUPS_VERIFY)
+        prunes = st.button("Prune…", icon=":material/delete_sweep:", key=keys.BACKUPS_PRUNE)
+    with errors_shown():
+        if verifies:
             backup_runs.submit_verify(session.workspace(), owner=session.owner())
             st.rerun()
-        if st.button("Prune…", icon=":material/delete_sweep:", key=keys.BACKUPS_PRUNE):
-            backup_dialogs.prune(repository, panels.forget_known)
+        if prunes:
+            backup_dialogs.look_and_prune(repository, panels.forget_known)
     if view == VIEWS[1]:
         if cvat is None:
             needs_cvat("What your server has and what of it is backed up")
         else:
             panels.coverage(repository, cvat)
     elif view == VIEWS[2]:
-        backup_schedule.settings(repository, cvat)
+        backup_schedule.settings(repository, cvat, panels.forget_known)
     elif state.snapshots:
         snapshots(cvat)
     else:

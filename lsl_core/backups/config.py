@@ -42,7 +42,7 @@ def write_config(store: Store, config: Config) -> None:
     Raises:
         BackupError: when there is a repository already.
     """
-    if any(key in store.list("") for key in _KEYS):
+    if has_config(store):
         raise BackupError(
             f"{store.location} already holds backups.", hint="Use them, or choose another place."
         )
@@ -55,6 +55,11 @@ def write_config(store: Store, config: Config) -> None:
     data = json.dumps({**body, "sha256": _checksum(body)}, indent=1).encode() + b"\n"
     for key in reversed(_KEYS):
         store.write(key, data)
+
+
+def has_config(store: Store) -> bool:
+    """Tell whether there is a repository, whole or not."""
+    return any(key in store.list("") for key in _KEYS)
 
 
 def read_config(store: Store) -> Config:

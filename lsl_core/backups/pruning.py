@@ -55,9 +55,9 @@ class PrunePlan:
         ]
         said += [f"Give up snapshot {name[:10]}, which cannot be read." for name in self.give_up]
         said.append(
-            f"Delete {len(self.delete)} packs and write {len(self.rewrite)} anew:"
-            f" frees {self.frees_bytes / 1e6:,.1f} MB, copies {self.rewrites_bytes / 1e6:,.1f} MB,"
-            f" leaves {self.wasted_bytes / 1e6:,.1f} MB unused."
+            f"Free {self.frees_bytes / 1e6:,.1f} MB: delete packs ({len(self.delete)}), write "
+            f"others anew ({len(self.rewrite)}, {self.rewrites_bytes / 1e6:,.1f} MB); "
+            f"{self.wasted_bytes / 1e6:,.1f} MB stay unused."
         )
         return said
 
@@ -108,7 +108,8 @@ def _divide(
         names = ", ".join(name[:10] for name in unread)
         raise BackupError(
             f"Nothing was pruned: snapshot {names} cannot be read, so nobody knows what it needs.",
-            hint="Bring its file back from a copy, or give it up by name.",
+            hint="Bring its file back from a copy, or give it up: lsl backup prune --give-up "
+            f"{unread[0][:10]}",
         )
     kept = [one for one in snapshots if one.marks.forgotten is None]
     return kept, [one for one in snapshots if one.marks.forgotten is not None]
@@ -147,18 +148,31 @@ def _worth_rewriting(
 
 
 def prune(
-    repository: Repository, *, give_up: Collection[str] = (), progress: Progress = NULL
+    repository: Repository,
+    *,
+    give_up: Collection[str] = (),
+    seen: PrunePlan | None = None,
+    progress: Progress = NULL,
 ) -> PrunePlan:
     """Remove forgotten snapshots and all that only they needed. Needs the lock.
+
+    Args:
+        repository: what is looked after.
+        give_up: full names of damaged snapshots that may go too.
+        seen: what somebody looked at and agreed to; no other snapshot goes.
+        progress: counts packs.
 
     Returns:
         What was done.
 
     Raises:
-        BackupError: when something cannot be read; then nothing is removed.
+        BackupError: when something cannot be read, or more would go than was seen; then nothing
+            is removed.
     """
     repository.require_lock()
     plan = plan_prune(repository, give_up=give_up)
+    if seen is not None:
+        _require_seen(plan, seen)
     kept, _ = _divide(repository, give_up)
     needed = needed_blobs(repository.reader, kept)
     progress.start("Pruning", total=len(plan.rewrite), unit="packs")
@@ -178,6 +192,16 @@ def prune(
         repository.store.delete(pack_key(name))
     repository.index.forget()
     return plan
+
+
+def _require_seen(plan: PrunePlan, seen: PrunePlan) -> None:
+    agreed = {one.id for one in seen.remove}
+    more = [one.short_id for one in plan.remove if one.id not in agreed]
+    if more:
+        raise BackupError(
+            f"Nothing was pruned: {', '.join(more)} would go too, forgotten since you looked.",
+            hint="Look at the list again, then prune.",
+        )
 
 
 def _move(

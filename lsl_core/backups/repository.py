@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from lsl_core import __version__
 from lsl_core.backups.archives import Member, member_bytes, read_recipe, rebuild
 from lsl_core.backups.blobs import BlobReader, BlobWriter
-from lsl_core.backups.config import Config, new_config, read_config, write_config
+from lsl_core.backups.config import Config, has_config, new_config, read_config, write_config
 from lsl_core.backups.index import Index
 from lsl_core.backups.locking import Holder, RepositoryLock, break_locks, holders, user_name
 from lsl_core.backups.recording import Draft
@@ -89,6 +89,11 @@ class Repository:
         store = open_store(location) if isinstance(location, str | Path) else location
         config = read_config(store)
         return cls(store, config, open_sealer(key, config.encryption), clock=clock)
+
+    @staticmethod
+    def is_at(location: str | Path) -> bool:
+        """Tell whether there is a repository, whole or not."""
+        return has_config(open_store(location))
 
     @property
     def location(self) -> str:

@@ -56,7 +56,8 @@ def read_key_file(path: Path) -> RandomKey:
         return RandomKey(base64.b64decode(path.read_text("ascii").strip(), validate=True))
     except (OSError, ValueError) as error:
         raise UserInput(
-            f"{path} holds no backup key.", hint="Name the file that was made with the repository."
+            f"{path} holds no backup key.",
+            hint="Bring the file back, or name it: lsl backup init PLACE --key-file FILE",
         ) from error
 
 
@@ -171,14 +172,14 @@ def open_sealer(key: Key | None, about: dict[str, Any] | None) -> Sealer:
         wanted = "a passphrase" if "scrypt" in about else "a key"
         raise BackupError(
             f"These backups are encrypted and open with {wanted}.",
-            hint="Give the one that was chosen when the repository was made.",
+            hint="Name the right one: lsl backup init PLACE --key-file FILE (or --keyring).",
         )
     try:
         secret = Aes(_outer_key(key, about)).open(base64.b64decode(about["key"]), "key")
     except Damaged as error:
         raise BackupError(
             "This is not the key of these backups.",
-            hint="Give the one that was chosen when the repository was made.",
+            hint="Name the right one: lsl backup init PLACE --key-file FILE (or --keyring).",
         ) from error
     return Aes(secret)
 

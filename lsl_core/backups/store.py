@@ -103,10 +103,14 @@ class LocalStore:
     def write(self, key: str, data: bytes | bytearray) -> None:
         """Store a file: temporary file, fsync, rename, fsync of the folder."""
         path = self._root / key
-        with self._speaking():
-            with atomic_path(path) as part:
-                part.write_bytes(data)
-            _sync_folder(path.parent)
+        try:
+            with self._speaking():
+                with atomic_path(path) as part:
+                    part.write_bytes(data)
+                _sync_folder(path.parent)
+        except DiskFull as error:
+            # it names the file, which says nothing to people
+            raise _disk_full(self.location, self.free_bytes(), len(data)) from error
 
     def list(self, prefix: str) -> dict[str, int]:
         """Return key and size of every whole file under a folder."""
@@ -300,12 +304,17 @@ def _os_errors(location: str) -> Iterator[None]:
 
 def _in_words(error: OSError, location: str) -> BackupError | DiskFull:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(
-            f"There is no space left in {location}.",
-            hint="Free space there, or run: lsl backup prune. Older snapshots are whole.",
-        )
+        return _disk_full(location)
     return BackupError(
         f"{location} cannot be used: {error.strerror or error}.",
         hint="Check that the place exists and that you may read and write there.",
         detail=repr(error),
+    )
+
+
+def _disk_full(location: str, free: int | None = None, needed: int = 0) -> DiskFull:
+    room = "" if free is None else f": {needed / 1e3:,.0f} kB to write, {free / 1e3:,.0f} kB free"
+    return DiskFull(
+        f"There is no space left in {location}{room}.",
+        hint="Free space there, or run: lsl backup prune. Older snapshots are whole.",
     )

@@ -9,7 +9,7 @@ from lsl_core.cli.backup_shared import everything, opened, size_text, table
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import BackupError, PartlyDone
-from lsl_core.services import backing_up, backups, reviewing_backups
+from lsl_core.services import backing_up, backups, retaining, reviewing_backups
 from lsl_core.services.backups import Snapshot, State, Tier
 
 tier_option = click.option(
@@ -200,8 +200,13 @@ def forget(ctx: click.Context, ids: tuple[str, ...], by_rules: bool, dry_run: bo
     """Let the next prune remove snapshots. Until then `undelete` brings them back."""
     workspace, repository = opened(ctx)
     if by_rules or dry_run or not ids:
-        for line in backups.forget_by_rules(workspace, repository, dry_run=dry_run or not by_rules):
-            click.echo(line)
+        only_looks = dry_run or not by_rules
+        lines = (
+            retaining.decision_lines(retaining.decisions(workspace, repository))
+            if only_looks
+            else retaining.forget_by_rules(workspace, repository)
+        )
+        click.echo("\n".join(lines) or "There is no snapshot.")
         return
     for one in backups.forget(repository, list(ids)):
         click.echo(
@@ -223,18 +228,19 @@ def undelete(ctx: click.Context, ids: tuple[str, ...]) -> None:
 @backup.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--give-up", multiple=True, metavar="SNAPSHOT", help="One that cannot be read.")
 @click.pass_context
-def prune(ctx: click.Context, dry_run: bool, yes: bool) -> None:
+def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]) -> None:
     """Remove forgotten snapshots for good, and free what only they needed."""
     _, repository = opened(ctx)
-    plan = backups.plan_prune(repository)
+    plan = backups.plan_prune(repository, give_up=give_up)
     for line in plan.lines:
         click.echo(line)
     if dry_run or not (yes or click.confirm("Remove this for good?", err=True)):
         click.echo("Nothing was removed.")
         return
     with TerminalProgress() as progress:
-        backups.prune(repository, progress=progress)
+        backups.prune(repository, seen=plan, progress=progress)
     click.echo("Done.")
 
 

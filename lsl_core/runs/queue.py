@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from huey import SqliteHuey
 
-from lsl_core.errors import LslError, RunCancelled
+from lsl_core.errors import LslError, PartlyDone, RunCancelled
 from lsl_core.runs.progress import RunProgress
 from lsl_core.runs.store import Order, RunStore
 from lsl_core.types import RunPhase, RunState
@@ -38,6 +38,14 @@ class Lane(StrEnum):
 _LANES = {
     **dict.fromkeys(("push", "export", "pull"), Lane.CVAT),
     **dict.fromkeys(("backup", "scheduled backup", "verify", "drill", "restore"), Lane.BACKUP),
+}
+
+
+#: What to do after a worker died; most kinds of work go on from what they finished.
+_GOES_ON = "Run it again: it goes on from what is finished."
+_AFTER_DEATH = {
+    "restore": "See in CVAT what it made so far and remove it there, then restore again.",
+    "drill": "Try again: what it made in CVAT is removed first.",
 }
 
 
@@ -64,9 +72,14 @@ class Queue:
 
         self._task = execute_run
 
-    def submit(self, order: Order, *, kind: str, subject: str, owner: str) -> str:
-        """Record a run, put it into the queue, see that a worker is there; return its id."""
-        run_id = self.store.add(order, kind=kind, subject=subject, owner=owner)
+    def submit(
+        self, order: Order, *, kind: str, subject: str, owner: str, alone: bool = False
+    ) -> str:
+        """Record a run, put it into the queue, see that a worker is there; return its id.
+
+        See `RunStore.add` for what is given.
+        """
+        run_id = self.store.add(order, kind=kind, subject=subject, owner=owner, alone=alone)
         self._task(run_id)
         self.ensure_worker()
         return run_id
@@ -142,7 +155,7 @@ class Queue:
                 run.id,
                 RunPhase.LOST,
                 message="Stopped unexpectedly.",
-                hint="Run it again: it goes on from what is finished.",
+                hint=_AFTER_DEATH.get(run.kind, _GOES_ON),
             )
         return running
 
@@ -168,6 +181,8 @@ def execute(workspace: Workspace, run_id: str) -> None:
     except LslError as error:
         progress.flush()
         progress.note(f"{error.message} {error.detail}".strip())
+        for name, reason in error.failed if isinstance(error, PartlyDone) else ():
+            progress.note(f"{name}: {reason}")
         store.end(run_id, RunPhase.FAILED, message=error.message, hint=error.hint)
     except Exception:
         logger.exception("run %s failed", run_id)

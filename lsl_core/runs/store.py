@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import uuid
 from dataclasses import dataclass
@@ -57,10 +58,23 @@ class RunStore:
     def __init__(self, database: Path) -> None:
         self._db = Database(database, room="runs", migrations=_MIGRATIONS)
 
-    def add(self, order: Order, *, kind: str, subject: str, owner: str) -> str:
-        """Record a queued run and return its id."""
+    def add(self, order: Order, *, kind: str, subject: str, owner: str, alone: bool = False) -> str:
+        """Record a queued run and return its id.
+
+        Args:
+            order: what it shall do.
+            kind: of work.
+            subject: what the work is on.
+            owner: who asked for it.
+            alone: refuse while a run of this kind and subject waits or works.
+
+        Raises:
+            UserInput: there is one, and this one was to be alone.
+        """
         run_id = uuid.uuid4().hex[:12]
         with self._db.write() as db:
+            if alone:
+                _require_alone(db, kind, subject)
             db.execute(
                 "INSERT INTO runs (id, kind, subject, owner, function, arguments, phase, created)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -200,6 +214,19 @@ class RunStore:
         for row in rows:
             found.setdefault(row["name"], []).append((row["at"], row["value"]))
         return found
+
+
+def _require_alone(db: sqlite3.Connection, kind: str, subject: str) -> None:
+    twin = db.execute(
+        "SELECT owner FROM runs WHERE kind = ? AND subject = ? AND phase IN (?, ?)",
+        (kind, subject, RunPhase.QUEUED, RunPhase.RUNNING),
+    ).fetchone()
+    if twin is not None:
+        by = f", asked for by {twin['owner']}" if twin["owner"] else ""
+        raise UserInput(
+            f"A {kind} of {subject} is under way already{by}.",
+            hint="Follow it on the Activity page, and begin anew when it has ended.",
+        )
 
 
 def _state(row: Any) -> RunState:  # noqa: ANN401 - a sqlite3.Row

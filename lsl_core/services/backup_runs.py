@@ -80,9 +80,14 @@ def _submit(
     subject: str,
     owner: str,
 ) -> str:
-    """Queue one of the functions below with what it is called with; return the run."""
+    """Queue one of the functions below with what it is called with; return the run.
+
+    Raises:
+        UserInput: somebody asked for the same, and it has not ended.
+    """
     order = Order(f"{work.__module__}:{work.__name__}", dict(arguments))
-    return Queue(workspace, lane_of(kind)).submit(order, kind=kind, subject=subject, owner=owner)
+    queue = Queue(workspace, lane_of(kind))
+    return queue.submit(order, kind=kind, subject=subject, owner=owner, alone=kind != _SCHEDULED)
 
 
 def _submit_on_server(
@@ -215,7 +220,7 @@ def run_restore(
             organisation=settings.organisation, progress=progress,
         )  # fmt: skip
     restoring.require_whole(made)
-    return {"restored": [f"{unit.name}: {unit.url}" for unit in made.units]}
+    return {"restored": [[unit.name, unit.url] for unit in made.units]}
 
 
 def command_words(kind: str, values: Mapping[str, Any]) -> list[str]:

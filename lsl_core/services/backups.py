@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,18 +23,14 @@ from lsl_core.backups import (
 )
 from lsl_core.backups.checking import Report
 from lsl_core.backups.pruning import PrunePlan
-from lsl_core.backups.quota import Forecast, Usage, fit_quota, forecast
-from lsl_core.backups.retention import Decision, Keep, decide
 from lsl_core.backups.sealing import Key
-from lsl_core.errors import BackupError, Damaged, UserInput
+from lsl_core.errors import Damaged, UserInput
 from lsl_core.progress import NULL, Progress
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.settings import BackupSettings
 
 __all__ = [
     "BackupSettings",
-    "Decision",
-    "Forecast",
     "PrunePlan",
     "Report",
     "Repository",
@@ -45,10 +42,8 @@ __all__ = [
     "change_settings",
     "check",
     "create_repository",
-    "decisions",
     "find_snapshots",
     "forget",
-    "forget_by_rules",
     "get_snapshot",
     "has_repository",
     "location_of",
@@ -57,7 +52,6 @@ __all__ = [
     "protect",
     "prune",
     "require_good",
-    "room",
     "searchable",
     "state",
     "undelete",
@@ -126,7 +120,8 @@ def create_repository(
     Args:
         workspace: whose.
         location: a folder or an fsspec URL; "" is the workspace's own folder.
-        key_file: encrypt with the key in this file, which is made when it is not there.
+        key_file: encrypt with the key in this file, which is made for a new repository when it is
+            not there.
         keyring: encrypt with a key in the system's keyring.
 
     Raises:
@@ -138,17 +133,15 @@ def create_repository(
     where = location or str(workspace.backups)
     if "://" not in where:
         where = str(Path(where).expanduser().resolve())
+    is_new = not Repository.is_at(where)
     key: Key | None = None
     if key_file:
         path = Path(key_file).expanduser().resolve()
         key_file = str(path)
-        key = read_key_file(path) if path.exists() else make_key_file(path)
+        key = make_key_file(path) if is_new and not path.exists() else read_key_file(path)
     elif keyring:
-        key = key_from_keyring(where, make=True)
-    try:
-        repository = Repository.create(where, key=key)
-    except BackupError:
-        repository = Repository.open(where, key=key)
+        key = key_from_keyring(where, make=is_new)
+    repository = (Repository.create if is_new else Repository.open)(where, key=key)
     settings = workspace.settings()
     settings.backups = settings.backups.model_copy(
         update={"location": where if location else "", "key_file": key_file, "keyring": keyring}
@@ -292,73 +285,44 @@ def check(repository: Repository) -> Report:
     return checking.check(repository)
 
 
-def decisions(workspace: Workspace, repository: Repository) -> list[Decision]:
-    """Say for every snapshot whether the rules keep it, and why. Changes nothing."""
-    settings = workspace.settings().backups
-    snapshots = repository.snapshots()
-    found = decide(snapshots, _keep(settings))
-    if settings.quota_gb is None:
-        return found
-    quota = round(settings.quota_gb * 1e9)
-    return list(fit_quota(found, Usage(repository, snapshots), quota).decisions)
+def plan_prune(repository: Repository, *, give_up: Sequence[str] = ()) -> PrunePlan:
+    """Say what `prune` would remove for good; changes nothing.
 
-
-def forget_by_rules(
-    workspace: Workspace, repository: Repository, *, dry_run: bool = False
-) -> list[str]:
-    """Forget what the rules do not keep; the next prune removes it.
-
-    Returns:
-        A line for every snapshot: what becomes of it, and why.
+    Args:
+        repository: what is looked after.
+        give_up: first digits of the names of snapshots that cannot be read and may go.
     """
-    with repository.lock("forget by the rules"):
-        found = decisions(workspace, repository)
-        if not dry_run:
-            repository.forget([one.snapshot for one in found if not one.keep])
-    return [
-        f"{one.snapshot.short_id}  {one.snapshot.tier:<12} {one.snapshot.subject.name}: {one.text}"
-        for one in found
-    ]
+    return pruning.plan_prune(repository, give_up=_unreadable(repository, give_up))
 
 
-def plan_prune(repository: Repository) -> PrunePlan:
-    """Say what `prune` would remove for good; changes nothing."""
-    return pruning.plan_prune(repository)
+def prune(
+    repository: Repository, *, seen: PrunePlan | None = None, progress: Progress = NULL
+) -> PrunePlan:
+    """Remove forgotten snapshots for good, and what only they needed.
 
-
-def prune(repository: Repository, *, progress: Progress = NULL) -> PrunePlan:
-    """Remove forgotten snapshots for good, and what only they needed."""
+    Args:
+        repository: what is looked after.
+        seen: the plan that somebody agreed to; when more would go by now, nothing goes.
+        progress: counts packs.
+    """
+    give_up = () if seen is None else seen.give_up
     with repository.lock("prune"):
-        return pruning.prune(repository, progress=progress)
+        return pruning.prune(repository, give_up=give_up, seen=seen, progress=progress)
 
 
-def room(workspace: Workspace, repository: Repository) -> Forecast | None:
-    """Say when the quota, or else the disk, will be full; None where nobody knows its size."""
-    settings = workspace.settings().backups
-    used = sum(repository.store.list("packs").values())
-    free = repository.store.free_bytes()
-    limits = [] if free is None else [used + free]
-    if settings.quota_gb is not None:
-        limits.append(round(settings.quota_gb * 1e9))
-    if not limits:
-        return None
-    return forecast(
-        repository.snapshots(forgotten=True),
-        used_bytes=used,
-        limit_bytes=min(limits),
-        now=repository.clock(),
-    )
-
-
-def _keep(settings: BackupSettings) -> dict[Tier, Keep]:
-    common = Keep(
-        last=settings.keep_last,
-        daily=settings.keep_daily,
-        weekly=settings.keep_weekly,
-        monthly=settings.keep_monthly,
-    )
-    hourly = common.model_copy(update={"hourly": settings.keep_hourly})
-    return {Tier.ANNOTATIONS: hourly, Tier.FULL: common, Tier.INSTANCE: common}
+def _unreadable(repository: Repository, beginnings: Sequence[str]) -> list[str]:
+    """Return the full names of damaged records; refuse a name that is none."""
+    damaged = repository.read_snapshots()[1] if beginnings else []
+    found = []
+    for text in beginnings:
+        names = [name for name in damaged if text and name.startswith(text.lower())]
+        if len(names) != 1:
+            raise UserInput(
+                f'"{text}" is not the name of one snapshot that cannot be read.',
+                hint="See them: lsl backup check. What can be read goes by: lsl backup forget",
+            )
+        found += names
+    return found
 
 
 def _key(settings: BackupSettings, location: str) -> Key | None:

@@ -15,7 +15,7 @@ from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import Inventory, list_units
 from lsl_core.errors import CvatError, Locked, LslError
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import backups, drilling
+from lsl_core.services import backups, drilling, retaining
 from lsl_core.services.backing_up import (
     BackupReport,
     back_up,
@@ -96,7 +96,7 @@ def next_times(
     """Say when each backup is made next, and why then; the soonest first."""
     settings = workspace.settings().backups
     inventory, history = list_units(session), repository.snapshots(forgotten=True)
-    now, forecast = repository.clock(), backups.room(workspace, repository)
+    now, forecast = repository.clock(), retaining.room(workspace, repository)
     due = _due(workspace, repository, session, inventory)
     found = [
         NextTime(need.subject.name, need.tier, now, True, (need.reason, *need.pace.reasons))
@@ -147,7 +147,7 @@ def _due(
         # what was forgotten was made all the same
         repository.snapshots(forgotten=True),
         repository.clock(),
-        forecast=backups.room(workspace, repository),
+        forecast=retaining.room(workspace, repository),
         changed=_changed(session, inventory),
     )
 
@@ -229,4 +229,4 @@ def _make_room(workspace: Workspace, repository: Repository, progress: Progress)
     if forgotten and all(now - at > _GRACE for at in forgotten):
         for line in backups.prune(repository, progress=progress).lines:
             progress.note(line)
-    backups.forget_by_rules(workspace, repository)
+    retaining.forget_by_rules(workspace, repository)

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import backup_runs, backups, restoring, reviewing_backups
-from lsl_core.services.backups import Repository, Snapshot
+from lsl_core.services import backup_runs, backups, restoring, retaining, reviewing_backups
+from lsl_core.services.backups import PrunePlan, Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.restoring import PushPlan
 from lsl_core.ui import keys, session
@@ -63,11 +63,29 @@ def in_place(repository: Repository, one: Snapshot, cvat: CvatSession) -> None:
         keep = st.toggle(
             "Keep what came later: only add what is missing", key=keys.BACKUPS_IN_PLACE_KEEP
         )
-        with st.spinner("Comparing with what CVAT has now…", show_time=True):
-            plan = restoring.plan_live(
-                repository, cvat, one, int(task), frames=frames_of(text or ""), keep_newer=keep
-            )
+        asked = (one.id, int(task), text or "", keep)
+        plan = _plan(repository, one, cvat, asked)
         _confirm(repository, one, cvat, plan)
+
+
+def _plan(
+    repository: Repository, one: Snapshot, cvat: CvatSession, asked: tuple[str, int, str, bool]
+) -> PushPlan:
+    """Return the plan that is on the screen; made anew only when something else was asked.
+
+    What is confirmed must be what was read: a rerun of the dialog looks at CVAT no second time.
+    """
+    before = st.session_state.get(keys.BACKUPS_IN_PLACE_PLAN)
+    if before is not None and before[0] == asked:
+        shown: PushPlan = before[1]
+        return shown
+    _, task, text, keep = asked
+    with st.spinner("Comparing with what CVAT has now…", show_time=True):
+        plan = restoring.plan_live(
+            repository, cvat, one, task, frames=frames_of(text), keep_newer=keep
+        )
+    st.session_state[keys.BACKUPS_IN_PLACE_PLAN] = (asked, plan)
+    return plan
 
 
 def frames_of(text: str) -> list[int] | None:
@@ -106,22 +124,34 @@ def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: Pus
     )
     typed = ""
     if plan.num_remove:
+        drawn = sum((shape.get("source") or "manual") != "auto" for shape in plan.remove)
         typed = st.text_input(
-            f"{plural(plan.num_remove, 'shape')} would go. Type the task's number, {plan.task.id}",
+            f"{plural(plan.num_remove, 'shape')} would go, {drawn:,} of them drawn or edited by "
+            f"people. Type the task's number, {plan.task.id}",
             key=keys.BACKUPS_IN_PLACE_TYPED,
         ) or ""  # fmt: skip
-    label = f"Bring back {plural(plan.num_add, 'shape')} into task {plan.task.id}"
-    if st.button(label, icon=":material/settings_backup_restore:", key=keys.BACKUPS_IN_PLACE_GO):
-        with st.spinner("Bringing back…", show_time=True):
-            result = restoring.apply_live(
-                cvat, session.workspace(), repository, one, plan, confirm=typed
-            )
-        st.success(
-            f"Brought back {plural(result.added, 'shape')}, took {result.removed} away. "
-            f"Take it back: `lsl undo {result.push_id}`",
-            icon=":material/check_circle:",
+    parts = [f"bring back {plural(plan.num_add, 'shape')}"] if plan.num_add else []
+    parts += [f"take {plan.num_remove:,} away"] if plan.num_remove else []
+    label = f"In task {plan.task.id}: {', '.join(parts)}"
+    with st.container(horizontal=True):
+        if st.button("Cancel", key=keys.BACKUPS_IN_PLACE_CANCEL):
+            st.rerun()
+        goes = st.button(label, key=keys.BACKUPS_IN_PLACE_GO,
+                         icon=":material/settings_backup_restore:")  # fmt: skip
+    if not goes:
+        return
+    # whatever comes of it, the next look is a fresh one
+    st.session_state.pop(keys.BACKUPS_IN_PLACE_PLAN, None)
+    with st.spinner("Bringing back…", show_time=True):
+        result = restoring.apply_live(
+            cvat, session.workspace(), repository, one, plan, confirm=typed
         )
-        st.link_button("Open in CVAT", plan.task.url, icon=":material/open_in_new:")
+    st.success(
+        f"Brought back {plural(result.added, 'shape')}, took {result.removed:,} away. "
+        f"Take it back: `lsl undo {result.push_id}`",
+        icon=":material/check_circle:",
+    )
+    st.link_button("Open in CVAT", plan.task.url, icon=":material/open_in_new:")
 
 
 def protect(repository: Repository, one: Snapshot, changed: Callable[[], None]) -> None:
@@ -153,11 +183,20 @@ def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -
                 changed()
                 st.rerun()
         return
-    with st.popover("Forget…", icon=":material/delete:", disabled=one.marks.protected):
+    if one.marks.protected:
+        st.button("Forget…", icon=":material/delete:", disabled=True, key=keys.BACKUPS_FORGET,
+                  help="It is protected; lift that first")  # fmt: skip
+        return
+    with st.popover("Forget…", icon=":material/delete:"):
         st.markdown(
             f"The next prune removes **{one.short_id}**. Until then it can be brought back: switch "
             "on *Forgotten* above the list."
         )
+        if retaining.is_last_copy(repository, one):
+            st.markdown(
+                ":orange[:material/warning:] **It is the last whole copy of this.** Back up again "
+                "first, unless you want none."
+            )
         if st.button(f"Forget {one.short_id}", key=keys.BACKUPS_FORGET):
             with errors_shown():
                 backups.forget(repository, [one.id])
@@ -165,18 +204,35 @@ def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -
                 st.rerun()
 
 
-@st.dialog("Prune", width="large")
-def prune(repository: Repository, changed: Callable[[], None]) -> None:
-    """Say what would go for good, and remove it when the word is typed."""
-    with errors_shown(), st.spinner("Working out what nobody needs…", show_time=True):
+def look_and_prune(repository: Repository, changed: Callable[[], None]) -> None:
+    """Work out what a prune would remove, and open the dialog that asks for it."""
+    with st.spinner("Working out what nobody needs…", show_time=True):
         plan = backups.plan_prune(repository)
+    prune(repository, plan, changed)
+
+
+@st.dialog("Prune", width="large")
+def prune(repository: Repository, plan: PrunePlan, changed: Callable[[], None]) -> None:
+    """Say what would go for good, and remove just that when the word is typed."""
+    with errors_shown():
         if not plan.remove and not plan.delete and not plan.rewrite:
             st.markdown("Nothing is forgotten, and nothing is unused: there is nothing to remove.")
             return
         st.markdown("\n".join(f"- {escaped(line)}" for line in plan.lines))
-        st.markdown(":red[:material/warning:] **There is no way back from this.**")
+        st.markdown(
+            ":red[:material/warning:] **There is no way back from this.** Close this and switch on "
+            "*Forgotten* above the list to bring a snapshot back instead."
+        )
         typed = st.text_input("Type the word prune", key=keys.BACKUPS_PRUNE_TYPED)
-        if st.button("Remove for good", key=keys.BACKUPS_PRUNE_GO, disabled=typed != "prune"):
-            backups.prune(repository)
+        with st.container(horizontal=True):
+            if st.button("Cancel", key=keys.BACKUPS_PRUNE_CANCEL):
+                st.rerun()
+            goes = st.button(
+                f"Remove {plural(len(plan.remove), 'snapshot')} for good",
+                key=keys.BACKUPS_PRUNE_GO, disabled=typed != "prune",
+            )  # fmt: skip
+        if goes:
+            with st.spinner("Removing…", show_time=True):
+                backups.prune(repository, seen=plan)
             changed()
             st.rerun()

@@ -1,22 +1,25 @@
-"""The parts of the Backups page: the repository, the list of snapshots, one snapshot, coverage."""
+"""The parts of the Backups page: the repository, what is wrong with it, its list, coverage."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from datetime import datetime
 
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import activity, backup_runs, backups, reviewing_backups
+from lsl_core.services import activity, backups, retaining, reviewing_backups
 from lsl_core.services.backups import Repository, RepositoryState, Snapshot, State, Tier
 from lsl_core.services.connections import CvatSession
-from lsl_core.types import LabelMap
-from lsl_core.ui import address, backup_dialogs, keys, runs, session
+from lsl_core.types import RunState
+from lsl_core.ui import address, keys, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, local, plural, size, when
-from lsl_core.ui.layout import escaped, facts
-from lsl_core.ui.viewer import pack, viewer
+from lsl_core.ui.layout import escaped
 
+#: How many damaged snapshots are named, and for how many seconds an ended run is news.
+MOST_DAMAGED, NEWS_S = 5, 600.0
 #: Kinds of runs that this page starts or waits for.
 RUNS = ("backup", "scheduled backup", "verify", "drill", "restore")
 TIERS = {Tier.ANNOTATIONS: "annotations", Tier.FULL: "with images", Tier.INSTANCE: "whole server"}
@@ -53,7 +56,7 @@ def standing(repository: Repository, state: RepositoryState) -> None:
     ]
     if state.free_bytes is not None:
         parts.append(f"{size(state.free_bytes)} free")
-    forecast = backups.room(session.workspace(), repository)
+    forecast = retaining.room(session.workspace(), repository)
     if forecast is not None and forecast.bytes_per_day is not None:
         parts.append(forecast.text)
     if state.is_encrypted:
@@ -61,40 +64,101 @@ def standing(repository: Repository, state: RepositoryState) -> None:
     verified = f"last verified {ago(state.last_verified)} {OK}" if state.last_verified else ""
     parts.append(verified or f"never verified {WARN}")
     st.markdown(" · ".join(parts))
+    _damage(usable, state.damaged)
+    for holder in state.holders:
+        st.caption(
+            f":material/lock_clock: In use by {escaped(holder.text)} since {when(holder.since)}. "
+            "Looking and restoring as new go on; what writes here waits. If nothing runs there "
+            "any more: `lsl backup unlock`."
+        )
+
+
+def _damage(usable: list[Snapshot], unreadable: Sequence[str]) -> None:
+    """Say which snapshots are not what was saved, what is left of each, and what to do."""
     damaged = [one for one in usable if one.is_damaged]
-    if damaged or state.damaged:
+    if damaged:
         good = len(usable) - len(damaged)
+        verb = "is" if good == 1 else "are"
+        lines = [_what_is_left(one, usable) for one in damaged[:MOST_DAMAGED]]
+        if len(damaged) > len(lines):
+            lines.append(f"… and {len(damaged) - len(lines)} more: `lsl backup check`")
         st.error(
-            f"**{plural(len(damaged) + len(state.damaged), 'snapshot')} damaged, "
-            f"{good} are not.** Back up again: what is damaged and still there in CVAT is stored "
-            "anew, and older snapshots that share it become whole.",
+            f"**{plural(len(damaged), 'snapshot')} damaged, {good} {verb} not.** Back up again, "
+            "then verify: what is still there in CVAT is stored anew, and older snapshots that "
+            "share it become whole.\n\n" + "\n".join(f"- {line}" for line in lines),
             icon=":material/broken_image:",
         )
-    for holder in state.holders:
-        st.caption(f":material/edit: In use by {escaped(holder.text)} since {when(holder.since)}.")
+    if unreadable:
+        st.error(
+            f"**{plural(len(unreadable), 'snapshot')} cannot be read at all**, and nothing is "
+            f"pruned until that is settled: {', '.join(f'`{name[:10]}`' for name in unreadable)}. "
+            "Bring the file back from a copy of `snapshots/`, or give it up: "
+            f"`lsl backup prune --give-up {unreadable[0][:10]}`",
+            icon=":material/broken_image:",
+        )
+    for one in usable:
+        if one.marks.drill is not None and not one.marks.drill.good:
+            st.warning(
+                f"**{escaped(named(one))} did not come back as it was saved** when `{one.short_id}`"
+                f" was tried {ago(one.marks.drill.at.timestamp())}. Back it up again and try that "
+                "one; delete nothing in CVAT until it comes back whole.",
+                icon=":material/science:",
+            )
+            return
+
+
+def _what_is_left(one: Snapshot, usable: list[Snapshot]) -> str:
+    """Return what is wrong with a damaged snapshot, and which copy of the same is whole."""
+    problems = one.marks.verified.problems if one.marks.verified else ()
+    whole = [
+        other
+        for other in usable
+        if other.subject.key == one.subject.key
+        and other.is_usable
+        and not other.is_damaged
+        and (other.tier is not Tier.ANNOTATIONS or one.tier is Tier.ANNOTATIONS)
+    ]
+    left = (
+        f"whole is `{whole[0].short_id}` of {when(whole[0].finished.timestamp())}"
+        if whole
+        else "there is no other copy"
+    )
+    first = escaped(problems[0]) if problems else "something in it differs"
+    return f"`{one.short_id}`, {escaped(named(one))}: {first} ({left})"
 
 
 def run_panel() -> None:
-    """Draw the newest run of a backup, verification or restore, while it matters."""
-    for run in activity.list_runs(session.workspace(), limit=20):
-        is_new = run.ended is None or (pd.Timestamp.now("UTC").timestamp() - run.ended) < 600
-        if run.kind in RUNS and is_new:
-            runs.panel(run.id)
-            return
+    """Draw what is under way of backups, verifications and restores, or else what just ended."""
+    found = [run for run in activity.list_runs(session.workspace(), limit=30) if run.kind in RUNS]
+    active = [run for run in found if run.phase.is_active]
+    for run in active:
+        runs.panel(run.id)
+    if active or not found or found[0].ended is None:
+        return
+    if time.time() - found[0].ended < NEWS_S:
+        runs.panel(found[0].id)
+        _restored(found[0])
+
+
+def _restored(run: RunState) -> None:
+    """Link to what a restore made."""
+    made = run.result.get("restored")
+    for name, url in made if isinstance(made, list) else ():
+        st.markdown(f":material/open_in_new: [{escaped(name)} in CVAT]({url})")
 
 
 def filters(state: RepositoryState) -> list[Snapshot]:
     """Draw the filters and return the snapshots that pass them."""
-    left, middle, right = st.columns([3, 4, 3], vertical_alignment="bottom")
-    words = left.text_input(
-        "Search", key=keys.BACKUPS_SEARCH, bind="query-params", icon=":material/search:",
-        placeholder="name, number, reason, note or person", live=True,
-    ) or ""  # fmt: skip
-    tier = middle.segmented_control(
-        "What", ["all", *TIERS.values()], default="all", required=True, key=keys.BACKUPS_TIER
-    )
-    with right.container(horizontal=True):
-        only = st.toggle("Protected only", key=keys.BACKUPS_PROTECTED)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input(
+            "Search", key=keys.BACKUPS_SEARCH, bind="query-params", icon=":material/search:",
+            placeholder="Name, number, reason, person", live=True, width=250,
+        ) or ""  # fmt: skip
+        tier = st.segmented_control(
+            "What", ["all", *TIERS.values()], default="all", required=True, key=keys.BACKUPS_TIER,
+            wrap=True,
+        )  # fmt: skip
+        only = st.toggle("Protected", key=keys.BACKUPS_PROTECTED)
         forgotten = st.toggle(
             "Forgotten", key=keys.BACKUPS_FORGOTTEN, help="Those that the next prune removes, too"
         )
@@ -116,7 +180,7 @@ def chosen(found: list[Snapshot]) -> Snapshot:
         pd.DataFrame(
             {
                 "When": [local(one.finished.timestamp()) for one in found],
-                "Of": [_of(one) for one in found],
+                "Of": [named(one) for one in found],
                 "Why": [one.reason or "–" for one in found],
                 "Holds": [TIERS[one.tier] for one in found],
                 "Objects": [_objects(one) for one in found],
@@ -146,132 +210,6 @@ def chosen(found: list[Snapshot]) -> Snapshot:
     return one
 
 
-def about(one: Snapshot) -> None:
-    """Draw what a snapshot holds, what it lacks, and how well it is known to be whole."""
-    st.subheader(f"{escaped(_of(one))} · {when(one.finished.timestamp())}", anchor=False)
-    counts = ", ".join(
-        plural(count, name.removesuffix("s")) for name, count in sorted(one.counts.items()) if count
-    )
-    rows = [
-        ("Holds", counts or "nothing"),
-        ("Server", f"{escaped(one.subject.url)}, CVAT {escaped(one.server_version)}"),
-        ("Snapshot", f"`{one.short_id}`, taken by {escaped(one.taken_by)}"),
-        ("Why", escaped(one.reason)),
-        ("Verified", _verdict(one.marks.verified, "read back, every byte as it was written")),
-        ("Drill", _verdict(one.marks.drill, "restored and compared: as it was saved")),
-    ]
-    if one.marks.protected:
-        rows.append(("Protected", escaped(one.marks.note) or "yes"))
-    facts(rows)
-    for lack in one.missing[:8]:
-        st.markdown(f"{WARN} Missing: **{escaped(lack.what)}**: {escaped(lack.why)}")
-    if len(one.missing) > 8:
-        st.caption(f"… and {len(one.missing) - 8} more: `lsl backup show {one.short_id}`")
-    beside = reviewing_backups.left_out(one)
-    if beside:
-        with st.expander("What CVAT's own archive leaves out", type="compact"):
-            st.markdown("\n".join(f"- {escaped(text)}" for text in beside))
-
-
-def actions(repository: Repository, one: Snapshot, cvat: CvatSession | None) -> None:
-    """Draw what can be done with a snapshot."""
-    here = _same_server(one, cvat)
-    with st.container(horizontal=True):
-        if st.button("Restore as new…", icon=":material/restore:", key=keys.BACKUPS_RESTORE,
-                     disabled=cvat is None or not one.is_usable) and cvat is not None:  # fmt: skip
-            backup_dialogs.as_new(one, cvat)
-        if st.button("Restore in place…", icon=":material/settings_backup_restore:",
-                     key=keys.BACKUPS_IN_PLACE, help="Frames of the live task, with a way back",
-                     disabled=here is None or not one.is_usable) and here is not None:  # fmt: skip
-            backup_dialogs.in_place(repository, one, here)
-        if st.button("Try to restore", icon=":material/science:", key=keys.BACKUPS_DRILL,
-                     help="Into a scratch project, which is compared and removed again",
-                     disabled=here is None or not one.is_usable) and here is not None:  # fmt: skip
-            with errors_shown():
-                backup_runs.submit_drill(session.workspace(), here, snapshot=one.id)
-                st.rerun()
-    with st.container(horizontal=True):
-        if st.button("Verify", icon=":material/verified:", key=keys.BACKUPS_VERIFY_ONE,
-                     help="Read everything back and compare its hashes"):  # fmt: skip
-            with errors_shown():
-                backup_runs.submit_verify(session.workspace(), owner=session.owner(), ids=[one.id])
-                forget_known()
-                st.rerun()
-        backup_dialogs.protect(repository, one, forget_known)
-        backup_dialogs.forget(repository, one, forget_known)
-
-
-def compare_panel(repository: Repository, one: Snapshot, cvat: CvatSession | None) -> None:
-    """Draw what changed on the server since a snapshot, when somebody asks."""
-    here = _same_server(one, cvat)
-    if st.button("Compare with now", icon=":material/difference:", key=keys.BACKUPS_COMPARE,
-                 disabled=here is None or not one.is_usable) and here is not None:  # fmt: skip
-        with errors_shown(), st.spinner("Reading what CVAT has now…", show_time=True):
-            compared = reviewing_backups.compare_live(repository, here, one)
-            st.session_state[keys.BACKUPS_COMPARED] = (one.id, compared)
-    id_, found = st.session_state.get(keys.BACKUPS_COMPARED, ("", None))
-    if id_ != one.id:
-        return
-    if found.is_same:
-        st.markdown(f"{OK} Nothing changed since.")
-        return
-    st.markdown(f"**{escaped(found.text)}** since this snapshot")
-    if found.rows:
-        st.dataframe(
-            pd.DataFrame(
-                [(r.task, r.label, r.person or "–", r.added, r.removed, r.edited)
-                 for r in found.rows],
-                columns=["Task", "Label", "Person", "Added", "Removed", "Edited"],
-            ),
-            hide_index=True, alt="What changed since the snapshot",
-        )  # fmt: skip
-
-
-def frame_preview(repository: Repository, one: Snapshot, cvat: CvatSession | None) -> None:
-    """Draw a frame of a snapshot with its objects."""
-    tasks = reviewing_backups.tasks_of(repository, one)
-    if not tasks:
-        st.info("This snapshot holds no task with images.", icon=":material/image:")
-        return
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    names = dict(tasks)
-    task = left.selectbox(
-        "Task", list(names), key=f"{keys.BACKUPS_TASK}-{one.short_id}",
-        format_func=lambda task_id: f"{task_id} · {names[task_id]}",
-    )  # fmt: skip
-    frame = right.number_input(
-        "Frame", min_value=0, step=1, key=f"{keys.BACKUPS_FRAME}-{one.short_id}-{task}"
-    )
-    with errors_shown():
-        viewer(_frame_message(repository, one, int(task), int(frame), cvat),
-               key=keys.BACKUPS_VIEWER, height=380, scope=f"{one.id} {task}")  # fmt: skip
-
-
-def _frame_message(
-    repository: Repository, one: Snapshot, task: int, frame: int, cvat: CvatSession | None
-) -> bytes:
-    key = f"{repository.location} {one.id} {task} {frame} {cvat.user if cvat else ''}"
-    return _packed(repository, one, task, frame, cvat, key)
-
-
-@st.cache_data(scope="session", max_entries=10, show_spinner="Reading the frame…")
-def _packed(
-    _repository: Repository,
-    _one: Snapshot,
-    task: int,
-    frame: int,
-    _cvat: CvatSession | None,
-    key: str,
-) -> bytes:
-    found = reviewing_backups.saved_frame(
-        _repository, _one, task, frame, session=_same_server(_one, _cvat)
-    )
-    return pack(
-        found.pixels, found.instances, LabelMap(found.labels), image_id=key, name=found.name,
-        floor_score=0.0,
-    )  # fmt: skip
-
-
 def coverage(repository: Repository, cvat: CvatSession) -> None:
     """Draw what exists on the server, and how old its newest copies are."""
     with errors_shown(), st.spinner("Comparing the server with the backups…", show_time=True):
@@ -279,7 +217,10 @@ def coverage(repository: Repository, cvat: CvatSession) -> None:
             rows = reviewing_backups.coverage(repository, everywhere)
         bare = [row for row in rows if not row.is_covered]
         if bare:
-            st.markdown(f"{WARN} **{len(bare)} of {len(rows)} have no copy with their images.**")
+            st.markdown(
+                f"{WARN} **{len(bare)} of {len(rows)} have no copy with their images.** "
+                "Back up now, above, saves them."
+            )
         else:
             st.markdown(f"{OK} Everything that {escaped(cvat.user)} can see is covered.")
         st.dataframe(
@@ -301,16 +242,12 @@ def coverage(repository: Repository, cvat: CvatSession) -> None:
         )  # fmt: skip
 
 
-def _same_server(one: Snapshot, cvat: CvatSession | None) -> CvatSession | None:
-    """Return the connection when it is to the server that a snapshot was taken from."""
-    return cvat if cvat is not None and cvat.url == one.subject.url else None
-
-
 def _age(at: datetime | None) -> str:
     return "never" if at is None else ago(at.timestamp())
 
 
-def _of(one: Snapshot) -> str:
+def named(one: Snapshot) -> str:
+    """Return what a snapshot is of, "task 41 · bolts"."""
     if one.subject.kind == "instance":
         return "whole server"
     return f"{one.subject.kind} {one.subject.id} · {one.subject.name}"
@@ -336,12 +273,3 @@ def _words(one: Snapshot) -> list[str]:
     if one.marks.protected:
         said.append("🔒 protected")
     return said or ["✓ saved"]
-
-
-def _verdict(verdict: backups.Verdict | None, good: str) -> str:
-    if verdict is None:
-        return "not yet"
-    if verdict.good:
-        return f"{OK} {good}, {ago(verdict.at.timestamp())}"
-    first = escaped(verdict.problems[0]) if verdict.problems else "something is wrong"
-    return f"{BAD} {first} ({ago(verdict.at.timestamp())})"

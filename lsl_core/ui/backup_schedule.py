@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import backups, scheduling
+from lsl_core.services import backups, retaining, scheduling
 from lsl_core.services.backups import BackupSettings, Repository
 from lsl_core.services.connections import CvatSession
 from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import local, plural
 
-#: (setting, label, help) of the numbers in the form, by column.
-OFTEN = (
-    ("annotations_hours", "Annotations, hours", "0: never"),
-    ("full_hours", "With images, hours", "0: never"),
-    ("instance_hours", "Whole server, hours", "0: only when asked for"),
-    ("care_days", "Verify, try, make room, days", "0: never"),
-)
-KEPT = (
-    ("keep_last", "Newest", "Always kept"),
-    ("keep_hourly", "Hourly", "Of annotations only"),
-    ("keep_daily", "Daily", ""),
-    ("keep_weekly", "Weekly", ""),
-    ("keep_monthly", "Monthly", ""),
+#: What a row of numbers is about, then (setting, label, help) of each.
+ROWS = (
+    (
+        "Hours between two backups; days between two rounds of care",
+        (
+            ("annotations_hours", "Annotations", "0: never"),
+            ("full_hours", "Images", "With annotations. 0: never"),
+            ("instance_hours", "Server", "0: only when asked for"),
+            ("care_days", "Care", "Verify all, try one, make room; in days. 0: never"),
+        ),
+    ),
+    (
+        "How many stay, of each project and kind",
+        (
+            ("keep_last", "Newest", "Always kept"),
+            ("keep_hourly", "Hourly", "Of annotations only"),
+            ("keep_daily", "Daily", ""),
+            ("keep_weekly", "Weekly", ""),
+            ("keep_monthly", "Monthly", ""),
+        ),
+    ),
 )
 
 
-def settings(repository: Repository, cvat: CvatSession | None) -> None:
+def settings(repository: Repository, cvat: CvatSession | None, changed: Callable[[], None]) -> None:
     """Draw the schedule, what comes next, and what the rules would forget."""
     now = session.workspace().settings().backups
     left, right = st.columns(2, gap="medium")
@@ -42,7 +52,7 @@ def settings(repository: Repository, cvat: CvatSession | None) -> None:
             with errors_shown():
                 _next(repository, cvat)
     with st.container(border=True):
-        _rules(repository)
+        _rules(repository, changed)
 
 
 def _form(now: BackupSettings) -> None:
@@ -53,7 +63,8 @@ def _form(now: BackupSettings) -> None:
             help="The worker does it, as long as the dashboard or `lsl worker` runs.",
         )  # fmt: skip
         given: dict[str, object] = {"scheduled": on}
-        for rows in (OFTEN, KEPT):
+        for about, rows in ROWS:
+            st.caption(about)
             places = st.columns(len(rows), vertical_alignment="bottom")
             for place, (name, label, help_) in zip(places, rows, strict=True):
                 given[name] = place.number_input(
@@ -99,10 +110,10 @@ def _next(repository: Repository, cvat: CvatSession) -> None:
     )  # fmt: skip
 
 
-def _rules(repository: Repository) -> None:
+def _rules(repository: Repository, changed: Callable[[], None]) -> None:
     st.subheader("What the rules keep, and why", anchor=False)
     with errors_shown():
-        found = backups.decisions(session.workspace(), repository)
+        found = retaining.decisions(session.workspace(), repository)
         going = [one for one in found if not one.keep]
         st.dataframe(
             pd.DataFrame(
@@ -121,10 +132,16 @@ def _rules(repository: Repository) -> None:
             },
             alt="What becomes of each snapshot by the rules",
         )  # fmt: skip
-        if st.button(
-            f"Forget {plural(len(going), 'snapshot')} now", disabled=not going,
+        with st.popover(
+            f"Forget {plural(len(going), 'snapshot')}…", disabled=not going,
             icon=":material/delete:", key=keys.BACKUPS_RULES,
-            help="They can be brought back until the next prune.",
         ):  # fmt: skip
-            backups.forget_by_rules(session.workspace(), repository)
-            st.rerun()
+            st.markdown(
+                "The verdicts above say which, and why. The next prune removes them; until then "
+                "each can be brought back: switch on *Forgotten* above the list of snapshots."
+            )
+            if st.button(f"Forget these {len(going):,}", key=keys.BACKUPS_RULES_GO):
+                seen = [one.snapshot.id for one in going]
+                retaining.forget_by_rules(session.workspace(), repository, seen=seen)
+                changed()
+                st.rerun()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from lsl_core.ui import session
+
 #: What Streamlit's theme has no setting for: room for the image, quiet tables of facts.
 _STYLE = """
 <style>
@@ -68,10 +70,13 @@ def empty(what: str, why: str, *, page: str = "", label: str = "", icon: str = "
 
 
 def needs_cvat(what: str) -> None:
-    """Draw the empty state of a page that shows what is in CVAT."""
+    """Draw the empty state of a page that shows what is in CVAT, with what stood in the way."""
+    problem = session.sign_in_problem()
     empty(
         what,
-        "You are not signed in to CVAT.",
+        "You are not signed in to CVAT."
+        if problem is None
+        else f"The saved sign-in did not work. {escaped(str(problem))}",
         page="pages/connect.py",
         label="Connect to CVAT",
         icon=":material/link_off:",

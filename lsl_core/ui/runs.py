@@ -7,7 +7,7 @@ import streamlit as st
 from lsl_core.errors import LslError
 from lsl_core.services import activity
 from lsl_core.types import RunPhase, RunState
-from lsl_core.ui import session
+from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration
 
@@ -115,9 +115,18 @@ def _ended(run: RunState) -> None:
     st.markdown(f"{icon} **{title(run)}**: {word.lower()}. {run.message}")
     if run.hint:
         st.markdown(f":material/arrow_forward: {run.hint}")
-    st.button(
-        "Run again", key=f"again-{run.id}", icon=":material/replay:", on_click=again, args=(run,)
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Run again",
+            key=f"again-{run.id}",
+            icon=":material/replay:",
+            on_click=again,
+            args=(run,),
+        )
+        st.page_link(
+            "pages/activity.py", label="See its log", icon=":material/notes:",
+            query_params={keys.RUN: run.id},
+        )  # fmt: skip
 
 
 def cancel(run: RunState) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import streamlit as st
+from app_world import World
+
+from lsl_core.backups import Verdict, make_key_file
 from lsl_core.runs import Lane, Queue
+from lsl_core.sandbox import Sandbox
 from lsl_core.services import backing_up, backups
 from lsl_core.services.backups import Tier
 from lsl_core.ui import keys
@@ -56,8 +63,8 @@ def test_a_snapshot_is_protected_forgotten_and_brought_back(open_page, world):
     assert [back.id for back in repository.snapshots()] == [one.id]
 
 
-def test_damage_is_said_in_plain_words(open_page, world):
-    repository, _ = saved(world)
+def test_damage_is_said_in_plain_words_until_it_is_mended(open_page, world):
+    repository, one = saved(world)
     packs = [*world.workspace.backups.joinpath("packs").rglob("*")]
     for pack in (path for path in packs if path.is_file()):
         data = bytearray(pack.read_bytes())
@@ -66,7 +73,68 @@ def test_damage_is_said_in_plain_words(open_page, world):
     backups.verify(repository)
     app = open_page("backups")
     assert not app.exception
-    assert "1 snapshot damaged" in words(app)
+    assert "1 snapshot damaged, 0 are not" in words(app)
+    assert "there is no other copy" in words(app)
+    # the next backup stores anew what is damaged
+    backing_up.back_up_now(
+        repository, world.session, Tier.FULL, task=one.subject.id, reason="again"
+    )
+    backups.verify(repository)
+    st.cache_resource.clear()
+    assert "damaged" not in words(open_page("backups"))
+
+
+def test_a_snapshot_that_cannot_be_read_says_how_pruning_goes_on(open_page, world):
+    repository, one = saved(world)
+    (world.workspace.backups / "snapshots" / one.id).write_bytes(b"rubbish")
+    text = words(open_page("backups"))
+    assert "1 snapshot cannot be read at all" in text
+    assert f"lsl backup prune --give-up {one.short_id}" in text
+    backups.prune(repository, seen=backups.plan_prune(repository, give_up=[one.short_id]))
+    assert backups.check(repository).is_good
+
+
+def test_a_drill_that_found_differences_is_the_first_thing_to_read(open_page, world):
+    repository, one = saved(world)
+    with repository.lock("test"):
+        verdict = Verdict(at=datetime.now(UTC), good=False, problems=("1 of 2 images is gone",))
+        repository.mark(one, drill=verdict)
+    app = open_page("backups")
+    assert "did not come back as it was saved" in app.warning[0].value
+    assert "1 of 2 images is gone" in words(app)
+
+
+def test_whoever_holds_the_lock_is_named_and_what_writes_is_refused(open_page, world, monkeypatch):
+    repository, one = saved(world)
+    other = backups.open_repository(world.workspace)
+    with other.lock("verify"):
+        app = open_page("backups")
+        assert "In use by" in words(app)
+        assert "(verify" in words(app)
+        app.button(key=keys.BACKUPS_FORGET).click().run()
+        assert "are in use by" in words(app)
+    assert repository.snapshots() == [one]
+
+
+def test_the_wrong_key_of_an_encrypted_repository_is_a_card_with_a_next_step(
+    open_page, world, tmp_path
+):
+    key = tmp_path / "key"
+    backups.create_repository(world.workspace, str(tmp_path / "sealed"), key_file=str(key))
+    key.unlink()
+    assert "holds no backup key" in words(open_page("backups"))
+    make_key_file(key)
+    app = open_page("backups")
+    assert "This is not the key of these backups" in words(app)
+    assert "lsl backup init PLACE --key-file FILE" in words(app)
+
+
+def test_a_server_that_went_away_is_told_where_it_is_needed(open_page, world, tmp_path):
+    with Sandbox(tmp_path / "other") as sandbox:
+        World.signed_in(sandbox, world.workspace)
+    app = open_page("backups")
+    assert not app.exception
+    assert "does not answer" in words(app)
 
 
 def test_a_repository_that_cannot_be_opened_is_a_card_not_a_crash(open_page, world):

@@ -155,6 +155,20 @@ def test_nothing_is_pruned_while_a_snapshot_cannot_be_read(
     assert check(repository).is_good
 
 
+def test_a_prune_removes_no_snapshot_that_nobody_saw_in_its_plan(repository: Repository) -> None:
+    old, later, new = (save(repository, a=bytes([number]) * 3000) for number in range(3))
+    with repository.lock("test"):
+        repository.forget([old])
+        seen = plan_prune(repository)
+        repository.forget([later])
+        with pytest.raises(BackupError, match=f"{later.short_id} would go too"):
+            prune(repository, seen=seen)
+        assert len(repository.snapshots(forgotten=True)) == 3
+        repository.undelete([later])
+        prune(repository, seen=seen)
+    assert repository.snapshots(forgotten=True) == [new, repository.snapshot(later.id)]
+
+
 def test_damaged_marks_keep_a_snapshot(repository: Repository, tmp_path: Path) -> None:
     one = save(repository, a=b"a")
     with repository.lock("test"):

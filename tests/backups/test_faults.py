@@ -159,7 +159,7 @@ def test_a_full_disk_is_named_and_costs_no_older_snapshot(tmp_path: Path) -> Non
     repository = Repository.create(disk)
     old = save(repository, a=content(1))
     disk.room = 100_000
-    with pytest.raises(DiskFull, match="no space left") as caught:
+    with pytest.raises(DiskFull, match=f"no space left in {tmp_path / 'r'}") as caught:
         save(repository, project(2), a=content(2))
     assert "Older snapshots are whole" in caught.value.hint
     assert repository.snapshots() == [old]

@@ -94,6 +94,17 @@ def test_a_waiting_run_is_cancelled_at_once(queue: Queue) -> None:
     assert queue.store.get(run_id).phase is RunPhase.CANCELLED
 
 
+def test_a_run_that_is_to_be_alone_is_refused_while_its_twin_waits(queue: Queue) -> None:
+    order = Order("tests.nowhere:nothing", {})
+    same = {"kind": "restore", "subject": "snapshot 1", "alone": True}
+    first = queue.store.add(order, owner="ana", **same)
+    with pytest.raises(UserInput, match="under way already, asked for by ana"):
+        queue.store.add(order, owner="ben", **same)
+    queue.store.add(order, owner="ben", kind="restore", subject="snapshot 2", alone=True)
+    queue.store.cancel(first)
+    queue.store.add(order, owner="ben", **same)
+
+
 def test_unknown_runs_say_so(queue: Queue) -> None:
     with pytest.raises(UserInput, match='no run "nope"'):
         queue.store.get("nope")

@@ -14,9 +14,17 @@ from cvat_helpers import FaultProxy
 from lsl_core.backups import Repository, State, Tier, checking
 from lsl_core.cvat import connect
 from lsl_core.cvat.backup import differences, list_units
-from lsl_core.errors import BackupError, Locked, PartlyDone
+from lsl_core.errors import BackupError, Locked, PartlyDone, UserInput
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
+from lsl_core.services import (
+    backing_up,
+    backups,
+    drilling,
+    restoring,
+    retaining,
+    reviewing_backups,
+    workspaces,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,6 +205,26 @@ def test_e16_an_hourly_backup_of_annotations_comes_back_with_the_images_of_a_dai
     after = saved(documents(world.session, f"project-{made.id}"))
     assert differences(unit, after, made.tasks) == []
     restoring.remove_unit(world.session, unit.kind, made.id)
+
+
+def test_the_last_copy_of_something_is_known_as_such(world, repository):
+    hourly = project_snapshot(world, repository, Tier.ANNOTATIONS)
+    one = project_snapshot(world, repository)
+    assert retaining.is_last_copy(repository, one)  # the hourly one has no images
+    assert not retaining.is_last_copy(repository, hourly)
+    everything = backing_up.back_up_instance(repository, world.session, reason="test")
+    assert not retaining.is_last_copy(repository, one)
+    assert retaining.is_last_copy(repository, everything)
+
+
+def test_a_key_is_made_for_a_new_repository_only(tmp_path):
+    workspace = workspaces.create_workspace(tmp_path / "w")
+    place, key = str(tmp_path / "sealed"), tmp_path / "key"
+    assert backups.create_repository(workspace, place, key_file=str(key)).is_encrypted
+    with pytest.raises(UserInput, match="holds no backup key"):
+        backups.create_repository(workspace, place, key_file=str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+    assert backups.create_repository(workspace, place, key_file=str(key)).is_encrypted
 
 
 def test_a_drill_restores_compares_and_leaves_nothing_behind(world, repository):

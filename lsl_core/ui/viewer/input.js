@@ -29,6 +29,8 @@ const keys = {
   "-": "zoom-out", _: "zoom-out", "[": "lower", "{": "lower", "]": "raise", "}": "raise",
   a: "keep", x: "reject", "?": "help",
 };
+/** What judges objects: nothing happens where they are only looked at. */
+const judging = new Set(["lower", "raise", "keep", "reject", "undo", "redo"]);
 
 Object.assign(Viewer.prototype, {
   flip(name) {
@@ -121,7 +123,7 @@ Object.assign(Viewer.prototype, {
   /** Do what a key asks for; true when it was ours. */
   answer(event, key, onCanvas) {
     if (event.ctrlKey || event.metaKey) {
-      if (key !== "z" || event.altKey) return false;
+      if (key !== "z" || event.altKey || !this.scene.head.judged) return false;
       actions[event.shiftKey ? "redo" : "undo"](this);
       return true;
     }
@@ -137,7 +139,7 @@ Object.assign(Viewer.prototype, {
       return true;
     }
     const name = keys[key];
-    if (!name) return false;
+    if (!name || (judging.has(name) && !this.scene.head.judged)) return false;
     if (!event.repeat || !["keep", "reject", "outline", "labels", "existing"].includes(name)) actions[name](this, event);
     return true;
   },

@@ -45,6 +45,7 @@ def pack(
     existing: Instances | None = None,
     ids: Ids | None = None,
     max_side_px: int = MAX_SIDE_PX,
+    judged: bool = True,
 ) -> bytes:
     """Return the message that `viewer` shows.
 
@@ -61,6 +62,7 @@ def pack(
         existing: what is in CVAT already, drawn with a dashed outline; its scores are not read.
         ids: (N,) names of the objects in `ViewerState`; default: their positions.
         max_side_px: longer side of the sent view.
+        judged: whether objects can be kept, rejected and cut at a score, or only be looked at.
     """
     if pixels.shape[:2] != tuple(instances.image_hw):
         raise ValueError(f"image {pixels.shape[:2]}, instances for {instances.image_hw}")
@@ -78,6 +80,7 @@ def pack(
         "labels": [_label(i, text) for i, text in enumerate(labels.names)],
         "objects": [len(instances), len(found_runs)],
         "existing": None if existing is None else [len(there), len(old_runs)],
+        "judged": judged,
     }
     # names the whole view: two frames of a task may hold the same pixels
     version = hashlib.blake2b(framed(head) + body, digest_size=8).hexdigest()

@@ -142,7 +142,8 @@ class Viewer {
 
   // ---- words and figures beside the picture
 
-  build({labels, floor, name, width, height, existing}) {
+  build({labels, floor, name, width, height, existing, judged}) {
+    for (const part of this.root.querySelectorAll("[data-judge]")) part.hidden = !judged;
     this.canvas.setAttribute("aria-label", `Image ${name}, ${width} by ${height} pixels`);
     this.range.min = floor;
     this.at("floor").textContent = floor > 0 ? `Below ${asText(floor)}: not kept by this run` : "";
