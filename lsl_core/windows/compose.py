@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Self
 
@@ -80,9 +81,7 @@ class Composer:
             block = self._block(members)
             if block is not None:
                 return block
-        parts: dict[int, list[tuple[Rect, Pixels]]] = {}
-        for i in members:
-            parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
+        parts = self._parts(members)
         x0, y0, x1, y1 = around = self._around(members)
         views = {view: self.views[view] for view in parts}
         if witnesses:
@@ -94,12 +93,36 @@ class Composer:
         fill(whole, (x0, y0), (columns, rows), views, parts)
         return _trimmed(whole, (x0, y0), self.is_soft)
 
-    def unite(self, members: Sequence[int]) -> Composed | None:
-        """Return what any of these fragments shows, the strongest of soft pixels."""
-        x0, y0, x1, y1 = around = self._around(members)
-        whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        _paint([(self.places[i], self.pixels[i]) for i in members], around, whole)
+    def average(self, members: Sequence[int]) -> Composed | None:
+        """Return what lies between the outlines that several windows drew of one object.
+
+        The mean of the windows over each pixel and its neighbours, solid from half on: as near
+        to the truth as the mean of the distances to their outlines, in a tenth of its time.
+
+        Args:
+            members: fragments, the deepest first; it stands in where another window sees nothing.
+        """
+        around = self._around(members)
+        x0, y0 = around[:2]
+        deepest = [(self.places[members[0]], self.pixels[members[0]])]
+        layers = []
+        for view, parts in self._parts(members).items():
+            left, top, right, bottom = seen = self.views[view]
+            if _contains(seen, around):
+                layers.append(_painted(parts, around))
+                continue
+            layer = _painted(deepest, around)
+            layer[max(0, top - y0) : bottom - y0, max(0, left - x0) : right - x0] = 0
+            _paint(parts, around, layer)
+            layers.append(layer)
+        whole = _between(layers, self.is_soft)
         return _trimmed(whole, (x0, y0), self.is_soft)
+
+    def _parts(self, members: Sequence[int]) -> dict[int, list[tuple[Rect, Pixels]]]:
+        parts: dict[int, list[tuple[Rect, Pixels]]] = {}
+        for i in members:
+            parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
+        return parts
 
     def _around(self, members: Sequence[int]) -> tuple[int, int, int, int]:
         low_x, low_y, high_x, high_y = zip(*(self.places[i] for i in members), strict=True)
@@ -112,8 +135,8 @@ class Composer:
         the deepest window is known without looking: it changes in the midst of each overlap.
         """
         views = [self.views[self.seen_in[i]] for i in members]
-        across = _shares((view[0], view[2]) for view in views)
-        down = _shares((view[1], view[3]) for view in views)
+        across = _shares(frozenset([(view[0], view[2]) for view in views]))
+        down = _shares(frozenset([(view[1], view[3]) for view in views]))
         is_block = len({self.seen_in[i] for i in members}) == len(across) * len(down)
         if not is_block or len(members) != len(across) * len(down):
             return None
@@ -189,9 +212,25 @@ def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | No
     return Composed(pixels, (x, y), (x + bx, y + by, x + bx + bw, y + by + bh))
 
 
-def _shares(spans: Iterable[Span]) -> dict[Span, Span]:
+def _between(layers: list[Pixels], is_soft: bool) -> Pixels:
+    """Return the mean of pixels and their neighbours over all layers; solid from half on.
+
+    Out of nine pixels eight count, so that the ends of thin bars are not lost.
+    """
+    total = strongest = layers[0]
+    for layer in layers[1:]:
+        total = np.asarray(cv2.add(total, layer, dtype=cv2.CV_16U))
+        strongest = np.asarray(cv2.max(strongest, layer))
+    near = cv2.boxFilter(total, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    count = 8 * len(layers)
+    mean = np.minimum(np.rint(near / count), 255) if is_soft else near >= count / 2
+    return np.asarray(cv2.min(mean.astype(np.uint8), strongest), np.uint8)
+
+
+@lru_cache(maxsize=1024)
+def _shares(spans: frozenset[Span]) -> Mapping[Span, Span]:
     """Return which part of an axis belongs to each window along it; nothing for nested windows."""
-    ordered = sorted(set(spans))
+    ordered = sorted(spans)
     if any(a[0] == b[0] or a[1] >= b[1] for a, b in pairwise(ordered)):
         return {}
     cuts = [-FAR, *((a[1] + b[0]) // 2 for a, b in pairwise(ordered)), FAR]

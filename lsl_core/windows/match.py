@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.windows.agree import COVERED, SAME, SAME_OTHER_LABEL, Agreement
-from lsl_core.windows.fragments import Floats, Fragments, Ints
+from lsl_core.windows.fragments import EDGE_PX, Floats, Fragments, Ints
 
 #: The same, when one of them had a better partner that somebody else got.
 SECOND_CHOICE = 0.35
@@ -118,11 +118,13 @@ def _pieces(
     boxes, strips, inside = fragments.boxes[side.index[rows]], found.strips[rows], side.inside[rows]
     share = found.inter[rows] / inside
     is_all = (boxes[:, :2] > strips[:, :2]) & (boxes[:, 2:] < strips[:, 2:])
-    lies_on = (share >= PIECE) & (inside >= SMALL_PIECE_PX)
+    thickness = (boxes[:, 2:] - boxes[:, :2]).min(1)
+    lies_on = (share >= PIECE) & (inside >= SMALL_PIECE_PX) & (thickness > EDGE_PX)
     lies_on |= (share >= WHOLE_PIECE) & is_all.all(1) & (fragments.solid is not None)
     rows, share = rows[lies_on], share[lies_on]
     best = rows[np.lexsort((-share, side.key[rows]))]
-    return best[np.unique(side.key[best], return_index=True)[1]]
+    pieces: Ints = best[np.unique(side.key[best], return_index=True)[1]]
+    return pieces
 
 
 def _rims(fragments: Fragments, found: Agreement, side: _Side) -> Ints:

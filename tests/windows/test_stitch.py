@@ -197,14 +197,71 @@ def test_two_windows_that_draw_a_thin_object_differently_are_both_believed(soft)
     if not soft:
         parts = [(window, found.binary()) for window, found in parts]
     stitched = stitch(parts, image_hw=(100, 180))
-    assert stitched.boxes.tolist() == [[84, 19, 96, 24]]
-    assert stitched.binary().masks.areas().tolist() == [5 * 12]
+    assert len(stitched) == 1
+    binary = stitched.binary().masks
+    pixels = np.zeros((100, 180), bool)
+    x, y, w, h = binary.crops[0].tolist()
+    pixels[y : y + h, x : x + w] = binary.crop(0)
+    assert np.argwhere(pixels).tolist() == [[r, c] for r in (20, 21, 22) for c in range(84, 96)]
     # where they nearly agree, the window that sees it deeper is taken alone
     parts[0] = (
         a,
         redrawn(left, (83, 21, bar)).binary() if not soft else redrawn(left, (83, 21, bar)),
     )
     assert stitch(parts, image_hw=(100, 180)).binary().masks.areas().tolist() == [3 * 12]
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_a_thin_object_is_doubted_where_the_window_that_cuts_it_shows_something_else(soft):
+    """The left window, up to 100, shows 13 px of the bar two pixels above the right one's."""
+    (a, left), (b, right) = seen(scene((87, 20, 40, 3)))
+    left = redrawn(left, (87, 18, np.ones((3, 13))))
+    parts = [(a, left), (b, redrawn(right, (7, 20, np.ones((3, 40)))))]
+    if not soft:
+        parts = [(window, found.binary()) for window, found in parts]
+    stitched = stitch(parts, image_hw=(100, 180)).binary().masks
+    assert len(stitched) == 1
+    crop = stitched.crop(0)
+    y = int(stitched.crops[0, 1])
+    middles = [float(np.flatnonzero(crop[:, c]).mean()) + y for c in (4, 35)]
+    assert middles == [20, 21]
+
+
+def blocks_in(window, *boxes):
+    """Solid blocks, x1, y1, x2, y2 in the image, as a window shows what it sees of them."""
+    x, y = window.x, window.y
+    inside = np.array(boxes) - (x, y, x, y)
+    inside = np.clip(inside, 0, [window.width, window.height] * 2)
+    crops = [np.full((y1 - y0, x1 - x0), 255, np.uint8) for x0, y0, x1, y1 in inside.tolist()]
+    masks = SoftMasks.from_crops(crops, [tuple(xy) for xy in inside[:, :2].tolist()])
+    n = len(boxes)
+    hw = (window.height, window.width)
+    return Instances(
+        inside.astype(np.float32), np.ones(n, np.float32), np.zeros(n, np.int32), masks, hw
+    )
+
+
+#: Two windows above, two below; all see columns 80 to 100 of rows 40 to 60.
+FOUR = plan((100, 180), SlideWindows(100, 60, 20))
+
+
+def test_what_two_windows_cut_to_the_same_sliver_is_no_object():
+    """The left ones show two columns of what the right ones show from the next column on."""
+    ends = [(98, 42, 100, 58), (100, 42, 130, 58)] * 2
+    parts = [(window, blocks_in(window, box)) for window, box in zip(FOUR, ends, strict=True)]
+    assert stitch(parts, image_hw=(100, 180)).boxes.tolist() == [[100, 42, 130, 58]]
+
+
+def test_the_edge_of_a_neighbour_at_a_cut_joins_no_two_objects():
+    """The upper right window draws one object over the edge that left windows show of the other."""
+    left = [(60, 42, 94, 58), (95, 42, 100, 58)]
+    drawn_too_far = [(80, 42, 100, 58), (100, 42, 150, 58)]
+    well = [(80, 42, 94, 58), (95, 42, 150, 58)]
+    shown = zip(FOUR, (left, drawn_too_far, left, well), strict=True)
+    parts = [(window, blocks_in(window, *boxes)) for window, boxes in shown]
+    first, second = sorted(stitch(parts, image_hw=(100, 180)).boxes.tolist())
+    assert first[0] == 60
+    assert second == [95, 42, 150, 58]
 
 
 def boxes_in(window, *boxes, label=0):
