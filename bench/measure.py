@@ -51,7 +51,8 @@ def process_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
+    """Let the kernel count the peak of memory anew."""
     if _STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -64,7 +65,7 @@ def cost(work: Callable[[], Any], *, repeat: int = 5, warm_up: bool = True) -> t
         result = None
         gc.collect()
         before = status_mb("VmRSS")
-        _forget_peak()
+        forget_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         walls.append(time.perf_counter() - wall)

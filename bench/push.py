@@ -1,19 +1,21 @@
-"""How fast masks get into a CVAT task: ours, a COCO file import, and the SDK's `annotate_task`.
+"""How fast masks get into a CVAT task: ours, a COCO file import, and the SDK's two ways.
 
-    LSL_LIVE_URL=… LSL_LIVE_USER=… LSL_LIVE_PASSWORD=… python bench/push.py --frames 100 --masks 50
+    python bench/push.py --frames 100 --masks 50
 
-`annotate_task` is what `cvat-cli task auto-annotate` runs. Makes a task and removes it. Each way
-is timed from objects in memory to shapes on the server; ours includes the plan, the snapshot and
-the reading back, which the others have none of. Every way runs in the same process, so the peak
-of memory is that of the largest so far: run one way alone (--way) to compare memory.
+against a sandbox that it starts, or the server that LSL_LIVE_URL, LSL_LIVE_USER and
+LSL_LIVE_PASSWORD name. `sdk` is the SDK's `annotate_task` with a function that has its answers
+already, `cli` is `cvat-cli task auto-annotate` with the same one. Makes a task and removes it.
+
+Each way runs in a process of its own on an empty task, and is timed from objects in memory to
+shapes on the server. Ours includes the plan, the snapshot, the journal and the reading back, which
+the others have none of. Client and server seconds are those of all cores; the sandbox's say nothing
+about CVAT's. Memory is the peak above what the process had when the objects were ready.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,15 +24,20 @@ from pathlib import Path
 import cv2
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
-from cvat_sdk import Client, Config, masks
-from cvat_sdk.core.proxies.tasks import Task
+import ready
+from cvat_cli.__main__ import main as cvat_cli
+from measure import forget_peak, status_mb
+from ready import LABEL
+from server import Server, from_environment, run_alone, some_server, told
 
 from lsl_core import cvat
 from lsl_core.geometry.coco import to_coco_rle
 from lsl_core.types import CropMasks, Instances
 
 HW = (960, 1280)
-LABEL = "cell"
+
+Found = dict[int, Instances]
+Work = Callable[[], object]
 
 
 def objects(count: int, seed: int) -> Instances:
@@ -48,18 +55,35 @@ def objects(count: int, seed: int) -> Instances:
     return Instances(boxes, np.full(count, 0.9, np.float32), np.zeros(count, np.int32), found, HW)
 
 
-def ours(session: cvat.CvatSession, task: int, found: dict[int, Instances], folder: Path) -> None:
+def ours(server: Server, task: int, found: Found, folder: Path) -> Work:
     """Plan, snapshot, push and read back."""
+    session = server.session()
     journal = cvat.Journal(folder / "journal.sqlite")
-    plan = cvat.plan_push(session, task, found, (LABEL,), journal=journal)
-    result = cvat.apply_push(session, plan, journal, snapshot=folder / "before.gz")
-    assert result.is_verified, result
+
+    def work() -> None:
+        plan = cvat.plan_push(session, task, found, (LABEL,), journal=journal)
+        result = cvat.apply_push(session, plan, journal, snapshot=folder / "before.gz")
+        assert result.is_verified, result
+
+    return work
 
 
-def coco_file(sdk: Task, found: dict[int, Instances], folder: Path) -> None:
+def coco(server: Server, task: int, found: Found, folder: Path) -> Work:
     """Write a COCO file and import it, as the original LSL does."""
+    proxy = server.client(folder).tasks.retrieve(task)
+    names = [entry.name for entry in proxy.get_frames_info()]
+
+    def work() -> None:
+        path = folder / "coco.json"
+        path.write_text(json.dumps(_document(names, found)))
+        proxy.import_annotations("COCO 1.0", path)
+
+    return work
+
+
+def _document(names: list[str], found: Found) -> dict[str, object]:
     images, annotations = [], []
-    for frame, name in enumerate(entry.name for entry in sdk.get_frames_info()):
+    for frame, name in enumerate(names):
         images.append({"id": frame + 1, "file_name": name, "height": HW[0], "width": HW[1]})
         got = found[frame].masks
         assert isinstance(got, CropMasks)
@@ -77,89 +101,92 @@ def coco_file(sdk: Task, found: dict[int, Instances], folder: Path) -> None:
                     "iscrowd": 1,
                 }
             )
-    document = {"images": images, "annotations": annotations}
-    path = folder / "coco.json"
-    path.write_text(json.dumps({**document, "categories": [{"id": 1, "name": LABEL}]}))
-    sdk.import_annotations("COCO 1.0", path)
+    categories = [{"id": 1, "name": LABEL}]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _text(counts: str | bytes) -> str:
     return counts.decode() if isinstance(counts, bytes) else counts
 
 
-class Function:
-    """A detection function that has its answers already."""
+def sdk(server: Server, task: int, found: Found, folder: Path) -> Work:
+    """Let the SDK ask a function and send what it says."""
+    client = server.client(folder)
+    _have_ready(client.tasks.retrieve(task).get_frames_info(), found)
+    return lambda: cvataa.annotate_task(client, task, ready)
 
-    spec = cvataa.DetectionFunctionSpec(labels=[cvataa.label_spec(LABEL, 0, type="mask")])
 
-    def __init__(self, found: list[Instances]) -> None:
-        self._answers = iter([self._shapes(frame) for frame in found])
+def cli(server: Server, task: int, found: Found, folder: Path) -> Work:
+    """Run cvat-cli's command on the same function, in this process, which has imported it."""
+    _have_ready(server.client(folder).tasks.retrieve(task).get_frames_info(), found)
+    access = ["--server-host", server.url, "--auth", f"{server.user}:{server.password}"]
+    words = ["task", "auto-annotate", str(task), "--function-module", "ready"]
+    return lambda: cvat_cli([*access, *words])
 
-    @staticmethod
-    def _shapes(found: Instances) -> list[object]:
-        got = found.masks
-        assert isinstance(got, CropMasks)
-        full = np.zeros(HW, bool)
-        shapes = []
-        for i, (x, y, w, h) in enumerate(got.crops.tolist()):
-            full[y : y + h, x : x + w] = got.crop(i)
-            shapes.append(cvataa.mask(0, masks.encode_mask(full, (x, y, x + w, y + h))))
-            full[y : y + h, x : x + w] = False
-        return shapes
 
-    def detect(self, context: object, image: object) -> list[object]:
-        """Return the shapes of the next frame."""
-        return next(self._answers)
+def _have_ready(frames: list[object], found: Found) -> None:
+    for frame, entry in enumerate(frames):
+        ready.fill(entry.name, found[frame])  # type: ignore[attr-defined] # the SDK ships no types
+
+
+WAYS: dict[str, Callable[[Server, int, Found, Path], Work]] = {
+    "ours": ours, "coco": coco, "sdk": sdk, "cli": cli,
+}  # fmt: skip
+
+
+def alone(way: str, task: int, found: Found, folder: Path) -> dict[str, float]:
+    """Run one way in this process and return what it took."""
+    server = from_environment()
+    assert server is not None
+    work = WAYS[way](server, task, found, folder)
+    forget_peak()
+    before, cpu, began = status_mb("VmRSS"), time.process_time(), time.perf_counter()
+    work()
+    return {
+        "s": time.perf_counter() - began,
+        "client_cpu_s": time.process_time() - cpu,
+        "mb": status_mb("VmHWM") - before,
+    }
+
+
+def compare(server: Server, ways: list[str], frames: int, masks: int, folder: Path) -> None:
+    """Make a task, fill it in each way, and print what that took."""
+    files = [folder / f"{i:05d}.jpg" for i in range(frames)]
+    for i, file in enumerate(files):
+        cv2.imwrite(str(file), np.full((*HW, 3), i % 255, np.uint8))
+    with server.session() as session:
+        task = cvat.create_task(session, "push benchmark", [(LABEL, "mask")], files).id
+        try:
+            for way in ways:
+                server.client(folder).tasks.retrieve(task).remove_annotations()
+                before = server.cpu_s()
+                words = ["--way", way, "--task", task, "--frames", frames, "--masks", masks]
+                figures = run_alone(__file__, words, server)
+                figures["server_cpu_s"] = server.cpu_s() - before
+                shapes = len(cvat.task_annotations(session, task)["shapes"])
+                assert shapes == frames * masks, f"{way}: {shapes} shapes"
+                figures |= {"frames/s": frames / figures["s"], "shapes/s": shapes / figures["s"]}
+                print(f"{way:<8} {told(figures)}", flush=True)
+        finally:
+            cvat.delete_task(session, task)
 
 
 def main() -> None:
-    """Time each way on a fresh state of the same task."""
+    """Compare the ways, or run one of them alone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--masks", type=int, default=50)
-    parser.add_argument("--way", choices=["ours", "coco", "sdk"], action="append")
+    parser.add_argument("--way", choices=list(WAYS), action="append")
+    parser.add_argument("--task", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    url, user, password = (os.environ[f"LSL_LIVE_{n}"] for n in ("URL", "USER", "PASSWORD"))
-    found = {frame: objects(given.masks, frame) for frame in range(given.frames)}
-    with (
-        tempfile.TemporaryDirectory() as name,
-        cvat.connect(url, cvat.PasswordLogin(user, password), organisation="") as session,
-        Client(url, config=Config(), check_server_version=False) as client,
-    ):
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        client.login((user, password))
-        client.organization_slug = ""
-        files = [folder / f"{i:05d}.jpg" for i in range(given.frames)]
-        for i, file in enumerate(files):
-            cv2.imwrite(str(file), np.full((*HW, 3), i % 255, np.uint8))
-        task = cvat.create_task(session, "push benchmark", [(LABEL, "mask")], files)
-        try:
-            sdk = client.tasks.retrieve(task.id)
-            ways: dict[str, Callable[[], object]] = {
-                "ours": lambda: ours(session, task.id, found, folder),
-                "coco": lambda: coco_file(sdk, found, folder),
-                "sdk": lambda: cvataa.annotate_task(client, task.id, function),
-            }
-            for way in given.way or ways:
-                function = Function([*found.values()])
-                sdk.remove_annotations()
-                _time(way, ways[way], session, task.id, given.frames)
-        finally:
-            cvat.delete_task(session, task.id)
-
-
-def _time(
-    way: str, work: Callable[[], object], session: cvat.CvatSession, task: int, frames: int
-) -> None:
-    began, cpu = time.perf_counter(), time.process_time()
-    work()
-    wall, used = time.perf_counter() - began, time.process_time() - cpu
-    shapes = len(cvat.task_annotations(session, task)["shapes"])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(
-        f"{way:5} {wall:7.2f} s  client CPU {used:6.2f} s  {frames / wall:7.1f} frames/s "
-        f"{shapes / wall:8.0f} shapes/s  {shapes} shapes  peak {peak} MB"
-    )
+        if given.task:
+            found = {frame: objects(given.masks, frame) for frame in range(given.frames)}
+            print(json.dumps(alone(given.way[0], given.task, found, folder)))
+            return
+        with some_server(folder / "sandbox") as server:
+            compare(server, given.way or list(WAYS), given.frames, given.masks, folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from lsl_core.cvat.content import content_key
+from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
 from lsl_core.cvat.tasks import (
@@ -83,21 +85,41 @@ def read_task(session: CvatSession, task_id: int) -> TaskState:
 
 
 def task_annotations(session: CvatSession, task_id: int) -> Json:
-    """Return tags, shapes and tracks of a task as CVAT sends them."""
+    """Return tags, shapes and tracks of a task as CVAT sends them, points in arrays."""
     answer: Json = session.transport.json(
         "GET",
         f"/api/tasks/{task_id}/annotations/",
         doing=f"reading the annotations of task {task_id}",
+        hook=packed,
     )
     return answer
 
 
+def task_contents(session: CvatSession, task_id: int) -> dict[int, str]:
+    """Return the content of each shape of a task by its id; no shape is held longer than that."""
+    answer = session.transport.json(
+        "GET",
+        f"/api/tasks/{task_id}/annotations/",
+        doing=f"reading the annotations of task {task_id}",
+        hook=_keyed,
+    )
+    return dict(answer["shapes"])
+
+
+def _keyed(found: Json) -> Json | tuple[int, str]:
+    """Return id and content of a shape; what else there is as it is."""
+    if "points" in found and "label_id" in found:
+        return int(found.get("id") or 0), content_key(found)
+    return found
+
+
 def job_annotations(session: CvatSession, job_id: int) -> Json:
-    """Return tags, shapes and tracks of one job as CVAT sends them."""
+    """Return tags, shapes and tracks of one job as CVAT sends them, points in arrays."""
     answer: Json = session.transport.json(
         "GET",
         f"/api/jobs/{job_id}/annotations/",
         doing=f"reading the annotations of job {job_id}",
+        hook=packed,
     )
     return answer
 
@@ -125,7 +147,7 @@ def change_job(
         if action is Action.CREATE
         else f"deleting in job {job_id}",
         query={"action": action.value},
-        body={"version": 0, "tags": [], "shapes": list(shapes), "tracks": []},
+        body={"version": 0, "tags": [], "shapes": unpacked(shapes), "tracks": []},
     )
     return list(answer["shapes"])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from lsl_core.cvat.annotations import Action
 from lsl_core.cvat.content import content_key
+from lsl_core.cvat.packing import dumps, packed
 from lsl_core.errors import UserInput
 from lsl_core.workspace.database import Database
 
@@ -42,6 +43,8 @@ _MIGRATIONS = (
         score REAL NOT NULL, PRIMARY KEY (push_id, shape_id)
     ) WITHOUT ROWID
     """,
+    # NULL in batches that were written before
+    "ALTER TABLE cvat_batches ADD COLUMN num_shapes INT",
 )
 
 
@@ -91,6 +94,23 @@ class PushRecord:
     summary: dict[str, Any]
 
 
+class StoredShapes(Collection[Json]):
+    """The shapes of a batch as the journal keeps them; unpacked each time that they are read."""
+
+    def __init__(self, data: bytes, count: int | None) -> None:
+        self._data = data
+        self._count = sum(1 for _ in self) if count is None else count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(json.loads(gzip.decompress(self._data), object_hook=packed))
+
+    def __contains__(self, shape: object) -> bool:
+        return any(shape == one for one in self)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Shapes that are sent in one request, which CVAT does whole or not at all.
@@ -102,7 +122,7 @@ class Batch:
     job_id: int
     action: Action
     part: Part
-    shapes: tuple[Json, ...]
+    shapes: Collection[Json]
     state: BatchState = BatchState.PLANNED
     sent: float | None = None
     reason: str = ""
@@ -265,11 +285,11 @@ class Journal:
 
 
 def _insert(db: Any, push_id: str, batch: Batch) -> int:  # noqa: ANN401 - a sqlite3 connection
-    packed = gzip.compress(json.dumps(batch.shapes).encode(), compresslevel=1)
+    data = gzip.compress(dumps([*batch.shapes]).encode(), compresslevel=1)
     cursor = db.execute(
-        "INSERT INTO cvat_batches (push_id, job_id, action, part, shapes, state)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (push_id, batch.job_id, batch.action, batch.part, packed, batch.state),
+        "INSERT INTO cvat_batches (push_id, job_id, action, part, shapes, state, num_shapes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (push_id, batch.job_id, batch.action, batch.part, data, batch.state, len(batch.shapes)),
     )
     return int(cursor.lastrowid)
 
@@ -284,7 +304,7 @@ def _batch(row: Any) -> Batch:  # noqa: ANN401 - a sqlite3 row
         row["job_id"],
         Action(row["action"]),
         Part(row["part"]),
-        tuple(json.loads(gzip.decompress(row["shapes"]))),
+        StoredShapes(row["shapes"], row["num_shapes"]),
         BatchState(row["state"]),
         row["sent"],
         row["reason"],

@@ -37,11 +37,11 @@ def from_points(points: Sequence[object]) -> tuple[CropMasks, dict[int, str]]:
     """
     numbers, counts, faults = array("d"), [], dict[int, str]()
     for i, given in enumerate(points):
-        if not isinstance(given, list) or len(given) < 5:
+        if not isinstance(given, list | array) or len(given) < 5:
             faults[i] = _NO_RUNS
             continue
         try:
-            numbers.fromlist(given)
+            numbers.extend(array("d", given))  # whole or not at all
         except (TypeError, OverflowError):
             faults[i] = _NO_NUMBERS
         else:

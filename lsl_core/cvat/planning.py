@@ -18,6 +18,7 @@ from lsl_core.cvat.drawing import from_instances, lost_pixels
 from lsl_core.cvat.journal import Journal
 from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled, with_values
 from lsl_core.cvat.matching import match
+from lsl_core.cvat.packing import whole
 from lsl_core.cvat.plan import (
     AS_USUAL,
     Conflicts,
@@ -308,7 +309,7 @@ class _Work:
             for what, column in (("add", add), ("duplicates", duplicate), ("conflicts", conflict)):
                 self._counts[name][what] += bool(column[i])
         for i in np.flatnonzero(add).tolist():
-            self._create += shapes[i]
+            self._create += map(whole, shapes[i])
             self._next_group = max(self._next_group, int(shapes[i][0]["group"]) + 1)
         drawn = np.array(
             [self._drawings[c] is Drawing.POLYGON for c in new.class_ids.tolist()], bool

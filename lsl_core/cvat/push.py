@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, task_annotations
+from lsl_core.cvat.annotations import Action, task_annotations, task_contents
 from lsl_core.cvat.content import by_id, content_key, state_key
 from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
 from lsl_core.cvat.plan import PushMode, PushPlan
@@ -214,7 +214,7 @@ def _finish(
 def _read_back(
     session: CvatSession, journal: Journal, record: PushRecord, *, kept: int
 ) -> PushResult:
-    live = {i: content_key(s) for i, s in by_id(_live(session, record)["shapes"]).items()}
+    live = _live(session, record)
     created = journal.created_shapes(record.id)
     batches = journal.batches(record.id, Part.PUSH)
     removed = {
@@ -225,7 +225,7 @@ def _read_back(
     }
     before = by_id(read_snapshot(Path(record.snapshot))["shapes"])
     failed = [
-        FailedShapes(int(batch.shapes[0]["frame"]), len(batch.shapes), batch.reason)
+        FailedShapes(int(next(iter(batch.shapes))["frame"]), len(batch.shapes), batch.reason)
         for batch in batches
         if batch.state is BatchState.FAILED
     ]
@@ -247,9 +247,9 @@ def _read_back(
     )
 
 
-def _live(session: CvatSession, record: PushRecord) -> Json:
+def _live(session: CvatSession, record: PushRecord) -> dict[int, str]:
     try:
-        return task_annotations(session, record.task_id)
+        return task_contents(session, record.task_id)
     except CvatError as error:
         raise type(error)(
             f"The push is done, but it could not be read back. {error.message}",

@@ -145,6 +145,7 @@ class Sender:
         """Bring one batch to its end: stored, or refused for good."""
         if batch.state is BatchState.SENDING and self._is_stored(batch, settle_s=self._settle_s):
             return
+        batch = replace(batch, shapes=tuple(batch.shapes))  # unpacked once, for all tries
         for pause in (*_RETRY_WAITS_S, None):
             if batch.action is Action.DELETE:
                 batch = self._still_ours(batch)

@@ -226,11 +226,9 @@ def _object(members: Sequence[Json], class_ids: Mapping[int, int], hw: Hw) -> _O
 
 def _numbers(points: object) -> list[float]:
     try:
-        numbers = array("d")
-        numbers.fromlist(points)  # type: ignore[arg-type]
-    except (TypeError, OverflowError) as error:
+        return array("d", points).tolist()  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
         raise _Unusable("damaged: its points are no numbers") from error
-    return numbers.tolist()
 
 
 def _four(points: object) -> tuple[float, float, float, float]:

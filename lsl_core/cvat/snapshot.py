@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lsl_core.cvat.packing import dumps, packed
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import TaskInfo
 from lsl_core.errors import SnapshotMissing
@@ -29,7 +30,7 @@ def write_snapshot(
         "taken_by": session.user,
         "annotations": annotations,
     }
-    write_atomic(path, gzip.compress(json.dumps(document).encode(), compresslevel=5))
+    write_atomic(path, gzip.compress(dumps(document).encode(), compresslevel=5))
 
 
 def read_snapshot(path: Path) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def read_snapshot(path: Path) -> dict[str, Any]:
         SnapshotMissing: when the file is gone or damaged.
     """
     try:
-        document = json.loads(gzip.decompress(path.read_bytes()))
+        document = json.loads(gzip.decompress(path.read_bytes()), object_hook=packed)
         annotations: dict[str, Any] = document["annotations"]
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise SnapshotMissing(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -116,15 +116,25 @@ class Transport:
             )
         return response
 
-    def json(self, method: str, path: str, *, doing: str, **options: Any) -> Any:  # noqa: ANN401
+    def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        hook: Callable[[Json], Any] | None = None,
+        **options: Any,  # noqa: ANN401 - those of `send`
+    ) -> Any:  # noqa: ANN401 - any JSON value
         """Send a request and return the JSON of its answer, None when it is empty.
+
+        With `hook`, each object is what it makes of it, the inner ones first.
 
         Raises:
             CvatError: as `send`, or when the answer is no JSON.
         """
         data = self.send(method, path, doing=doing, **options).data
         try:
-            return json.loads(data) if data else None
+            return json.loads(data, object_hook=hook) if data else None
         except ValueError as error:
             raise CvatRequestFailed(
                 f"The server gave an answer that is no JSON (while {doing}).",

@@ -4,6 +4,7 @@ import pytest
 from app_world import LABELS, Task, World, words
 
 from lsl_core import cvat
+from lsl_core.cvat.packing import unpacked
 from lsl_core.services import pushing, sourcing
 from lsl_core.ui import keys
 
@@ -34,7 +35,7 @@ def correct(world: World, task: Task) -> None:
             f"/api/jobs/{job.id}/annotations/",
             doing="correcting",
             query={"action": action},
-            body={"version": 0, "tags": [], "shapes": [shape], "tracks": []},
+            body={"version": 0, "tags": [], "shapes": unpacked([shape]), "tracks": []},
         )
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from lsl_core import cvat
 from lsl_core.cli.main import app
 from lsl_core.cvat import Journal, PasswordLogin
+from lsl_core.cvat.packing import unpacked
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.services import connections, workspaces
 from lsl_core.types import Instances, Mode
@@ -31,7 +32,7 @@ def test_review_lists_what_became_of_each_label(tmp_path: Path) -> None:
             (job,) = cvat.task_jobs(session, task.id)
             shape = cvat.task_annotations(session, task.id)["shapes"][0]
             path = f"/api/jobs/{job.id}/annotations/"
-            body = {"shapes": [shape], "tags": [], "tracks": []}
+            body = {"shapes": unpacked([shape]), "tags": [], "tracks": []}
             session.transport.json(
                 "PATCH", path, doing="deleting", query={"action": "delete"}, body=body
             )

@@ -11,6 +11,7 @@ from lsl_core.cvat import (
 )
 from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.cvat.content import content_key
+from lsl_core.cvat.packing import unpacked
 
 MODEL_LABELS = ("cell",)
 THREE = [(15, 15, 8), (45, 20, 10), (60, 45, 7)]
@@ -43,5 +44,5 @@ def edit(session, task, shape, **changes):
         f"/api/jobs/{job.id}/annotations/",
         doing="editing",
         query={"action": "update"},
-        body={"shapes": [{**shape, **changes}], "tags": [], "tracks": []},
+        body={"shapes": unpacked([{**shape, **changes}]), "tags": [], "tracks": []},
     )

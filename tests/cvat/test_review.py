@@ -14,6 +14,7 @@ from lsl_core.cvat import (
 )
 from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.cvat.drawing import from_instances
+from lsl_core.cvat.packing import unpacked
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing, within_image
 
@@ -46,7 +47,7 @@ def update(session, task, shape, **changes):
         f"/api/jobs/{job.id}/annotations/",
         doing="editing",
         query={"action": "update"},
-        body={"shapes": [{**shape, **changes}], "tags": [], "tracks": []},
+        body={"shapes": unpacked([{**shape, **changes}]), "tags": [], "tracks": []},
     )
 
 

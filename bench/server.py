@@ -1,0 +1,102 @@
+"""The CVAT server that a benchmark talks to: one that is named, or a sandbox of its own.
+
+With LSL_LIVE_URL, LSL_LIVE_USER and LSL_LIVE_PASSWORD it is that server. Without, a sandbox is
+started beside, and the CPU seconds that it takes are known too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvat_sdk import Client, Config
+from measure import process_cpu_s
+
+from lsl_core import cvat
+
+_NAMES = ("URL", "USER", "PASSWORD")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it is, who signs in, and its process when it is ours."""
+
+    url: str
+    user: str
+    password: str
+    pid: int | None = None
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the server took so far, 0 when it is not ours."""
+        return process_cpu_s(self.pid) if self.pid is not None else 0.0
+
+    def session(self) -> cvat.CvatSession:
+        """Sign in as LSL does."""
+        login = cvat.PasswordLogin(self.user, self.password)
+        return cvat.connect(self.url, login, organisation="")
+
+    def client(self, folder: Path) -> Client:
+        """Sign in as the SDK does, with an empty cache."""
+        config = Config(cache_dir=folder / "cache")
+        client = Client(self.url, config=config, check_server_version=False)
+        client.login((self.user, self.password))
+        client.organization_slug = ""
+        return client
+
+    def named(self) -> dict[str, str]:
+        """Return the environment that names this server to a child process."""
+        values = (self.url, self.user, self.password)
+        return {
+            **os.environ,
+            **{f"LSL_LIVE_{name}": value for name, value in zip(_NAMES, values, strict=True)},
+        }
+
+
+def from_environment() -> Server | None:
+    """Return the server that the environment names."""
+    values = [os.environ.get(f"LSL_LIVE_{name}") for name in _NAMES]
+    return Server(*map(str, values)) if all(values) else None
+
+
+@contextmanager
+def some_server(folder: Path) -> Iterator[Server]:
+    """Give the server that the environment names, or a sandbox that ends with the block."""
+    named = from_environment()
+    if named is not None:
+        yield named
+        return
+    words = [sys.executable, "-m", "lsl_core.sandbox", "--folder", str(folder), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            found = re.search(r"http://\S+", said)
+            if found is None:
+                raise RuntimeError(f"the sandbox did not start: {said}")
+            yield Server(found[0], "demo", "demo-password", process.pid)
+        finally:
+            process.terminate()
+
+
+def run_alone(script: str, words: Sequence[object], server: Server) -> dict[str, float]:
+    """Run one way of a benchmark in a process of its own; return its figures."""
+    done = subprocess.run(
+        [sys.executable, script, *map(str, words)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=server.named(),
+    )
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def told(figures: Mapping[str, float]) -> str:
+    """Return figures as one line."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
