@@ -45,16 +45,17 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
         st.subheader("1 · Labels", anchor=False)
-        mapping = push_choices.mapping_editor(cvat, info, details.task, targets, counts)
-        values = push_choices.attribute_values(details.labels, mapping or {})
+        labels = push_choices.mapping_editor(cvat, info, details.task, targets, counts)
+        values = push_choices.attribute_values(details.labels, labels.mapping if labels else {})
     with right, st.container(border=True, height="stretch"):
         st.subheader("2 · How", anchor=False)
         mode = push_choices.mode_choice()
         drawn = push_choices.shape_choices(has_masks=modelling.draws_masks(
             session.workspace(), info.model_id))  # fmt: skip
-    if mapping is None:
+    if labels is None:
         return
-    choices = replace(drawn, mapping=mapping, mode=mode, attributes=values)
+    choices = replace(drawn, mapping=labels.mapping, create=labels.create, mode=mode,
+                      attributes=values)  # fmt: skip
     shown = panels.current_plan(cvat, info, choices)
     if shown is not None:
         summary(cvat, shown, len(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -140,13 +141,13 @@ def push(
 def _push(
     session: CvatSession, workspace: Workspace, preview_id: str, wish: PushWish, progress: Progress
 ) -> None:
-    if wish.creates_labels and not wish.is_dry:
-        for name in pushing.create_labels(
-            session, workspace, preview_id, without=wish.choices.mapping
-        ):
-            click.echo(f'Added the label "{name}" to the task.')
-    plan = pushing.plan(session, workspace, preview_id, choices=wish.choices, progress=progress)
+    choices = wish.choices
+    if wish.creates_labels:
+        choices = replace(choices, create=previewing.get_preview(workspace, preview_id).labels)
+    plan = pushing.plan(session, workspace, preview_id, choices=choices, progress=progress)
     click.echo(_table(plan))
+    for label in plan.new_labels:
+        click.echo(f'New label: "{label.name}", for {label.type} shapes')
     for warning in plan.warnings:
         click.echo(warning, err=True)
     if wish.coco is not None:
@@ -155,6 +156,7 @@ def _push(
     if wish.is_dry or plan.does_nothing:
         click.echo("Nothing was written to CVAT." if wish.is_dry else "There is nothing to add.")
         return
+    plan = pushing.with_labels(session, workspace, plan, choices=choices, progress=progress)
     result = pushing.apply(
         session, workspace, plan, confirmed_task=wish.confirmed_task, progress=progress
     )

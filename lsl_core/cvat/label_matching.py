@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lsl_core.cvat.drawing import drawing_for
@@ -29,6 +29,11 @@ class LabelMatch:
     problem: str = ""
 
     @property
+    def is_new(self) -> bool:
+        """Whether the target has to be made before anything can be drawn under it."""
+        return self.target is not None and self.target.id < 0
+
+    @property
     def is_settled(self) -> bool:
         """Whether the objects can be drawn, or are left out on purpose."""
         return not self.problem
@@ -41,6 +46,7 @@ def match_labels(
     has_masks: bool,
     mapping: Mapping[str, str | None] | None = None,
     polygons: bool = False,
+    create: Collection[str] = (),
 ) -> tuple[LabelMatch, ...]:
     """Find a label of the task for each label of a model, by the mapping or else by name.
 
@@ -50,15 +56,20 @@ def match_labels(
         has_masks: whether the objects have masks, or boxes only.
         mapping: model label to task label; None leaves its objects out.
         polygons: draw polygons where a label leaves the choice.
+        create: labels of the model that the task shall get where it lacks them; until it has,
+            their targets have ids below zero.
     """
     known = {label.name: label for label in task_labels}
-    matches = []
+    matches: list[LabelMatch] = []
     for name in labels:
         wanted = (mapping or {}).get(name, name)
         if wanted is None:
             matches.append(LabelMatch(name, None, None))
             continue
         target = known.get(wanted)
+        if target is None and wanted == name and name in create:
+            drawn = Drawing.MASK if has_masks else Drawing.RECTANGLE
+            target = CvatLabel(-1 - len(matches), name, drawn.value, color="")
         if target is None:
             problem = f'the task has no label "{wanted}"'
             matches.append(LabelMatch(name, None, None, problem))

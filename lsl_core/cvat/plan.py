@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from lsl_core.cvat.label_matching import LabelMatch
-from lsl_core.cvat.tasks import TaskInfo
+from lsl_core.cvat.tasks import CvatLabel, TaskInfo
 from lsl_core.geometry.cleaning import AS_THEY_ARE, Cleaning
 
 Json = dict[str, Any]
@@ -52,6 +52,7 @@ class PushChoices:
     drew something else. polygons: draw polygons where a label leaves the choice. tolerance: how
     far they may leave the outline, pixels. cleaning: what is tidied in the masks. attributes:
     values for new shapes by label of the task and name; its own defaults where it is silent.
+    create: labels of the model that are to be made where the task lacks them.
     """
 
     mapping: Mapping[str, str | None] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class PushChoices:
     tolerance: float = 0.0
     cleaning: Cleaning = AS_THEY_ARE
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    create: tuple[str, ...] = ()
 
 
 #: Add, draw as the labels allow, leave the masks as they are.
@@ -156,6 +158,11 @@ class PushPlan:
     def num_remove(self) -> int:
         """Objects that will be taken away."""
         return sum(row.remove for row in self.labels)
+
+    @property
+    def new_labels(self) -> tuple[CvatLabel, ...]:
+        """Labels that the task lacks: until they are made, this plan can only be looked at."""
+        return tuple(m.target for m in self.matches if m.target is not None and m.is_new)
 
     @property
     def does_nothing(self) -> bool:

@@ -76,14 +76,15 @@ def plan_push(
         )
     state = read_task(session, task_id)
     has_masks = any(p.masks is not None for p in predictions.values())
+    present = {c for p in predictions.values() for c in np.unique(p.class_ids).tolist()}
     matches = match_labels(
         labels,
         with_values(state.labels, choices.attributes),
         has_masks=has_masks,
         mapping=choices.mapping,
         polygons=choices.polygons,
+        create={labels[c] for c in present} & set(choices.create),
     )
-    present = {c for p in predictions.values() for c in np.unique(p.class_ids).tolist()}
     require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
     work = _Work(session, state, matches, choices, journal)
     for frame in sorted(predictions):
@@ -105,6 +106,8 @@ class _Work:
         self._session, self._state, self._matches = session, state, matches
         self._choices, self._mode = choices, choices.mode
         self._targets = {i: m.target for i, m in enumerate(matches) if m.target is not None}
+        self._labels = [*state.labels, *(m.target for m in matches if m.target and m.is_new)]
+        self._names = {label.id: label.name for label in self._labels}
         self._drawings = {i: m.drawing for i, m in enumerate(matches) if m.drawing is not None}
         self._objects = state.objects()
         self._own: dict[int, str] = {}
@@ -170,7 +173,8 @@ class _Work:
         """Put the plan together."""
         require_sound(self._create, [frame.image_hw for frame in self._state.frames])
         state = state_key(self._state.annotations)
-        content = [content_key(s) for s in self._create]
+        # by name, so that a label which has to be made first changes nothing
+        content = [content_key({**s, "label_id": self._names[s["label_id"]]}) for s in self._create]
         removed = [int(s["id"]) for s in self._remove]
         text = repr((self._session.url, self._state.task.id, self._mode.value, state))
         text += repr((content, removed))
@@ -326,14 +330,13 @@ class _Work:
             self._rows.append(FrameRow(frame, self._state.frames[frame].name, *row))
 
     def _count_removed(self, frame: int, doomed: Sequence[Json]) -> int:
-        names = {label.id: label.name for label in self._state.labels}
         objects: set[object] = set()
         for shape in doomed:
             group = int(shape.get("group") or 0) if shape["type"] == "polygon" else 0
             key = (shape["label_id"], group) if group else int(shape["id"])
             if key not in objects:
                 objects.add(key)
-                self._counts[names.get(shape["label_id"], "?")]["remove"] += 1
+                self._counts[self._names.get(shape["label_id"], "?")]["remove"] += 1
         return len(objects)
 
     def _label_rows(self) -> tuple[LabelRow, ...]:
@@ -344,7 +347,7 @@ class _Work:
             ):
                 now[self._state.labels[class_id].name] += bool(ids)
         rows = []
-        for label in self._state.labels:
+        for label in self._labels:
             count = self._counts[label.name]
             if now[label.name] or any(count.values()):
                 rows.append(

@@ -21,7 +21,7 @@ from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
 from lsl_core.cvat.tasks import bare_task
-from lsl_core.errors import CvatError, SnapshotMissing, TaskChanged, UserInput
+from lsl_core.errors import CvatError, LabelMismatch, SnapshotMissing, TaskChanged, UserInput
 from lsl_core.progress import NULL, Progress
 
 Json = dict[str, Any]
@@ -131,6 +131,11 @@ def apply_push(
 
 
 def _require_allowed(session: CvatSession, plan: PushPlan, confirmed_task: int | None) -> None:
+    if plan.new_labels:
+        names = ", ".join(f'"{label.name}"' for label in plan.new_labels)
+        raise LabelMismatch(
+            f"Task {plan.task.id} has no label {names} yet.", hint="Create it, then plan anew."
+        )
     if plan.url != session.url:
         raise UserInput("The plan is for another server.", hint="Make it anew.")
     is_for_all = plan.mode is PushMode.REPLACE_EVERYTHING and plan.remove

@@ -11,7 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,7 +226,7 @@ def _object(members: Sequence[Json], class_ids: Mapping[int, int], hw: Hw) -> _O
 
 def _numbers(points: object) -> list[float]:
     try:
-        return array("d", points).tolist()  # type: ignore[arg-type]
+        return array("d", cast("Iterable[float]", points)).tolist()
     except (TypeError, ValueError, OverflowError) as error:
         raise _Unusable("damaged: its points are no numbers") from error
 

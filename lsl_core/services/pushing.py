@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +30,7 @@ from lsl_core.cvat import (
 from lsl_core.errors import TaskChanged, UserInput
 from lsl_core.geometry.cleaning import Cleaning
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import connections, modelling, previewing
+from lsl_core.services import connections, previewing
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.sources import coco
 from lsl_core.types import ImageRef, Instances
@@ -51,7 +50,6 @@ __all__ = [
     "UndoResult",
     "apply",
     "as_coco",
-    "create_labels",
     "finish_begun",
     "label_map",
     "list_pushes",
@@ -61,6 +59,7 @@ __all__ = [
     "run_push",
     "run_resume",
     "undo",
+    "with_labels",
 ]
 
 #: Phases of a push that a run which is done once more goes on from.
@@ -122,40 +121,48 @@ def label_map(workspace: Workspace, *, url: str, task_id: int) -> dict[str, str 
     return LabelMaps(workspace.journal).get(url=url, task_id=task_id)
 
 
-def create_labels(
+def with_labels(
     session: CvatSession,
     workspace: Workspace,
-    preview_id: str,
-    names: Sequence[str] | None = None,
+    push_plan: PushPlan,
     *,
-    without: Collection[str] = (),
-) -> list[str]:
-    """Add labels of a preview to its task, or to the task's project; return those added.
+    choices: PushChoices,
+    progress: Progress = NULL,
+) -> PushPlan:
+    """Make the labels that a plan needs in its task, or in the task's project; return it anew.
 
     Args:
         session: where the task is.
         workspace: where the preview is.
-        preview_id: which.
-        names: which labels; when None, those with objects shown that have no place there.
-        without: labels that have their place already.
+        push_plan: of `plan`, with these choices.
+        choices: as they were.
+        progress: counts frames.
 
     Raises:
-        UserInput: when the preview is of no task, or a name is taken.
         CvatDenied: when the user may not change the task.
+        TaskChanged: when the task moved meanwhile; labels are made then, shapes are not.
     """
-    info = previewing.get_preview(workspace, preview_id)
-    if info.task_id is None:
-        raise UserInput("This preview is of no CVAT task.")
-    if names is None:
-        counts = previewing.counts(info, previewing.frames(workspace, preview_id))
-        has = {label.name for label in cvat.task_labels(session, info.task_id)}
-        has |= label_map(workspace, url=info.url, task_id=info.task_id).keys() | set(without)
-        names = [label for label in info.labels if counts[label][0] and label not in has]
-    has_masks = modelling.draws_masks(workspace, info.model_id)
-    drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
-    for name in names:
-        cvat.add_label(session, info.task_id, name, drawing)
-    return list(names)
+    if not push_plan.new_labels:
+        return push_plan
+    for label in push_plan.new_labels:
+        cvat.add_label(session, push_plan.task.id, label.name, Drawing(label.type))
+    made = plan(session, workspace, push_plan.run_id, choices=choices, progress=progress)
+    require_same(made, push_plan.token)
+    return made
+
+
+def require_same(push_plan: PushPlan, token: str) -> None:
+    """Return when a plan is the one that a person saw.
+
+    Raises:
+        TaskChanged: when it is another one.
+    """
+    if push_plan.token != token:
+        raise TaskChanged(
+            f'Task {push_plan.task.id} "{push_plan.task.name}", or the preview, was changed since '
+            "the summary was made.",
+            hint="Read the summary again. Nothing was written.",
+        )
 
 
 def apply(
@@ -192,7 +199,8 @@ def apply(
 def as_coco(session: CvatSession, push_plan: PushPlan) -> bytes:
     """Return what a plan would add as a COCO document, JSON; a dry run to look at elsewhere."""
     task = push_plan.task
-    frames, labels = cvat.task_frames(session, task.id), cvat.task_labels(session, task.id)
+    frames = cvat.task_frames(session, task.id)
+    labels = [*cvat.task_labels(session, task.id), *push_plan.new_labels]
     shapes = [{"id": number, **shape} for number, shape in enumerate(push_plan.create)]
     found = cvat.to_instances({"shapes": shapes}, frames, labels).frames
     rows = [
@@ -230,12 +238,8 @@ def run_push(
             return {"push": resume(session, workspace, begun[0].id, progress=progress).push_id}
         wanted = TypeAdapter(PushChoices).validate_python(choices)
         made = plan(session, workspace, preview_id, choices=wanted, progress=progress)
-        if made.token != token:
-            raise TaskChanged(
-                f'Task {made.task.id} "{made.task.name}", or the preview, was changed since the '
-                "summary was made.",
-                hint="Read the summary again. Nothing was written.",
-            )
+        require_same(made, token)
+        made = with_labels(session, workspace, made, choices=wanted, progress=progress)
         result = apply(session, workspace, made, confirmed_task=confirmed_task, progress=progress)
     return {"push": result.push_id}
 

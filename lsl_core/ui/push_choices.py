@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 import streamlit as st
 
-from lsl_core.errors import LslError
 from lsl_core.services import pushing
 from lsl_core.services.catalogue import CvatLabel, LabelAttribute, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.services.pushing import Cleaning, PushChoices, PushMode
-from lsl_core.ui import cached, keys, session
+from lsl_core.ui import keys, session
 from lsl_core.ui.layout import escaped
 
 LEAVE_OUT = "– leave out –"
+CREATE = "– new label –"
 MODES = {
     PushMode.ADD: ("Add", "Shapes are added; everything that is there stays."),
     PushMode.REPLACE_OWN: (
@@ -40,7 +40,7 @@ def mapping_editor(
     task: TaskInfo,
     targets: list[str],
     counts: Mapping[str, tuple[int, int]],
-) -> dict[str, str | None] | None:
+) -> PushChoices | None:
     """Draw where each label of the model goes; None while one with objects has no place."""
     saved = pushing.label_map(session.workspace(), url=cvat.url, task_id=task.id)
     table = pd.DataFrame(
@@ -57,7 +57,8 @@ def mapping_editor(
         disabled=["Model label", "Objects shown"],
         column_config={
             "Label in CVAT": st.column_config.SelectboxColumn(
-                options=[*targets, LEAVE_OUT], help="Where the objects go, or leave them out"
+                options=[*targets, CREATE, LEAVE_OUT],
+                help="Where the objects go; a new label has the model's name",
             )
         },
         alt="Where each label of the model goes",
@@ -67,13 +68,20 @@ def mapping_editor(
         label for label in info.labels if not isinstance(chosen[label], str) and counts[label][0]
     ]
     for label in missing:
-        _offer(cvat, info, task, label)
+        _offer(info, task, label)
     if missing:
         return None
-    return {
-        label: target if isinstance(target, str) and target != LEAVE_OUT else None
-        for label, target in chosen.items()
-    }
+    return PushChoices(
+        mapping={label: _target(label, place) for label, place in chosen.items()},
+        create=tuple(label for label, place in chosen.items() if place == CREATE),
+    )
+
+
+def _target(label: str, place: object) -> str | None:
+    """Return the label of the task that a choice of the table means, None for leaving out."""
+    if place == CREATE:
+        return label
+    return place if isinstance(place, str) and place != LEAVE_OUT else None
 
 
 def _place(label: str, targets: list[str], saved: Mapping[str, str | None]) -> str | None:
@@ -81,11 +89,13 @@ def _place(label: str, targets: list[str], saved: Mapping[str, str | None]) -> s
     wanted = saved.get(label, label)
     if wanted is None:
         return LEAVE_OUT
-    return wanted if wanted in targets else None
+    if wanted in targets:
+        return wanted
+    return CREATE if label in st.session_state.get(keys.PUSH_CREATE, ()) else None
 
 
-def _offer(cvat: CvatSession, info: PreviewInfo, task: TaskInfo, label: str) -> None:
-    """Say that a label has no place, and offer to make one."""
+def _offer(info: PreviewInfo, task: TaskInfo, label: str) -> None:
+    """Say that a label has no place, and offer a new one, which the push makes."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
             f":orange[:material/warning:] The task has no label “{escaped(label)}”: choose one "
@@ -95,20 +105,15 @@ def _offer(cvat: CvatSession, info: PreviewInfo, task: TaskInfo, label: str) -> 
         where = f"project “{task.project}”, so every task of it gets it" if task.project else "task"
         st.button(
             f"Create “{label}”", key=f"{keys.PUSH_CREATE}-{label}", icon=":material/new_label:",
-            on_click=_create, args=(cvat, info, label), help=f"Adds the label to the {where}.",
+            on_click=_create, args=(info, label),
+            help=f"The push adds the label to the {where}; until then nothing is written.",
         )  # fmt: skip
 
 
-def _create(cvat: CvatSession, info: PreviewInfo, label: str) -> None:
-    try:
-        pushing.create_labels(cvat, session.workspace(), info.id, [label])
-    except LslError as error:
-        st.session_state[keys.PUSH_PROBLEM] = error
-        return
-    # the table begins anew: its cells hold what was chosen before the label was there
+def _create(info: PreviewInfo, label: str) -> None:
+    st.session_state[keys.PUSH_CREATE] = {*st.session_state.get(keys.PUSH_CREATE, ()), label}
+    # the table begins anew: its cells hold what was chosen before
     st.session_state.pop(f"{keys.PUSH_MAPPING}-{info.id}", None)
-    cached.forget()
-    st.toast(f"Added the label “{label}”.", icon=":material/new_label:")
 
 
 def mode_choice() -> PushMode:

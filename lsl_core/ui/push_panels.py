@@ -71,8 +71,18 @@ def noun(plan: PushPlan) -> str:
 
 def plan_table(plan: PushPlan) -> pd.DataFrame:
     """Return what changes per label; the last row is the sum."""
+    new = {label.name for label in plan.new_labels}
     rows = [
-        (r.label, r.now, r.add, r.duplicates, r.conflicts, r.remove, r.after) for r in plan.labels
+        (
+            f"{r.label} (new)" if r.label in new else r.label,
+            r.now,
+            r.add,
+            r.duplicates,
+            r.conflicts,
+            r.remove,
+            r.after,
+        )
+        for r in plan.labels
     ]
     sums = [sum(column) for column in list(zip(*rows, strict=True))[1:]] if rows else [0] * 6
     return pd.DataFrame([*rows, ("all", *sums)], columns=["Label", *NUMBERS])
@@ -85,6 +95,11 @@ def safety(shown: ShownPlan) -> None:
     lines = [
         f"{ok} Read at {when(shown.at)}; if the task changes before you push, nothing is written",
         f"{ok} A snapshot is kept first, Undo push takes exactly these shapes back",
+    ]
+    lines += [
+        f":material/new_label: Adds the label “{escaped(label.name)}” to the task, or to its "
+        "project; Undo push leaves it there"
+        for label in plan.new_labels
     ]
     if plan.mode is PushMode.REPLACE_EVERYTHING:
         lines.append(":red[:material/warning:] **What people drew goes**; Undo push brings it back")

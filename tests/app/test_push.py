@@ -110,6 +110,9 @@ def test_a_label_that_the_task_lacks_can_be_made_from_the_page(open_page, world)
     app = open_page("push", task=task.info.id)
     for label in LABELS[1:]:
         app.button(key=f"{keys.PUSH_CREATE}-{label}").click().run()
+    assert [label.name for label in cvat.task_labels(world.session, task.info.id)] == [LABELS[0]]
+    table = next(frame.value for frame in app.dataframe if "Will add" in frame.value.columns)
+    assert {f"{label} (new)" for label in LABELS[1:]} <= set(table["Label"])
     app.button(key=keys.PUSH_GO).click().run()
     assert shapes(world, task.info.id) == expected(world, info.id)
     made = cvat.task_labels(world.session, task.info.id)

@@ -9,9 +9,11 @@ import pytest
 from cvat_helpers import discs, make_task, write_images
 
 from lsl_core.cvat import (
+    Drawing,
     LabelMaps,
     PushChoices,
     PushMode,
+    add_label,
     apply_push,
     create_task,
     plan_push,
@@ -226,3 +228,36 @@ def test_tracks_and_tags_stay_and_are_said(session, task):
     plan = plan_push(session, task.id, {0: discs(TWO)}, ("cell",), choices=EVERYTHING)
     assert any("1 tracks and tags stay" in warning for warning in plan.warnings)
     assert plan.remove == ()
+
+
+def test_a_plan_shows_a_label_that_would_be_made_and_makes_none(session, task, journal, tmp_path):
+    found = {0: discs(TWO), 1: discs(TWO[:1], class_id=1)}
+    labels, choices = ("cell", "platelet", "unseen"), PushChoices(create=("platelet", "unseen"))
+    plan = plan_push(session, task.id, found, labels, choices=choices)
+    assert [(label.name, label.type) for label in plan.new_labels] == [("platelet", "mask")]
+    assert [(row.label, row.now, row.add) for row in plan.labels] == [
+        ("cell", 0, 2), ("platelet", 0, 1),
+    ]  # fmt: skip
+    assert "platelet" not in {label.name for label in task_labels(session, task.id)}
+    with pytest.raises(LabelMismatch, match='no label "platelet" yet'):
+        apply_push(session, plan, journal, snapshot=tmp_path / "s.gz")
+    assert not shapes_of(session, task)
+
+
+def test_making_the_label_changes_nothing_else_of_a_plan(session, task, journal, tmp_path):
+    found = {0: discs(TWO), 1: discs(TWO[:1], class_id=1)}
+    labels, choices = ("cell", "platelet"), PushChoices(create=("platelet",))
+    shown = plan_push(session, task.id, found, labels, choices=choices)
+    made = add_label(session, task.id, "platelet", Drawing.MASK)
+    plan = plan_push(session, task.id, found, labels, choices=choices)
+    assert plan.token == shown.token
+    assert not plan.new_labels
+    assert apply_push(session, plan, journal, snapshot=tmp_path / "s.gz").is_verified
+    assert sum(shape["label_id"] == made.id for shape in shapes_of(session, task)) == 1
+
+
+def test_a_label_that_is_mapped_elsewhere_is_not_made(session, task):
+    choices = PushChoices(create=("platelet",), mapping={"platelet": "cell"})
+    plan = plan_push(session, task.id, {0: discs(TWO)}, ("platelet",), choices=choices)
+    assert not plan.new_labels
+    assert [row.label for row in plan.labels] == ["cell"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
 from lsl_core import cvat
+from lsl_core.cli.main import app
 from lsl_core.runs import Lane, Queue
 from lsl_core.services import activity, connections, predicting, previewing, pushing
 from lsl_core.types import RunPhase
@@ -67,3 +72,66 @@ def test_a_run_that_is_done_again_adds_nothing_and_finishes_what_it_began(world,
     assert pushing.run_push(world.workspace, **arguments) == first
     assert len(cvat.task_annotations(world.session, world.unlabelled)["shapes"]) == plan.num_add
     assert len(pushing.list_pushes(world.workspace)) == 1
+
+
+def _without_a_label(world, info) -> str:
+    """Take a label that has objects away from the task; return its name."""
+    counts = previewing.counts(info, previewing.frames(world.workspace, info.id))
+    name = max(counts, key=lambda label: counts[label])
+    labels = cvat.task_labels(world.session, world.unlabelled)
+    gone = next(label for label in labels if label.name == name)
+    world.session.transport.send("DELETE", f"/api/labels/{gone.id}", doing="the test")
+    return name
+
+
+def _labels(world) -> set[str]:
+    return {label.name for label in cvat.task_labels(world.session, world.unlabelled)}
+
+
+def test_a_dry_run_shows_the_labels_that_would_be_made_and_the_push_makes_them(
+    world, model, tmp_path
+) -> None:
+    info = _preview(world, model)
+    name = _without_a_label(world, info)
+    coco = tmp_path / "to-add.json"
+    words = ["--workspace", str(world.workspace.root), "push", "--preview", info.id]
+    words += ["--create-labels", "--coco", str(coco)]
+    dry = CliRunner().invoke(app, [*words, "--dry-run"], catch_exceptions=False)
+    assert f'New label: "{name}", for mask shapes' in dry.output
+    assert "Nothing was written" in dry.output
+    assert name not in _labels(world)
+    assert not cvat.task_annotations(world.session, world.unlabelled)["shapes"]
+    would = json.loads(coco.read_text())
+    assert name in {category["name"] for category in would["categories"]}
+
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert name in _labels(world)
+    shapes = cvat.task_annotations(world.session, world.unlabelled)["shapes"]
+    assert len(shapes) == len(would["annotations"]) > 0
+
+
+def test_a_run_that_was_killed_after_it_made_a_label_goes_on(world, model, monkeypatch) -> None:
+    info = _preview(world, model)
+    name = _without_a_label(world, info)
+    choices = pushing.PushChoices(create=(name,))
+    plan = pushing.plan(world.session, world.workspace, info.id, choices=choices)
+    arguments = {
+        "connection": connections.connection_of(world.session).model_dump(),
+        "preview_id": info.id,
+        "choices": {"create": [name]},
+        "token": plan.token,
+        "confirmed_task": None,
+        "progress": pushing.NULL,
+    }
+
+    def killed(*args, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pushing, "apply", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pushing.run_push(world.workspace, **arguments)
+    assert name in _labels(world)
+    pushing.run_push(world.workspace, **arguments)
+    assert len(cvat.task_annotations(world.session, world.unlabelled)["shapes"]) == plan.num_add
