@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lsl_core.services import modelling, offers, serving
 from lsl_core.services.modelling import ModelCard
 from lsl_core.services.offers import Offer
+from lsl_core.services.serving import ServiceSettings, ServiceState
 from lsl_core.ui import keys, serve_panels, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.layout import empty, header
@@ -14,52 +16,63 @@ from lsl_core.ui.layout import empty, header
 FOLLOW = "always the best"
 
 
-def deploy(cards: list[ModelCard]) -> None:
-    """Ask which version of which model is offered, and offer it."""
+def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
+    """Ask which version of which model is offered, and offer it; trouble is told in `place`."""
+    workspace = session.workspace()
     names = list(dict.fromkeys(card.name for card in cards))
     name = st.selectbox("Model", names, key=keys.SERVE_MODEL)
     versions = [card.id for card in cards if card.name == name]
     version = st.selectbox(
-        "Version", [None, *versions], key=keys.SERVE_VERSION, format_func=lambda v: v or FOLLOW,
+        "Version", ["", *versions], key=keys.SERVE_VERSION, format_func=lambda v: v or FOLLOW,
         help="A newer version takes over unless its AP on held-out images is lower.",
     )  # fmt: skip
     own = st.checkbox("At the model's own score thresholds", value=True)
     threshold = None if own else st.slider(
         "Lowest score", 0.05, 1.0, 0.5, 0.01, key=keys.SERVE_THRESHOLD
     )  # fmt: skip
-    clicks = serve_panels.clicks_choice()
     st.caption("A threshold that somebody chooses in CVAT wins over this.")
+    clicks = serve_panels.clicks_choice(version or versions[0])
+    is_running = serving.state(workspace) is not None
+    settings = serving.last_settings(workspace)
+    settings = settings if is_running else serve_panels.reach(settings)
     if st.button(
         f"Deploy {name}", type="primary", key=keys.SERVE_DEPLOY, icon=":material/rocket_launch:",
         width="stretch",
     ):  # fmt: skip
-        with errors_shown():
-            workspace = session.workspace()
-            offers.deploy(workspace, Offer(name, version, threshold=threshold, clicks=clicks))
-            if serving.state(workspace) is None:
-                with st.spinner("Starting the service"):
-                    serving.start(workspace, serving.last_settings(workspace))
+        with place, errors_shown():
+            offers.deploy(
+                workspace, Offer(name, version or None, threshold=threshold, clicks=clicks)
+            )
             st.toast(f"{name} is offered; a running service follows within seconds.")
-            st.rerun()
+            start(settings)
+    if not is_running and offers.list_offers(workspace) and st.button(
+        "Start the service as it was", key=keys.SERVE_START, icon=":material/play_arrow:",
+        width="stretch", help="With the models that were offered before, and no other.",
+    ):  # fmt: skip
+        with place, errors_shown():
+            start(settings)
 
 
-def resume() -> None:
-    """Offer to start a service that has offers but does not run."""
+def start(settings: ServiceSettings) -> None:
+    """Start the service unless it runs, and draw the page anew."""
     workspace = session.workspace()
-    if offers.list_offers(workspace) and st.button(
-        "Start the service", key=keys.SERVE_START, icon=":material/play_arrow:"
-    ):
-        with errors_shown(), st.spinner("Starting the service"):
-            serving.start(workspace, serving.last_settings(workspace))
-            st.rerun()
+    if serving.state(workspace) is None:
+        with st.spinner("Starting the service: it loads the models"):
+            serving.start(workspace, settings)
+    st.rerun()
 
 
-def running() -> None:
-    """Draw the running service, anew every few seconds."""
+def running(drawn: list[tuple[str, str, str | None]]) -> None:
+    """Draw the running service, anew every few seconds; `drawn` is what stands around this."""
     found = serving.state(session.workspace())
-    if found is None:  # it ended meanwhile: all that stands around this is no longer true
+    if found is None or offered(found) != drawn:  # it ended, or follows another choice by now
         st.rerun()
     serve_panels.functions(found)
+
+
+def offered(found: ServiceState) -> list[tuple[str, str, str | None]]:
+    """Return what the cards show that may change while the page is open."""
+    return [(offer.model, offer.version, offer.clicks) for offer in found.offers]
 
 
 action = header("Serve", "Let people call a model inside CVAT, with no Nuclio and no Docker.")
@@ -70,22 +83,23 @@ if not models:
           icon=":material/cell_tower:", page="pages/train.py", label="Train a model")  # fmt: skip
 else:
     left, right = st.columns([2, 5], gap="medium")
+    place = right.container()
     with left, st.container(border=True):
-        deploy(models)
+        deploy(models, place)
     with right:
         if state is None:
             empty("Serve a model so annotators can call it inside CVAT",
-                  "No service runs.", icon=":material/cell_tower:")  # fmt: skip
-            resume()
+                  "No service runs. Choose a model and deploy it.",
+                  icon=":material/cell_tower:")  # fmt: skip
         else:
-            st.caption(f"The service is at `{state.url}`.")
-            st.fragment(running, run_every=3)()
+            st.fragment(running, run_every=3)(offered(state))
             for offer in state.offers:
                 serve_panels.offer_card(offer)
             with st.expander("What CVAT needs", icon=":material/lan:"):
                 serve_panels.for_cvat(state)
-            with st.expander("Test with an image", icon=":material/image:", expanded=True):
-                serve_panels.trial(state)
+            if state.offers:
+                with st.expander("Test with an image", icon=":material/image:", expanded=True):
+                    serve_panels.trial(state)
     if state is not None:
         with action:
             serve_panels.stop(state)

@@ -177,6 +177,6 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.close()
         raise UserInput(
             f"Nothing can listen on port {port} of {host}: {error.strerror}.",
-            hint=f"Choose another port: --port {port + 20}",
+            hint=f"Choose another port, such as {port + 20}.",
         ) from error
     return bound

@@ -29,6 +29,7 @@ __all__ = [
     "deploy",
     "function_name",
     "list_offers",
+    "previous",
     "roll_back",
     "withdraw",
 ]
@@ -112,23 +113,33 @@ def deploy(workspace: Workspace, offer: Offer) -> Offer:
     return next(o for o in list_offers(workspace) if o.model == offer.model)
 
 
+def previous(workspace: Workspace, model: str) -> str | None:
+    """Return the version that `roll_back` would offer, None when there is none.
+
+    Raises:
+        UserInput: when the model is not offered.
+    """
+    offer = _find(workspace, model)
+    now = offer.version or (offer.deployed[-1][0] if offer.deployed else None)
+    there = {card.id for card in modelling.list_models(workspace)}
+    before = [v for v, _ in offer.deployed if v != now and v in there]
+    return before[-1] if before else None
+
+
 def roll_back(workspace: Workspace, model: str) -> str:
     """Offer the version again that was offered before, and stay with it; return its id.
 
     Raises:
         UserInput: when the model is not offered, or no other version was before.
     """
-    offer = _find(workspace, model)
-    now = offer.version or (offer.deployed[-1][0] if offer.deployed else None)
-    there = {card.id for card in modelling.list_models(workspace)}
-    before = [v for v, _ in offer.deployed if v != now and v in there]
-    if not before:
+    offer, before = _find(workspace, model), previous(workspace, model)
+    if before is None:
         raise UserInput(
             f'No other version of "{model}" was offered before.',
             hint="Choose a version to deploy instead.",
         )
-    deploy(workspace, replace(offer, version=before[-1]))
-    return before[-1]
+    deploy(workspace, replace(offer, version=before))
+    return before
 
 
 def withdraw(workspace: Workspace, model: str) -> None:

@@ -219,7 +219,8 @@ def wait_until_up(workspace: Workspace, process: subprocess.Popen[bytes]) -> Ser
         time.sleep(0.1)
     if process.poll() is None:
         process.terminate()
-    raise ServeError(_last_words(workspace), hint="Change the settings and start it again.")
+    log = workspace.serve / LOG_FILE
+    raise ServeError(_last_words(log) or "The service did not start.", hint=f"Its log: {log}")
 
 
 def stop(workspace: Workspace) -> bool:
@@ -358,8 +359,7 @@ def _state(row: dict[str, Any]) -> ServiceState:
     return ServiceState(**{k: row[k] for k in kept}, offers=offers, callers=callers)
 
 
-def _last_words(workspace: Workspace) -> str:
-    path = workspace.serve / LOG_FILE
-    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+def _last_words(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     said = [line.removeprefix("lsl: ") for line in lines if line.startswith("lsl: ")]
-    return said[-1] if said else "The service did not start."
+    return said[-1] if said else ""

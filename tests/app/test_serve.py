@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from app_world import words
 
+from lsl_core.errors import ServeError
 from lsl_core.services import offers, serving
+from lsl_core.services.offers import Offer
 from lsl_core.services.serving import FunctionState, OfferState, ServiceState
 from lsl_core.ui import keys
 
@@ -36,6 +40,7 @@ def test_deploying_offers_the_model_and_starts_the_service(open_page, world, mon
 @pytest.fixture
 def served(open_page, world, monkeypatch):
     world.add_model(version=1, ap50=0.8)
+    offers.deploy(world.workspace, Offer("parts"))
     monkeypatch.setattr(serving, "state", lambda _: running())
     return open_page("serve")
 
@@ -43,7 +48,7 @@ def served(open_page, world, monkeypatch):
 def test_a_running_service_shows_its_figures_and_last_error(served) -> None:
     row = served.dataframe[0].value.set_index("Function").loc["parts"]
     assert (row["Version"], row["Requests"], row["Failed"]) == ("parts-v1", 12, 1)
-    assert row["p95, s"] == 0.4
+    assert row["p95, s"] == "0.400"
     assert "No whole image" in words(served)
     assert "nut, bolt" in words(served)
 
@@ -53,6 +58,15 @@ def test_a_service_that_ended_meanwhile_is_not_shown_any_more(served, monkeypatc
     served.run()
     assert "No service runs" in words(served)
     assert not served.dataframe
+
+
+def test_cards_follow_a_service_that_went_over_to_another_version(served, monkeypatch) -> None:
+    offer = replace(running().offers[0], version="parts-v7", clicks="sam2.1-tiny")
+    states = iter([running()])  # the page itself still sees what was
+    monkeypatch.setattr(serving, "state", lambda _: next(states, running(offers=(offer,))))
+    served.run()
+    assert "in version parts-v7" in words(served)
+    assert "sam2.1-tiny, a pretrained segmenter" in words(served)
 
 
 def test_a_version_that_cannot_be_loaded_says_why(open_page, world, monkeypatch) -> None:
@@ -70,7 +84,70 @@ def test_stopping_says_who_used_it_in_the_last_hour(served, monkeypatch) -> None
     assert len(stopped) == 1
 
 
-def test_rolling_back_without_an_older_version_says_so(served, world) -> None:
-    offers.deploy(world.workspace, offers.Offer("parts"))
-    served.button(key=f"{keys.SERVE_ROLL_BACK}-parts").click().run()
-    assert "No other version" in words(served)
+def test_before_the_first_request_there_is_no_time_to_show(open_page, world, monkeypatch) -> None:
+    world.add_model(version=1, ap50=0.8)
+    offers.deploy(world.workspace, Offer("parts"))
+    quiet = replace(
+        running().offers[0].functions[0], requests=0, failed=0, median_s=None, p95_s=None
+    )
+    offer = replace(running().offers[0], functions=(quiet,))
+    monkeypatch.setattr(serving, "state", lambda _: running(offers=(offer,)))
+    row = open_page("serve").dataframe[0].value.iloc[0]
+    assert (row["Median, s"], row["p95, s"]) == ("–", "–")
+
+
+def test_rolling_back_names_the_version_and_is_off_without_one(open_page, served, world) -> None:
+    button = served.button(key=f"{keys.SERVE_ROLL_BACK}-parts")
+    assert button.disabled
+    world.add_model(version=2, ap50=0.9)
+    for version in ("parts-v1", "parts-v2"):
+        offers.note_deployed(world.workspace, "parts", version)
+    served.run()
+    button = served.button(key=f"{keys.SERVE_ROLL_BACK}-parts")
+    assert button.label == "Roll back to parts-v1"
+    button.click().run()
+    assert offers.list_offers(world.workspace)[0].version == "parts-v1"
+
+
+def test_who_may_call_and_the_port_are_chosen_before_the_start(
+    open_page, world, monkeypatch
+) -> None:
+    world.add_model(version=1, ap50=0.8)
+    started = []
+    monkeypatch.setattr(serving, "start", lambda *given: started.append(given[1]))
+    app = open_page("serve")
+    app.radio(key=keys.SERVE_CALLERS).set_value("CVAT in Docker on this machine").run()
+    app.number_input(key=keys.SERVE_PORT).set_value(9090).run()
+    app.button(key=keys.SERVE_DEPLOY).click().run()
+    assert (started[0].host, started[0].allow, started[0].port) == (
+        "0.0.0.0", ("172.16.0.0/12",), 9090,
+    )  # fmt: skip
+    app.radio(key=keys.SERVE_CALLERS).set_value("Other networks").run()
+    app.text_input(key=keys.SERVE_NETWORKS).set_value("10.1.0.0/16, 10.2.0.0/16").run()
+    app.button(key=keys.SERVE_START).click().run()
+    assert started[1].allow == ("10.1.0.0/16", "10.2.0.0/16")
+
+
+def test_a_service_that_does_not_start_says_why(open_page, world, monkeypatch) -> None:
+    world.add_model(version=1, ap50=0.8)
+
+    def refuse(*_: object) -> None:
+        raise ServeError("Nothing can listen on port 8070 of 127.0.0.1: Address already in use.")
+
+    monkeypatch.setattr(serving, "start", refuse)
+    app = open_page("serve")
+    app.button(key=keys.SERVE_DEPLOY).click().run()
+    assert "Nothing can listen on port 8070" in words(app)
+    assert "No service runs" in words(app)
+
+
+def test_what_answers_clicks_is_asked_where_a_segmenter_is(
+    open_page, world, monkeypatch, shelf
+) -> None:
+    world.add_model(version=1, ap50=0.8)
+    world.workspace.pretrained.symlink_to(shelf)
+    monkeypatch.setattr(serving, "start", lambda *_: None)
+    app = open_page("serve")
+    app.selectbox(key=keys.SERVE_CLICKS).set_value("tiny-sam2").run()
+    app.button(key=keys.SERVE_DEPLOY).click().run()
+    assert offers.list_offers(world.workspace)[0].clicks == "tiny-sam2"
