@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import activity, modelling, sourcing
+from lsl_core.services import activity, modelling, sourcing, training_cost
 from lsl_core.services.sourcing import SourceInfo
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.ui import address, keys, model_panels, next_panel, runs, session, version_panel
@@ -50,6 +50,22 @@ def choose_time(others: list[str]) -> tuple[float, str | None]:
     return minutes, valid
 
 
+def say_cost(family: str, minutes: float) -> None:
+    """Say what the training will take here, and how that is known."""
+    cost = training_cost.estimate(session.workspace(), family=family)
+    if cost is None:
+        around = "then it loads and measures. How many steps that gives is known after the first"
+        st.caption(f":material/timer: At most {duration(minutes * 60)} of steps, {around}. You may "
+                   "close the page: it goes on.")  # fmt: skip
+        return
+    st.caption(
+        f":material/timer: **{duration(minutes * 60 + cost.around_s)}** at most: "
+        f"{duration(minutes * 60)} for about {cost.steps(minutes):,} steps, "
+        f"{duration(cost.around_s)} to load, measure and compare. As measured on this machine, "
+        f"{plural(cost.num_trainings, 'training')}. You may close the page: it goes on."
+    )
+
+
 def order(found: list[SourceInfo]) -> None:
     """Ask what to train, say what it will cost, and start it."""
     workspace = session.workspace()
@@ -71,10 +87,7 @@ def order(found: list[SourceInfo]) -> None:
         help="A name that exists gets a new version; older versions stay.",
     )  # fmt: skip
     minutes, valid = choose_time([other for other in names if other != name])
-    st.caption(
-        f":material/timer: {duration(minutes * 60)} of training, some seconds to load and measure. "
-        "You may close the page: it goes on."
-    )
+    say_cost(family, minutes)
     if st.button(
         f"Train {model}", type="primary", icon=":material/model_training:", key=keys.TRAIN_GO,
         width="stretch", disabled=not is_ready,

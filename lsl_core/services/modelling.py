@@ -12,6 +12,7 @@ from lsl_core.models import FAMILIES, check_mode, load_model, save_model
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import pretrained
 from lsl_core.services.learning_sets import LearningSet, learning_set
+from lsl_core.services.training_pictures import Album, trainings
 from lsl_core.services.versions import (
     Discarded,
     admit,
@@ -140,7 +141,8 @@ def train(
     heard = _Heard(progress)
     settings = _settings(workspace, mode, family, weights, minutes, iterations)
     settings = replace(settings, object_threshold=object_threshold, seed=seed)
-    fitted = _fit(workspace, name, images, settings, heard)
+    album = Album(trainings(workspace, name), images.labels)
+    fitted = _fit(workspace, name, images, settings, heard, album)
     model_id = claim(workspace, name)
     card = replace(
         fitted.named(
@@ -153,6 +155,7 @@ def train(
     if parent is not None and images.held_out and not fitted.stopped:
         found = _compared(workspace, card, parent, fitted, images.held_out, progress)
         card = replace(card, comparison=found)
+    album.move(workspace.models / model_id)
     card = save_model(workspace.models / model_id, card, fitted.state)
     admit(workspace, card, keep_anyway=keep_anyway)
     if fitted.stopped:
@@ -187,6 +190,7 @@ def _fit(
     images: LearningSet,
     settings: FitSettings,
     progress: Progress,
+    watch: Album,
 ) -> Fitted:
     """Train on the images; a training of the same name that was killed goes on."""
     from lsl_core.training import fit  # loads torch, seconds: only those who train wait
@@ -198,6 +202,7 @@ def _fit(
         labels=images.labels,
         progress=progress,
         checkpoint=workspace.data / "trainings" / f"{slug(name)}.safetensors",
+        watch=watch,
     )
 
 

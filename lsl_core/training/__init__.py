@@ -2,7 +2,7 @@
 
 from lsl_core.training.correcting import best_thresholds
 from lsl_core.training.fit import Fitted, fit
-from lsl_core.training.gate import compare, measure
+from lsl_core.training.gate import Watch, compare, measure
 from lsl_core.training.samples import Sample, check_support, split_support, support_notes
 from lsl_core.training.score import evaluate
 from lsl_core.training.settings import FitSettings
@@ -11,6 +11,7 @@ __all__ = [
     "FitSettings",
     "Fitted",
     "Sample",
+    "Watch",
     "best_thresholds",
     "check_support",
     "compare",

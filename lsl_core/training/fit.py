@@ -18,7 +18,7 @@ from lsl_core.training.calibration import fit_calibration
 from lsl_core.training.compact_loop import train_compact
 from lsl_core.training.correcting import best_thresholds
 from lsl_core.training.foundation_loop import train_foundation
-from lsl_core.training.gate import measure
+from lsl_core.training.gate import Watch, measure
 from lsl_core.training.samples import Sample, check_support, support_notes
 from lsl_core.training.score import evaluate
 from lsl_core.training.settings import FitSettings
@@ -71,6 +71,7 @@ def fit(
     labels: tuple[str, ...],
     progress: Progress = NULL,
     checkpoint: Path | None = None,
+    watch: Watch | None = None,
 ) -> Fitted:
     """Train a model on labelled images and measure it on others.
 
@@ -83,6 +84,7 @@ def fit(
         progress: hears "loss", "learning_rate" and "ap…", or "iou" of a semantic mode. Stopped
             early, nothing is kept; stopped later, the best so far is.
         checkpoint: file from which the same training, killed, goes on.
+        watch: sees the held-out images each time that they are measured.
 
     Raises:
         EmptySupport: when there is nothing to learn from.
@@ -101,7 +103,7 @@ def fit(
 
     def score(trained: Trained) -> float:
         """Return the figure of the held-out images that decides, and tell it."""
-        looked = measure(model_of(trained), held_out, settings.slide, NULL)
+        looked = measure(model_of(trained), held_out, settings.slide, NULL, watch=watch)
         semantic = MODES[settings.mode].semantic
         name, value = evaluate(*looked, labels, semantic=semantic).headline
         progress.metric(name.lower(), value, at=trained.iterations)
@@ -110,7 +112,10 @@ def fit(
     train, told = _LOOPS[settings.family], score if held_out else None
     trained = train(samples, settings, labels, progress, score=told, checkpoint=checkpoint)
     listener = NULL if trained.stopped else progress  # who stopped it was heard
-    looked = measure(model_of(trained), held_out or samples, settings.slide, listener)
+    seen_by = watch if held_out else None  # what was learnt shows nothing
+    looked = measure(
+        model_of(trained), held_out or samples, settings.slide, listener, watch=seen_by
+    )
     card = _card(trained, settings, labels, len(samples))
     card, found = _judged(card, *looked, is_held_out=bool(held_out))
     if card.metrics is not None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lsl_core.models.base import Model
 from lsl_core.models.memory import enough_memory
@@ -18,6 +22,7 @@ from lsl_core.types import (
     ModelCard,
     SlideWindows,
     Verdict,
+    Window,
 )
 from lsl_core.windows import cut
 
@@ -27,8 +32,28 @@ MEASURE_FLOOR = 0.02
 NO_EVIDENCE = 0.02
 
 
+class Watch(Protocol):
+    """Somebody who looks at every window that is measured."""
+
+    def __call__(
+        self,
+        name: str,
+        window: Window,
+        *,
+        part: NDArray[np.uint8],
+        drawn: Instances,
+        found: Instances,
+    ) -> None:
+        """Look at a window of an image: its pixels, RGB, what was drawn and what was found."""
+
+
 def measure(
-    model: Model, samples: Sequence[Sample], slide: SlideWindows, progress: Progress
+    model: Model,
+    samples: Sequence[Sample],
+    slide: SlideWindows,
+    progress: Progress,
+    *,
+    watch: Watch | None = None,
 ) -> tuple[list[Instances], list[Instances]]:
     """Predict the windows of labelled images; return what was drawn and what was found."""
     progress.start("Measuring", total=len(samples), unit="images")
@@ -38,8 +63,11 @@ def measure(
         pixels = sample.pixels()
         for window, drawn in windows_of(sample, slide):
             truth.append(drawn)
+            part = cut(pixels, window)
             with enough_memory("look at a window of these images"):
-                found += model.predict([cut(pixels, window)], floor_score=MEASURE_FLOOR)
+                found += model.predict([part], floor_score=MEASURE_FLOOR)
+            if watch is not None:
+                watch(sample.name, window, part=part, drawn=drawn, found=found[-1])
         progress.advance()
     return truth, found
 

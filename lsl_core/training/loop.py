@@ -67,7 +67,7 @@ class Loop:
         network: to train.
         loss: of the network on a batch.
         budget: steps, seconds, or both.
-        progress: hears "loss" and "learning_rate".
+        progress: hears "loss", "learning_rate" and the "seconds" so far.
         score: how good weights are on held-out images, in [0, 1]; None where there are none.
         learning_rate: highest.
         shrink: makes the batches to come smaller when the memory of the device was too small for
@@ -240,6 +240,7 @@ class Loop:
         losses = self._facts.losses
         self._progress.metric("loss", float(np.mean(losses)), at=self.iteration)
         self._progress.metric("learning_rate", rate, at=self.iteration)
+        self._progress.metric("seconds", self._seconds(), at=self.iteration)
         losses.clear()
         by_steps = self._budget.iterations is not None
         done = self.iteration if by_steps else round(self.share() * self._budget.total)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import activity, modelling
+from lsl_core.services import activity, modelling, training_pictures
 from lsl_core.services.modelling import ModelCard
 from lsl_core.types import MODES, RunState, Verdict
-from lsl_core.ui import address, charts, keys, runs, session, version_panel
+from lsl_core.ui import address, charts, keys, pictures, runs, session, version_panel
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
 
@@ -25,6 +25,7 @@ def watch(run: RunState) -> None:
 def _curve(run_id: str) -> None:
     """Draw the curve of a run as far as it is."""
     metrics = activity.run_metrics(session.workspace(), run_id)
+    pictures.row(training_pictures.of_run(session.workspace(), run_id))
     if metrics:
         st.plotly_chart(
             charts.training_curve(metrics), config=charts.CONFIG, key=f"curve-{run_id}",
@@ -139,6 +140,7 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
             version_panel.change(card)
     with right:
         _figures(card, cards)
+    pictures.row(training_pictures.of_model(session.workspace(), card.id))
 
 
 def _figures(card: ModelCard, cards: list[ModelCard]) -> None:

@@ -50,6 +50,21 @@ def test_pretrained_weights_are_got_before_a_training_can_start_from_them(open_p
     assert activity.run_command(world.workspace, run.id).endswith("models pull rf-detr-medium")
 
 
+def test_the_cost_is_said_before_the_start_and_how_it_is_known(open_page, world) -> None:
+    world.add_source("belt")
+    assert "known after the first" in words(open_page("train"))
+    run_id = activity.submit_training(
+        world.workspace, source="belt", name="belt", mode=Mode.FSIS, owner="demo"
+    )
+    store = RunStore(world.workspace.database)
+    store.start(run_id)
+    store.add_metrics(run_id, [("seconds", 100, 20.0)])
+    store.end(run_id, RunPhase.DONE)
+    text = words(open_page("train"))
+    assert "2 min for about 600 steps" in text
+    assert "measured on this machine, 1 training." in text
+
+
 def test_a_running_training_shows_its_curve_and_progress(open_page, world) -> None:
     world.add_source("belt")
     app = open_page("train")

@@ -380,3 +380,21 @@ def test_an_image_without_objects_and_an_object_without_pixels_do_no_harm() -> N
     samples = [Sample("odd.png", odd.pixels, drawn), blank]
     fitted = fit(samples, [], settings=settings(Mode.FSIS, 3), labels=LABELS)
     assert fitted.card.settings["iterations"] == 3
+
+
+def test_who_watches_sees_the_held_out_images_at_every_check_and_no_other() -> None:
+    samples, seen = easy_samples(3), []
+
+    def watch(name, window, *, part, drawn, found) -> None:
+        assert part.shape == (window.height, window.width, 3)
+        assert drawn.image_hw == found.image_hw == (window.height, window.width)
+        seen.append(name)
+
+    heard, small = Heard(), settings(Mode.FSOD, 6)
+    fit(samples[:2], samples[2:], settings=small, labels=LABELS, progress=heard, watch=watch)
+    # the checks, and once more when it has ended; of the last check "ap" is told twice
+    assert seen == [samples[2].name] * len(heard.metrics["ap"])
+    assert len(seen) > 2
+    seen.clear()
+    fit(samples[:2], [], settings=small, labels=LABELS, watch=watch)
+    assert seen == []
