@@ -45,7 +45,8 @@ def estimate(workspace: Workspace, *, family: str) -> Cost | None:
         None when there was no such training yet.
     """
     store = RunStore(workspace.database)
-    around, steps = [], []
+    around: list[float] = []
+    steps: list[float] = []
     for run in store.recent():
         if run.kind != "train" or run.phase is not RunPhase.DONE or len(steps) == _RECENT:
             continue
