@@ -26,7 +26,9 @@ def work(url: str, job: dict[str, object]) -> None:
     sending._BATCH_SHAPES = 3
     folder, task = Path(str(job["folder"])), int(str(job["task"]))
     journal = Journal(folder / "j.sqlite")
-    with connect(url, PasswordLogin("demo", "demo-password"), organisation="") as session:
+    user = os.environ.get("LSL_LIVE_USER", "demo")
+    login = PasswordLogin(user, os.environ.get("LSL_LIVE_PASSWORD", "demo-password"))
+    with connect(url, login, organisation="") as session:
         if job["undo"]:
             undo_push(session, journal, str(job["undo"]))
             return

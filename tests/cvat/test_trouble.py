@@ -6,19 +6,15 @@ A few by default; `LSL_TROUBLE_RUNS=1000 LSL_KILL_RUNS=200` asks for more.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import urllib3
 from cvat_helpers import FaultProxy, make_task
+from nursery import Nursery
 from random_work import (
     AFTER,
     BEFORE,
@@ -171,44 +167,19 @@ def _pull_all(through, task, folder, sent):
 
 @pytest.fixture
 def nursery(sandbox):
-    """A process that starts children which push; it imports everything once."""
-    script = Path(__file__).with_name("pushing_child.py")
-    with subprocess.Popen(
-        [sys.executable, str(script), sandbox.url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.stdin.close()
-
-
-def _run_child(nursery, folder, task, seed, *, undo="", kill_after_s=None):
-    """Let a child push, or undo, and kill it after a while; return the seconds that it had."""
-    job = {"folder": str(folder), "task": task.id, "seed": seed, "undo": undo}
-    nursery.stdin.write(json.dumps(job) + "\n")
-    nursery.stdin.flush()
-    pid = int(nursery.stdout.readline())
-    begun = time.monotonic()
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
-        os.kill(pid, signal.SIGKILL)  # the nursery has not reaped it before it says so
-    nursery.stdin.write("reap\n")
-    nursery.stdin.flush()
-    status = int(nursery.stdout.readline())
-    assert kill_after_s is not None or status == 0
-    return time.monotonic() - begun
+    with Nursery(sandbox.url) as running:
+        yield running
 
 
 def test_killed_at_any_instant_a_push_resumes_and_an_undo_goes_on(session, task, nursery, tmp_path):
     people = draw_people(session, task, np.random.default_rng(7))
-    whole_s = _run_child(nursery, _folder(tmp_path, "whole"), task, 1)
+    whole_s = nursery.run(_folder(tmp_path, "whole"), task.id, 1)
     phases: Counter[str] = Counter()
     for number in range(KILLS):
         rng = np.random.default_rng(1000 + number)
         people = draw_people(session, task, rng)
         folder = _folder(tmp_path, str(number))
-        _run_child(nursery, folder, task, number, kill_after_s=rng.uniform(0, 1.1 * whole_s))
+        nursery.run(folder, task.id, number, kill_after_s=rng.uniform(0, 1.1 * whole_s))
         journal = Journal(folder / "j.sqlite")
         phases[_phase(journal)] += 1
         predictions = random_predictions(np.random.default_rng(number))
@@ -223,9 +194,8 @@ def test_killed_at_any_instant_a_push_resumes_and_an_undo_goes_on(session, task,
         after = shapes_of(session, task)
         _require_exactly(session, task, people, after, predictions, journal)
 
-        _run_child(
-            nursery, folder, task, number, undo=push_id, kill_after_s=rng.uniform(0, whole_s)
-        )
+        pause = rng.uniform(0, whole_s)
+        nursery.run(folder, task.id, number, undo=push_id, kill_after_s=pause)
         phases[_phase(journal)] += 1
         if journal.get(push_id).phase is not PushPhase.UNDONE:
             assert undo_push(session, journal, push_id, settle_s=SETTLE_S).is_verified
