@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 #: A side that lies on the border of the image is no cut: as far away as can be.
 FAR = 1 << 30
 
-#: What a window cuts to this may be an outline drawn too far out: it does not tell what belongs
-#: together, and beside an object of its label in a window that sees deeper it is no object.
+#: So little of an object in a strip may be an outline drawn too far out: it does not tell what
+#: belongs together, and beside an object of its label in a window that sees deeper it is none.
 EDGE_PX = 8
 
 #: Where a soft mask is taken for the object when two windows are compared.

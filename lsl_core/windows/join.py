@@ -75,7 +75,7 @@ def join(fragments: Fragments) -> Joined:
     as_seen &= ~doubted
     dropped = grouped.uncut == 0
     is_rim = (grouped.counts == 1) & np.isin(tops, found.rims)
-    dropped[dropped] = is_rim[dropped] | _is_sliver(fragments, around[dropped], tops[dropped])
+    dropped[dropped] = is_rim[dropped] | _are_slivers(fragments, grouped, dropped)
     class_ids, scores = _votes(fragments, areas, grouped)
     keep = np.flatnonzero(as_seen & ~dropped)
     parts = np.flatnonzero(~as_seen & ~dropped)
@@ -147,26 +147,38 @@ def _around(fragments: Fragments, grouped: _Groups) -> Floats:
     return np.concatenate([low, np.maximum.reduceat(boxes[:, 2:], grouped.first)], axis=1)
 
 
-def _is_sliver(fragments: Fragments, boxes: Floats, tops: Ints) -> NDArray[np.bool_]:
-    """Return which cut things are thin, and no object to another window that saw them deeper.
-
-    Args:
-        fragments: what the windows found.
-        boxes: (G, 4) around each thing, cut in every window that found it.
-        tops: (G,) one fragment of each, for its label.
-    """
-    thickness = (boxes[:, 2:] - boxes[:, :2]).min(1)
-    slivers: NDArray[np.bool_] = thickness <= EDGE_PX
+def _are_slivers(
+    fragments: Fragments, grouped: _Groups, chosen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which of the chosen groups are slivers throughout, (number of chosen,)."""
+    members = grouped.members[np.repeat(chosen, grouped.counts)]
+    boxes = fragments.boxes[members]
+    slivers: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2]).min(1) <= EDGE_PX
     for k in np.flatnonzero(slivers).tolist():
-        box = np.broadcast_to(boxes[k], (len(fragments.views), 4))
-        deeper = depths(box, fragments.views, fragments.image_hw).min(1) > 0
-        if thickness[k] > SLIVER_PX:
-            alike = fragments.class_ids == fragments.class_ids[tops[k]]
-            there = fragments.boxes[deeper[fragments.seen_in] & alike]
-            slivers[k] = (area(shared(there, boxes[k : k + 1])) > 0).any()
-        else:
-            slivers[k] = deeper.any()
-    return slivers
+        slivers[k] = _is_sliver(fragments, members[k])
+    counts = grouped.counts[chosen]
+    sums = np.add.reduceat(np.append(slivers, False), np.cumsum(counts) - counts, dtype=np.int64)
+    return np.asarray(sums == counts)
+
+
+def _is_sliver(fragments: Fragments, i: int) -> bool:
+    """Return whether a thin cut fragment is no object to another window that saw it deeper.
+
+    What its window cuts lengthwise need not go on at its ends: a window that also ends there sees
+    as much of it.
+    """
+    box, own = fragments.boxes[i], fragments.seen_in[i]
+    sides = box[2:] - box[:2]
+    thin = int(sides.argmin())
+    inside = depths(np.broadcast_to(box, (len(fragments.views), 4)), fragments.views,
+                    fragments.image_hw)  # fmt: skip
+    across, along = inside[:, thin::2].min(1), inside[:, 1 - thin :: 2].min(1)
+    deeper = (across > 0) & ((along >= 0) if across[own] <= 0 else (along > 0))
+    if sides[thin] <= SLIVER_PX:
+        return bool(deeper.any())
+    alike = fragments.class_ids == fragments.class_ids[i]
+    there = fragments.boxes[deeper[fragments.seen_in] & alike]
+    return bool((area(shared(there, box[None])) > 0).any())
 
 
 def _votes(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.geometry.boxes import shared
 from lsl_core.windows.agree import COVERED, SAME, SAME_OTHER_LABEL, Agreement
 from lsl_core.windows.fragments import EDGE_PX, Floats, Fragments, Ints
 
@@ -118,8 +119,10 @@ def _pieces(
     boxes, strips, inside = fragments.boxes[side.index[rows]], found.strips[rows], side.inside[rows]
     share = found.inter[rows] / inside
     is_all = (boxes[:, :2] > strips[:, :2]) & (boxes[:, 2:] < strips[:, 2:])
-    thickness = (boxes[:, 2:] - boxes[:, :2]).min(1)
-    lies_on = (share >= PIECE) & (inside >= SMALL_PIECE_PX) & (thickness > EDGE_PX)
+    parts = shared(boxes, strips)
+    sides, strip_sides = parts[:, 2:] - parts[:, :2], strips[:, 2:] - strips[:, :2]
+    is_edge = ((sides <= EDGE_PX) & (sides < strip_sides)).any(1)
+    lies_on = (share >= PIECE) & (inside >= SMALL_PIECE_PX) & ~is_edge
     lies_on |= (share >= WHOLE_PIECE) & is_all.all(1) & (fragments.solid is not None)
     rows, share = rows[lies_on], share[lies_on]
     best = rows[np.lexsort((-share, side.key[rows]))]
