@@ -40,12 +40,7 @@ class Access:
             UserInput: when a network is none.
             ServeError: when others could reach the service and nothing keeps them out.
         """
-        try:
-            networks = tuple(ipaddress.ip_network(text, strict=False) for text in allow)
-        except ValueError as error:
-            raise UserInput(
-                f"{error} is no network.", hint="For example: --allow 172.16.0.0/12"
-            ) from error
+        networks = tuple(_network(text) for text in allow)
         if not _is_loopback(host) and not networks and not token:
             raise ServeError(
                 f"On {host} everybody who reaches this machine could use the models.",
@@ -68,6 +63,13 @@ class Access:
             return False
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self.networks)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise UserInput(f'"{text}" is no network.', hint="For example: 172.16.0.0/12") from error
 
 
 def _given(authorization: str) -> str:

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession
-from lsl_core.errors import CvatError, ServeError, WorkspaceError
+from lsl_core.errors import CvatAuth, CvatDenied, CvatError, ServeError, WorkspaceError
 from lsl_core.types import CropMasks, Hw, Instances
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import read_json, write_json
@@ -172,7 +172,7 @@ def start(workspace: Workspace, settings: ServiceSettings) -> ServiceState:
     process = launch(workspace, settings, to_log=True)
     # somebody has to take note of its end, or it stays as a zombie
     threading.Thread(target=process.wait, daemon=True).start()
-    return wait_until_up(workspace, process)
+    return wait_until_up(workspace, process, log=workspace.serve / LOG_FILE)
 
 
 def launch(
@@ -205,11 +205,18 @@ def launch(
         )
 
 
-def wait_until_up(workspace: Workspace, process: subprocess.Popen[bytes]) -> ServiceState:
+def wait_until_up(
+    workspace: Workspace, process: subprocess.Popen[bytes], *, log: Path | None = None
+) -> ServiceState:
     """Wait until a launched service answers.
 
+    Args:
+        workspace: whose offers.
+        process: from `launch`.
+        log: where its words go; None when they are on the terminal.
+
     Raises:
-        ServeError: when it ended, or does not answer; with its last words.
+        ServeError: when it ended, or does not answer; with its last words from the log.
     """
     end = time.monotonic() + _START_S
     while time.monotonic() < end and process.poll() is None:
@@ -219,7 +226,8 @@ def wait_until_up(workspace: Workspace, process: subprocess.Popen[bytes]) -> Ser
         time.sleep(0.1)
     if process.poll() is None:
         process.terminate()
-    log = workspace.serve / LOG_FILE
+    if log is None:
+        raise ServeError("The service did not start.", hint="It says why above.")
     raise ServeError(_last_words(log) or "The service did not start.", hint=f"Its log: {log}")
 
 
@@ -316,6 +324,13 @@ def check_cvat(session: CvatSession, found: ServiceState) -> Verdict:
                 "Set CVAT_SERVERLESS=1 in its environment and start it again.",
             )  # fmt: skip
         listed = {row["id"] for row in cvat.list_functions(session)}
+    except (CvatAuth, CvatDenied):
+        # plugins were told just now, so it was not CVAT that refused
+        return Verdict(
+            False, f"{session.url} reaches the service, which turned it away.",
+            "CVAT sends no token: start the service with --allow for the network that CVAT calls "
+            "from, 172.16.0.0/12 for Docker.",
+        )  # fmt: skip
     except CvatError as error:
         return Verdict(
             False, f"{session.url} does not reach the service: {error.message}",

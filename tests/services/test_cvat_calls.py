@@ -14,8 +14,9 @@ from lsl_core.cli.main import run as lsl
 from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.serve.__main__ import server_of
 from lsl_core.services import modelling, offers, serving
-from lsl_core.services.offers import Offer
+from lsl_core.services.offers import Drawing, Offer
 from lsl_core.services.serving import ServiceSettings
+from tests.sandbox.nuclio_stand_in import StandIn
 from tests.services.drawn import CONF, api, run_tool, shapes
 
 
@@ -67,13 +68,39 @@ def test_cvat_draws_by_the_gateway_what_cvat_inference_draws(
     api_delete(world, world.unlabelled)
     forget_predictions(world)
 
+    cvat_inference(world, model, monkeypatch)
+    assert shapes(world, world.unlabelled) == by_gateway
+
+
+def test_polygons_are_those_of_cvat_inference(world, model, gateway, monkeypatch):
+    card = modelling.get_model(world.workspace, model)
+    offers.deploy(world.workspace, Offer(card.name, drawing=Drawing.POLYGON))
+    point_cvat_at(world, gateway, is_direct=False)
+    gateway.service.shelf.follow()
+    # a label of the task takes masks alone where it was made for masks
+    labels = [(label, "any") for label in card.labels]
+    frames = cvat.pull_frames(world.session, world.unlabelled, world.workspace.frames).paths
+    task = cvat.create_task(world.session, "any shape", labels, list(frames)).id
+    run = run_tool(world, task=task, threshold=CONF)
+    assert (run["status"], run["exc_info"]) == ("finished", None)
+    by_gateway = shapes(world, task)
+    drawn = cvat.task_annotations(world.session, task)["shapes"]
+    assert {str(shape["type"]) for shape in drawn} == {"polygon"}
+    assert sum(by_gateway.values()) > 5
+    api_delete(world, task)
+    forget_predictions(world)
+
+    cvat_inference(world, model, monkeypatch, "--polygons", task=task)
+    assert shapes(world, task) == by_gateway
+
+
+def cvat_inference(world, model, monkeypatch, *more, task=None):
+    """Run `lsl cvat-inference` on a task."""
     monkeypatch.chdir(world.workspace.root)
     with pytest.raises(SystemExit) as ended:
-        lsl(["cvat-inference", "--train", model, "--cvat-task-id", str(world.unlabelled),
-             "--conf", str(CONF)])  # fmt: skip
-
+        lsl(["cvat-inference", "--train", model, "--cvat-task-id", str(task or world.unlabelled),
+             "--conf", str(CONF), *more])  # fmt: skip
     assert not ended.value.code
-    assert shapes(world, world.unlabelled) == by_gateway
 
 
 def api_delete(world, task_id):
@@ -117,9 +144,13 @@ def test_the_settings_that_cvat_needs_are_checked_by_asking_it(world, gateway):
     unreached = serving.check_cvat(world.session, found)
     point_cvat_at(world, gateway, is_direct=False)
     fine = serving.check_cvat(world.session, found)
+    with StandIn(lambda asked: (401, {"error": "A token is needed."})) as guarded:
+        world.sandbox.context.nuclio = Nuclio("127.0.0.1", guarded.port)
+        turned_away = serving.check_cvat(world.session, found)
 
     assert (off.is_fine, "CVAT_SERVERLESS=1" in off.hint) == (False, True)
     assert (unreached.is_fine, "CVAT_NUCLIO_HOST" in unreached.hint) == (False, True)
     assert fine.is_fine, fine
+    assert (turned_away.is_fine, "--allow" in turned_away.hint) == (False, True)
     settings = serving.cvat_settings(found)
     assert settings["CVAT_NUCLIO_PORT"] == str(gateway.port)

@@ -55,6 +55,29 @@ def test_cvat_cli_draws_the_very_shapes_that_a_push_draws(world, model: str) -> 
     assert shapes(world, world.unlabelled) == pushed
 
 
+@pytest.mark.parametrize(
+    ("kind", "polygons", "asked"),
+    [
+        ("any", True, ["--conv-mask-to-poly"]),
+        ("any", True, ["-p", "draw=str:polygon"]),
+        ("polygon", False, ["-p", "draw=str:polygon"]),
+        ("rectangle", False, ["-p", "draw=str:rectangle"]),
+    ],
+)
+def test_cvat_cli_draws_the_polygons_and_rectangles_that_a_push_draws(
+    world, model: str, kind: str, polygons: bool, asked: list[str]
+) -> None:
+    labels = [(label, kind) for label in modelling.get_model(world.workspace, model).labels]
+    pulled = cvat.pull_frames(world.session, world.unlabelled, world.workspace.frames)
+    task = cvat.create_task(world.session, kind, labels, list(pulled.paths)).id
+    push(world, model, task, polygons=polygons)
+    pushed = shapes(world, task)
+    assert sum(pushed.values()) > 5
+
+    assert auto_annotate(world, model, task, "--conf-threshold", str(CONF), *asked) == 0
+    assert shapes(world, task) == pushed
+
+
 class Context:
     frame_name = "a.png"
     conf_threshold = 0.1
