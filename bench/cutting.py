@@ -9,7 +9,8 @@ import numpy as np
 from measure import cost, table
 from numpy.typing import NDArray
 
-from lsl_core.models.compact.transform import LEAST_RANGE, levelled
+from lsl_core.models.compact import entry
+from lsl_core.models.compact.transform import LEAST_RANGE, Levels
 from lsl_core.types import SlideWindows
 from lsl_core.windows import cut, plan
 
@@ -35,7 +36,7 @@ def run(*, side: int, repeat: int) -> None:
         ("cut, uint8 batch", lambda: _copied(image, windows, batch8), 2),
         ("floor: uint8 to float32", None, 5),
         *((n, w, 5) for n, w in _normalising(image, windows, batch32).items()),
-        ("cut + levelled region by region (compact)", lambda: _levelled(image, windows), 5),
+        *((n, w, 5) for n, w in _levelling(image, windows).items()),
     ):
         floor = values * moved / speed
         wall = floor if work is None else cost(work, repeat=repeat)[1].wall_s
@@ -49,9 +50,33 @@ def _copied(image: NDArray[np.uint8], windows: tuple, out: NDArray[np.uint8]) ->
         np.copyto(out[k], cut(image, window))
 
 
-def _levelled(image: NDArray[np.uint8], windows: tuple) -> None:
-    for window in windows:
-        levelled(cut(image, window), LEAST_RANGE)
+def _levelling(image: NDArray[np.uint8], windows: tuple) -> dict[str, Callable[[], None]]:
+    """Return what the compact model does, window by window as on a processor."""
+    import torch
+
+    torch.set_num_threads(1)
+    place = torch.device("cpu")
+    sent = np.empty((windows[0].height, windows[0].width, 3), np.uint8)
+
+    def on_processor() -> None:
+        for window in windows:
+            entry.on_processor([cut(image, window)], place, least_range=LEAST_RANGE, invert=False)
+
+    def before_device() -> None:
+        for window in windows:
+            shown = cut(image, window)
+            Levels.of(shown, LEAST_RANGE)
+            np.copyto(sent, shown)
+
+    def on_device() -> None:
+        for window in windows:
+            entry.on_device([cut(image, window)], place, least_range=LEAST_RANGE, invert=False)
+
+    return {
+        "compact: cut + levelled region by region": on_processor,
+        "compact, before a GPU: cut + levels of regions, uint8": before_device,
+        "compact, the GPU's part too, by a processor": on_device,
+    }
 
 
 def _normalising(

@@ -22,8 +22,9 @@ from measure import cost, table
 from safetensors.torch import load_file
 
 from lsl_core.models.compact import START, transform
+from lsl_core.models.compact.entry import network_input
 from lsl_core.models.compact.model import CompactModel
-from lsl_core.models.compact.network import MULTIPLE, CompactNetwork
+from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.types import Instances, Mode
 from lsl_core.workspace.images import decode_rgb, encode_rgb
 
@@ -67,10 +68,12 @@ def measured(mode: Mode, scale: float, count: int, suffix: str, repeat: int) -> 
 
     def seen() -> Any:
         small = transform.scaled(decode_rgb(data, name="a"), scale)
-        return transform.padded(transform.levelled(small, transform.LEAST_RANGE), MULTIPLE)
+        return network_input(
+            [small], torch.device("cpu"), least_range=transform.LEAST_RANGE, invert=False
+        )
 
     def answered() -> Any:
-        return model._forward([levelled])
+        return model._answers(levelled)
 
     def whole() -> Instances:
         (found,) = model.predict([decode_rgb(data, name="a")], floor_score=FLOOR)

@@ -24,11 +24,19 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lsl_core.models.compact import transform
 from lsl_core.training.crops import CROP_PX, Crop, draw_crop
 from lsl_core.types import Hw, Instances
 
 MULTIPLE = 16
+
+
+def padded(image: np.ndarray, multiple: int) -> np.ndarray:
+    """Fill up right and bottom with 0, mid-grey, to a multiple; training borders are 0 too."""
+    h, w = image.shape[:2]
+    below, beside = -h % multiple, -w % multiple
+    if not below and not beside:
+        return image
+    return np.pad(image, ((0, below), (0, beside), (0, 0)))
 
 
 class PlainUnet(nn.Module):
@@ -89,7 +97,7 @@ class Dense:
         image = self.look.image(pixels)
         h, w = image.shape[:2]
         with torch.inference_mode():
-            answer = in_half(self.network, batch_of([transform.padded(image, MULTIPLE)]))
+            answer = in_half(self.network, batch_of([padded(image, MULTIPLE)]))
         return answer[0, :, :h, :w].float().numpy()
 
 
@@ -256,7 +264,7 @@ class RtDetr:
     def predict(self, pixels: np.ndarray) -> Instances:
         h, w = pixels.shape[:2]
         scale = CROP_PX / max(h, w)
-        image = transform.padded(Look(scale).image(pixels), CROP_PX)
+        image = padded(Look(scale).image(pixels), CROP_PX)
         with torch.inference_mode():
             answer = in_half(self.network, batch_of([image]))
         chances = answer.logits[0].float().sigmoid()  # (queries, K)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsl_core.models.compact import transform
+from lsl_core.models.compact import entry, transform
 from lsl_core.models.compact.decode import decode
 from lsl_core.models.compact.network import HEADS, MULTIPLE, STRIDE, UNIT, CompactNetwork
 from lsl_core.models.soft import Frame
@@ -152,6 +152,28 @@ def test_two_windows_agree_on_the_strip_they_share() -> None:
         image[y : y + 10, x : x + 10] = 200
     left, right = (transform.levelled(w, 20.0) for w in (image[:, :1024], image[:, 776:]))
     assert np.abs(left[:, 776:] - right[:, :248]).mean() < 0.15
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("hw", [(512, 512), (300, 700), (8, 40)])
+def test_a_device_levels_windows_as_training_does(hw: tuple[int, int], invert: bool) -> None:
+    rng = np.random.default_rng(hw[1])
+    dark = rng.integers(0, 60, (*hw, 3)).astype(np.uint8)
+    dark[: hw[0] // 4] += 100
+    windows = [dark, 255 - dark]
+    how = {"least_range": 8.0, "invert": invert}
+    place = torch.device("cpu")
+    sent = entry.on_device(windows, place, **how)
+    assert torch.allclose(sent, entry.on_processor(windows, place, **how), atol=1e-5)
+    for image, window in zip(sent, windows, strict=True):
+        learnt = transform.levelled(window, 8.0)
+        learnt = transform.dark_ground(learnt) if invert else learnt
+        assert np.allclose(image[: hw[0], : hw[1]], learnt, atol=1e-5)
+        assert not image[hw[0] :].any()
+        assert not image[:, hw[1] :].any()
+    shown = entry.network_input(windows, place, **how)
+    assert shown.shape == (2, 3, hw[0] + -hw[0] % MULTIPLE, hw[1] + -hw[1] % MULTIPLE)
+    assert shown.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("hw", [(1024, 1024), (700, 1300), (384, 900), (64, 2000), (8, 8)])

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from lsl_core.errors import WeightsDamaged
 from lsl_core.models.compact import transform
 from lsl_core.models.compact.decode import F32, decode
-from lsl_core.models.compact.network import MULTIPLE, STRIDE, CompactNetwork
+from lsl_core.models.compact.entry import network_input
+from lsl_core.models.compact.network import STRIDE, CompactNetwork
 from lsl_core.models.devices import choose_device
 from lsl_core.models.soft import Frame
 from lsl_core.models.weights import load_state
-from lsl_core.types import Hw, Instances, ModelCard
+from lsl_core.types import Instances, ModelCard
 
 
 class CompactModel:
@@ -41,31 +42,27 @@ class CompactModel:
         self, windows: Sequence[NDArray[np.uint8]], *, floor_score: float
     ) -> list[Instances]:
         """Find objects in each window; see `Model.predict`."""
-        inputs = [self._prepared(window) for window in windows]
+        shown = [transform.scaled(window, self.card.scale) for window in windows]
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for i, (image, _) in enumerate(inputs):
-            groups[image.shape].append(i)
+        for i, pixels in enumerate(shown):
+            groups[pixels.shape].append(i)
         found: dict[int, Instances] = {}
-        for members in groups.values():
-            maps = self._forward([inputs[i][0] for i in members])
+        for shape, members in groups.items():
+            maps = self._answers(self._input([shown[i] for i in members]))
             for row, i in enumerate(members):
                 window_hw = (windows[i].shape[0], windows[i].shape[1])
-                frame = Frame.of(window_hw, inputs[i][1], stride=STRIDE)
+                frame = Frame.of(window_hw, (shape[0], shape[1]), stride=STRIDE)
                 of_window = {name: value[row] for name, value in maps.items()}
                 found[i] = decode(self.card.mode, of_window, frame, floor_score)
         return [found[i] for i in range(len(windows))]
 
-    def _prepared(self, window: NDArray[np.uint8]) -> tuple[F32, Hw]:
-        pixels = transform.scaled(window, self.card.scale)
-        image = transform.levelled(pixels, float(self.card.settings["least_range"]))
-        if self.card.settings.get("invert"):
-            image = transform.dark_ground(image)
-        return transform.padded(image, MULTIPLE), (pixels.shape[0], pixels.shape[1])
+    def _input(self, windows: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        settings = self.card.settings
+        least_range, invert = float(settings["least_range"]), bool(settings.get("invert"))
+        return network_input(windows, self._place, least_range=least_range, invert=invert)
 
-    def _forward(self, images: list[F32]) -> dict[str, F32]:
-        """Return the outputs of images of one size, (B, channels, h, w) each."""
-        batch = torch.from_numpy(np.stack(images)).to(self._place)
-        batch = batch.permute(0, 3, 1, 2)  # (B, 3, h, w)
+    def _answers(self, batch: torch.Tensor) -> dict[str, F32]:
+        """Return the outputs for (B, 3, h, w), (B, channels, h / 2, w / 2) each."""
         with torch.inference_mode():
             maps = self._network(batch)
             for name in ("heat", "foreground"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -41,33 +44,56 @@ def scaled_hw(image_hw: Hw, scale: float) -> Hw:
     return max(8, round(image_hw[0] * scale)), max(8, round(image_hw[1] * scale))
 
 
-def levelled(pixels: NDArray[np.uint8], least_range: float) -> F32:
+def levelled(pixels: NDArray[np.uint8], least_range: float, *, out: F32 | None = None) -> F32:
     """Stretch the grey levels of each region to about [-1, 1], colours kept.
 
     Args:
         pixels: (h, w, 3) uint8.
         least_range: grey levels; a region with less contrast is not stretched further.
-
-    Returns:
-        (h, w, 3) float32.
+        out: (h, w, 3) float32 that is written and returned; may be part of a larger image.
     """
-    low, span = _levels(pixels, least_range)
+    levels = Levels.of(pixels, least_range)
     h, w = pixels.shape[:2]
-    # bilinear between the middles of blocks, as two products: down @ levels @ across
-    down, across = _weights(len(low), h), np.repeat(_weights(low.shape[1], w).T, 3, axis=1)
-    middles, halves = (low + span / 2) @ across, span / 2 @ across
+    down, across = levels.shares((h, w))
+    across = np.repeat(across, 3, axis=1)
+    middles, halves = levels.middles @ across, levels.halves @ across
     # a strip lies between the middles of three blocks at most
     height = max(1, min(_STRIP_PX, _PRODUCT // (3 * 3 * w)))
-    result, levels = np.empty((h, w, 3), np.float32), np.empty((height, 3 * w), np.float32)
+    result = np.empty((h, w, 3), np.float32) if out is None else out
+    field = np.empty((height, 3 * w), np.float32)
     for top in range(0, h, height):
         rows = slice(top, top + height)
-        np.copyto(result[rows], pixels[rows])
-        strip = result[rows].reshape(-1, 3 * w)
+        strip = result[rows]
+        np.copyto(strip, pixels[rows])
         blocks = np.flatnonzero(down[rows].any(axis=0))
         near = slice(blocks[0], blocks[-1] + 1)
-        strip -= np.matmul(down[rows, near], middles[near], out=levels[: len(strip)])
-        strip /= np.matmul(down[rows, near], halves[near], out=levels[: len(strip)])
+        for change, values in ((np.subtract, middles), (np.divide, halves)):
+            np.matmul(down[rows, near], values[near], out=field[: len(strip)])
+            change(strip, field[: len(strip)].reshape(strip.shape), out=strip)
     return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """What is mid-grey and how far light and dark lie from it, in each block of a window.
+
+    middles, halves: (rows, columns) float32, grey levels; bilinear between the middles of blocks.
+    """
+
+    middles: F32
+    halves: F32
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], least_range: float) -> Levels:
+        """Look at the pixels (h, w, 3) of a window."""
+        low, span = _levels(pixels, least_range)
+        half = np.asarray(span / 2, np.float32)
+        return cls(low + half, half)
+
+    def shares(self, hw: Hw) -> tuple[F32, F32]:
+        """Return (h, rows) and (columns, w): down @ values @ across gives each pixel its value."""
+        rows, columns = self.middles.shape
+        return _weights(rows, hw[0]), _weights(columns, hw[1]).T
 
 
 def _weights(count: int, length: int) -> F32:
@@ -77,9 +103,14 @@ def _weights(count: int, length: int) -> F32:
     return shares
 
 
+def sample_step(hw: Hw) -> int:
+    """Return the step between rows and columns that leaves some 16,000 pixels."""
+    return max(1, round(math.sqrt(hw[0] * hw[1] / 16_000)))
+
+
 def has_bright_ground(image: F32) -> bool:
     """Tell whether most of a levelled image is brighter than the middle of its range."""
-    step = max(1, round((image.shape[0] * image.shape[1] / 16_000) ** 0.5))
+    step = sample_step((image.shape[0], image.shape[1]))
     return bool(np.median(image[::step, ::step]) > 0)
 
 
@@ -111,7 +142,7 @@ def _levels(pixels: NDArray[np.uint8], least_range: float) -> tuple[F32, F32]:
             top, bottom = (i * 2 - 1) * reach_y, (i * 2 + 3) * reach_y
             left, right = (j * 2 - 1) * reach_x, (j * 2 + 3) * reach_x
             part = pixels[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)]
-            step = max(1, round((part.shape[0] * part.shape[1] / 16_000) ** 0.5))
+            step = sample_step((part.shape[0], part.shape[1]))
             low[i, j], high = _percentiles(part[::step, ::step], (LOW, HIGH))
             span[i, j] = max(high - low[i, j], least_range)
     return low, span
@@ -126,12 +157,3 @@ def _percentiles(values: NDArray[np.uint8], percent: tuple[float, ...]) -> NDArr
     above = np.searchsorted(until, np.ceil(rank), side="right")
     levels: NDArray[np.float64] = below + (above - below) * (rank - np.floor(rank))
     return levels
-
-
-def padded(image: F32, multiple: int) -> F32:
-    """Fill up right and bottom with 0, mid-grey, to a multiple; training borders are 0 too."""
-    h, w = image.shape[:2]
-    below, beside = -h % multiple, -w % multiple
-    if not below and not beside:
-        return image
-    return np.pad(image, ((0, below), (0, beside), (0, 0)))
