@@ -46,7 +46,7 @@ def action(place: st.delta_generator.DeltaGenerator, cvat: CvatSession | None) -
 
 def snapshots(cvat: CvatSession | None) -> None:
     """Draw the list, and the selected snapshot below it."""
-    repository, state = panels.known()
+    repository, state, _ = panels.known()
     found = panels.filters(state)
     if not found:
         st.info("No snapshot fits these filters.", icon=":material/filter_alt:")
@@ -81,8 +81,8 @@ def nothing_yet(cvat: CvatSession | None) -> None:
 
 def whole(cvat: CvatSession | None) -> None:
     """Draw the page when there is a repository."""
-    repository, state = panels.known()
-    panels.standing(repository, state)
+    repository, state, forecast = panels.known()
+    panels.standing(state, forecast)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         view = st.segmented_control(
             "View", VIEWS, default=VIEWS[0], required=True, key=keys.BACKUPS_VIEW,

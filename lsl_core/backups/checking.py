@@ -60,7 +60,7 @@ class Report:
 
 def check(repository: Repository) -> Report:
     """Check the structure; reads no images. Changes nothing and needs no lock."""
-    repository.index.forget()
+    repository.look_anew()
     problems, notes = _structure(repository)
     snapshots, unread = repository.read_snapshots()
     damaged = dict.fromkeys(unread, _UNREAD)
@@ -132,7 +132,7 @@ def verify(
         progress: hears of each snapshot.
     """
     repository.require_lock()
-    repository.index.forget()
+    repository.look_anew()
     chosen = repository.snapshots() if snapshots is None else snapshots
     problems, notes = _structure(repository)
     unread = repository.read_snapshots()[1] if snapshots is None else []

@@ -72,7 +72,7 @@ def plan_prune(repository: Repository, *, give_up: Collection[str] = ()) -> Prun
     Raises:
         BackupError: when something cannot be read, so that nobody knows what is needed.
     """
-    repository.index.forget()
+    repository.look_anew()
     kept, gone = _divide(repository, give_up)
     try:
         needed = needed_blobs(repository.reader, kept)

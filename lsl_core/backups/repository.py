@@ -55,6 +55,8 @@ class Repository:
         self.index = Index(store, sealer)
         self.reader = BlobReader(store, sealer, self.index)
         self._lock = RepositoryLock(store)
+        self._records: dict[str, Record] = {}
+        self._last: int | None = None
 
     @classmethod
     def create(
@@ -119,7 +121,13 @@ class Repository:
             if not was_held:
                 # others may have written since we last looked
                 self.index.forget()
+                self._last = None
             yield
+
+    def look_anew(self) -> None:
+        """Read everything again the next time, also what was read before and never changes."""
+        self.index.forget()
+        self._records.clear()
 
     def lock_holders(self) -> list[Holder]:
         """Return who holds the lock now."""
@@ -177,7 +185,7 @@ class Repository:
         """Store packs, then indexes, then the record: what points comes after what it points at."""
         writer.flush()
         record = Record(
-            sequence=1 + max((one.sequence for one in self._all()), default=0),
+            sequence=self._next(),
             subject=draft.subject,
             tier=draft.tier,
             state=state,
@@ -197,6 +205,13 @@ class Repository:
         self.require_lock()
         self.store.write(f"snapshots/{name}", data)
         draft.snapshot = Snapshot(**dict(record), id=name)
+
+    def _next(self) -> int:
+        """Return the next number; nobody else writes snapshots while we hold the lock."""
+        if self._last is None:
+            self._last = max((one.sequence for one in self._all()), default=0)
+        self._last += 1
+        return self._last
 
     # Reading
 
@@ -242,18 +257,28 @@ class Repository:
         return self.read_snapshots()[0]
 
     def read_snapshots(self) -> tuple[list[Snapshot], list[str]]:
-        """Return all snapshots, newest first, and the names of those that are damaged."""
-        records = self.store.read_many([*self.store.list("snapshots")])
-        marks = self.store.read_many([*self.store.list("marks")])
-        found, damaged = [], []
-        for key, data in records.items():
+        """Return all snapshots, newest first, and the names of those that are damaged.
+
+        Records never change, so each is read once; `look_anew` reads them again.
+        """
+        names = {key.rpartition("/")[2]: key for key in self.store.list("snapshots")}
+        unread = [key for name, key in names.items() if name not in self._records]
+        damaged = []
+        for key, data in self.store.read_many(unread).items():
             name = key.rpartition("/")[2]
             try:
-                record = self._open_record(name, data)
+                self._records[name] = self._open_record(name, data)
             except Damaged:
                 damaged.append(name)
-                continue
-            found.append(Snapshot(**dict(record), id=name, marks=self._open_marks(name, marks)))
+        marks = self.store.read_many([*self.store.list("marks")])
+        found = [
+            # checked when it was read
+            Snapshot.model_construct(
+                **dict(self._records[name]), id=name, marks=self._open_marks(name, marks)
+            )
+            for name in names
+            if name in self._records
+        ]
         return newest_first(found), damaged
 
     def _open_record(self, name: str, data: bytes) -> Record:

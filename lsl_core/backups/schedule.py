@@ -19,7 +19,8 @@ The interval begins at `every` and becomes longer, up to `longest`:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -208,7 +209,7 @@ def all_due(
         forecast: of the repository.
         changed: subject key -> when the server says it was last changed, where it does.
     """
-    last = {(one.subject.key, one.tier): one.sequence for one in reversed(newest_first(history))}
+    own = by_subject(history)
     found = [
         need
         for rule in rules
@@ -216,15 +217,26 @@ def all_due(
         if (rule.tier is Tier.INSTANCE) == (subject.kind == "instance")
         and (
             need := due(
-                rule, subject, history, now,
+                rule, subject, own.get((subject.key, rule.tier), ()), now,
                 forecast=forecast, changed=(changed or {}).get(subject.key),
             )
         )
     ]  # fmt: skip
     return sorted(
         found,
-        key=lambda need: (_LIGHTEST_FIRST[need.tier], last.get((need.subject.key, need.tier), 0)),
+        key=lambda need: (
+            _LIGHTEST_FIRST[need.tier],
+            max((one.sequence for one in own.get((need.subject.key, need.tier), ())), default=0),
+        ),
     )
+
+
+def by_subject(history: Iterable[Snapshot]) -> dict[tuple[str, Tier], list[Snapshot]]:
+    """Return the snapshots of each subject, by its key, and tier, in the order they came."""
+    found: dict[tuple[str, Tier], list[Snapshot]] = defaultdict(list)
+    for one in history:
+        found[one.subject.key, one.tier].append(one)
+    return found
 
 
 def next_time(rule: Rule, subject: Subject, pace: Pace, now: datetime) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core import cvat
-from lsl_core.backups import Repository, Snapshot, Tier
+from lsl_core.backups import Repository, Snapshot
 from lsl_core.backups.diff import DiffRow, JobAnnotations, summary
 from lsl_core.backups.diff import compare as compare_annotations
 from lsl_core.backups.frames import read_frames, task_folders
@@ -28,7 +29,6 @@ from lsl_core.cvat.backup import (
     saved_units,
 )
 from lsl_core.errors import RestoreRefused, SnapshotMissing
-from lsl_core.services.backing_up import subject_of
 from lsl_core.services.restoring import saved_task, units_of
 from lsl_core.types import Instances
 from lsl_core.workspace.images import decode_rgb
@@ -163,16 +163,12 @@ def diff_lines(found: Comparison) -> list[str]:
 
 def coverage(repository: Repository, session: CvatSession) -> list[CoverageRow]:
     """Say for everything that the account can see which copies there are; the worst first."""
-    snapshots = [one for one in repository.snapshots() if one.is_usable and not one.is_damaged]
-    whole = [
-        one for one in snapshots if one.tier is Tier.INSTANCE and one.subject.url == session.url
-    ]
-    rows = []
-    for unit in list_units(session).units:
-        key = subject_of(session, unit).key
-        own = [one for one in snapshots if one.subject.key == key]
-        own += [one for one in whole if any(f.name.startswith(f"{unit.key}/") for f in one.files)]
-        rows.append(_coverage_row(unit, own))
+    copies: dict[str, list[_Copy]] = defaultdict(list)
+    for one in repository.snapshots():
+        if one.is_usable and not one.is_damaged and one.subject.url == session.url:
+            for copy in _copies(one):
+                copies[copy.of].append(copy)
+    rows = [_coverage_row(unit, copies[unit.key]) for unit in list_units(session).units]
     return sorted(rows, key=lambda row: (row.is_covered, row.full is not None, not row.changed))
 
 
@@ -211,11 +207,29 @@ def saved_frame(
     )
 
 
-def _coverage_row(unit: Unit, own: list[Snapshot]) -> CoverageRow:
-    annotations = [one.started for one in own]
-    full = [one.started for one in own if _has_archive(one, unit)]
-    verified = [one.started for one in own if one.is_verified and _has_archive(one, unit)]
-    newest = max(annotations, default=None)
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """One unit in one snapshot. of: the key of the unit."""
+
+    of: str
+    at: datetime
+    is_verified: bool
+    has_archive: bool
+
+
+def _copies(one: Snapshot) -> list[_Copy]:
+    """Return what a snapshot holds a copy of: its subject, or every unit of a whole server."""
+    if one.subject.kind != "instance":
+        held = {f"{one.subject.kind}-{one.subject.id}"}
+    else:
+        held = {file.name.partition("/")[0] for file in one.files} - {"instance"}
+    archives = {file.name.partition("/")[0] for file in one.files if file.kind == "archive"}
+    return [_Copy(key, one.started, one.is_verified, key in archives) for key in held]
+
+
+def _coverage_row(unit: Unit, own: list[_Copy]) -> CoverageRow:
+    newest = max((copy.at for copy in own), default=None)
+    with_images = [copy for copy in own if copy.has_archive]
     return CoverageRow(
         key=unit.key,
         name=unit.name,
@@ -223,14 +237,10 @@ def _coverage_row(unit: Unit, own: list[Snapshot]) -> CoverageRow:
         tasks=len(unit.tasks),
         frames=unit.frames,
         annotations=newest,
-        full=max(full, default=None),
-        verified=max(verified, default=None),
+        full=max((copy.at for copy in with_images), default=None),
+        verified=max((copy.at for copy in with_images if copy.is_verified), default=None),
         changed=newest is None or unit.changed is None or unit.changed > newest,
     )
-
-
-def _has_archive(one: Snapshot, unit: Unit) -> bool:
-    return one.file(f"{unit.key}/archive.zip") is not None
 
 
 def _compare(before: list[SavedUnit], after: list[SavedUnit]) -> Comparison:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lsl_core.backups import Repository, Snapshot, Subject, Tier
-from lsl_core.backups.schedule import Due, Rule, all_due, next_time, pace_of
+from lsl_core.backups.quota import Forecast
+from lsl_core.backups.schedule import Due, Rule, all_due, by_subject, next_time, pace_of
 from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import Inventory, list_units
 from lsl_core.errors import CvatError, Locked, LslError
@@ -94,25 +95,24 @@ def next_times(
     workspace: Workspace, repository: Repository, session: CvatSession
 ) -> list[NextTime]:
     """Say when each backup is made next, and why then; the soonest first."""
-    settings = workspace.settings().backups
-    inventory, history = list_units(session), repository.snapshots(forgotten=True)
-    now, forecast = repository.clock(), retaining.room(workspace, repository)
-    due = _due(workspace, repository, session, inventory)
+    look = _look(workspace, repository, session)
+    rules, now = rules_of(workspace.settings().backups), repository.clock()
+    due = look.due(rules, now)
     found = [
         NextTime(need.subject.name, need.tier, now, True, (need.reason, *need.pace.reasons))
         for need in due
     ]
     waiting = {(need.subject.key, need.tier) for need in due}
-    changed = _changed(session, inventory)
-    for rule in rules_of(settings):
-        for subject in _subjects(session, inventory):
+    own = by_subject(look.history)
+    for rule in rules:
+        for subject in look.subjects:
             fits = (rule.tier is Tier.INSTANCE) == (subject.kind == "instance")
             if not fits or (subject.key, rule.tier) in waiting:
                 continue
-            own = [
-                one for one in history if one.subject.key == subject.key and one.tier is rule.tier
-            ]
-            pace = pace_of(rule, own, forecast=forecast, changed=changed.get(subject.key))
+            pace = pace_of(
+                rule, own.get((subject.key, rule.tier), ()), forecast=look.forecast,
+                changed=look.changed.get(subject.key),
+            )  # fmt: skip
             at = next_time(rule, subject, pace, now)
             found.append(NextTime(subject.name, rule.tier, at, False, pace.reasons))
     return sorted(found, key=lambda one: (one.at, one.name))
@@ -121,9 +121,9 @@ def next_times(
 def _make_due(
     workspace: Workspace, repository: Repository, session: CvatSession, progress: Progress
 ) -> BackupReport:
-    inventory = list_units(session)
-    due = _due(workspace, repository, session, inventory)
-    units = {subject_of(session, unit).key: unit for unit in inventory.units}
+    look = _look(workspace, repository, session)
+    due = look.due(rules_of(workspace.settings().backups), repository.clock())
+    units = {subject_of(session, unit).key: unit for unit in look.inventory.units}
     report = BackupReport()
     todo = [(units[need.subject.key], need.tier) for need in due if need.subject.key in units]
     if todo:
@@ -138,17 +138,35 @@ def _make_due(
     return report
 
 
-def _due(
-    workspace: Workspace, repository: Repository, session: CvatSession, inventory: Inventory
-) -> list[Due]:
-    return all_due(
-        rules_of(workspace.settings().backups),
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The server and the repository at one time: all that a decision needs.
+
+    history: what was forgotten, too, since it was made all the same. changed: by subject key.
+    """
+
+    inventory: Inventory
+    subjects: list[Subject]
+    history: list[Snapshot]
+    forecast: Forecast | None
+    changed: dict[str, datetime]
+
+    def due(self, rules: list[Rule], now: datetime) -> list[Due]:
+        """Return what should be made now."""
+        return all_due(
+            rules, self.subjects, self.history, now,
+            forecast=self.forecast, changed=self.changed,
+        )  # fmt: skip
+
+
+def _look(workspace: Workspace, repository: Repository, session: CvatSession) -> _Look:
+    inventory = list_units(session)
+    return _Look(
+        inventory,
         _subjects(session, inventory),
-        # what was forgotten was made all the same
         repository.snapshots(forgotten=True),
-        repository.clock(),
-        forecast=retaining.room(workspace, repository),
-        changed=_changed(session, inventory),
+        retaining.room(workspace, repository),
+        _changed(session, inventory),
     )
 
 

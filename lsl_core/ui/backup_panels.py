@@ -31,13 +31,14 @@ OK, BAD, WARN = (
 
 
 @st.cache_resource(ttl="30s", max_entries=4, show_spinner="Looking at the backups…")
-def _known(root: str) -> tuple[Repository, RepositoryState]:
+def _known(root: str) -> tuple[Repository, RepositoryState, retaining.Forecast | None]:
     repository = backups.open_repository(session.workspace())
-    return repository, backups.state(repository)
+    forecast = retaining.room(session.workspace(), repository)
+    return repository, backups.state(repository), forecast
 
 
-def known() -> tuple[Repository, RepositoryState]:
-    """Return the repository and how it stood at most 30 s ago."""
+def known() -> tuple[Repository, RepositoryState, retaining.Forecast | None]:
+    """Return the repository, how it stood at most 30 s ago, and when its room will be full."""
     return _known(str(session.workspace().root))
 
 
@@ -46,7 +47,7 @@ def forget_known() -> None:
     _known.clear()
 
 
-def standing(repository: Repository, state: RepositoryState) -> None:
+def standing(state: RepositoryState, forecast: retaining.Forecast | None) -> None:
     """Draw one line about the repository, and what is wrong with it."""
     usable = [one for one in state.snapshots if one.marks.forgotten is None]
     parts = [
@@ -56,7 +57,6 @@ def standing(repository: Repository, state: RepositoryState) -> None:
     ]
     if state.free_bytes is not None:
         parts.append(f"{size(state.free_bytes)} free")
-    forecast = retaining.room(session.workspace(), repository)
     if forecast is not None and forecast.bytes_per_day is not None:
         parts.append(forecast.text)
     if state.is_encrypted:

@@ -23,6 +23,6 @@ def test_words_of_a_primary_button_are_seen_whether_it_can_be_pressed_or_not(
     page = new_page(color_scheme=scheme)
     page.goto(serve(APP))
     page.get_by_role("button", name="Push none").wait_for()
-    for key in ("can", "cannot"):
+    for key in ("can", "cannot", "more"):
         words, ground = page.evaluate(COLOURS, key)
         assert words != ground, key

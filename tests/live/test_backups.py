@@ -20,7 +20,7 @@ from lsl_core.cvat.backup import (
     saved_units,
 )
 from lsl_core.cvat.content import content_key
-from lsl_core.services import backing_up, drilling, restoring, reviewing_backups
+from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
 
 pytestmark = pytest.mark.live
 
@@ -67,6 +67,11 @@ def test_a_project_is_saved_whole(full, repository, project, session, task):
 def test_a_second_backup_takes_next_to_no_room(full, repository, session, project):
     again = take(repository, session, project, Tier.FULL)
     assert again.added_bytes < full.added_bytes / 2
+
+
+def test_what_was_saved_reads_back(full, repository):
+    assert backups.verify(repository, [full.id]).is_good
+    assert repository.snapshot(full.id).is_verified
 
 
 def test_nothing_changed_since(full, repository, session):
@@ -117,6 +122,9 @@ def test_one_job_comes_back_into_the_live_task_and_undo_takes_it_away(
     path = f"/api/jobs/{job.id}/annotations/"
     session.transport.send("DELETE", path, doing="the test")
     lost = Counter(map(content_key, task_annotations(session, task.id)["shapes"]))
+    rows = reviewing_backups.compare_live(repository, session, full).rows
+    assert sum(row.removed for row in rows) >= (before - lost).total() > 0
+    assert sum(row.added + row.edited for row in rows) == 0
     plan = plan_restore(session, restoring.saved_task(repository, full, task.id), job=job.id)
     result = apply_push(session, plan, journal, snapshot=tmp_path / "before.gz")
     assert result.is_verified
