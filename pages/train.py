@@ -45,7 +45,7 @@ def choose_time(others: list[str]) -> tuple[float, str | None]:
         )  # fmt: skip
         valid = st.selectbox(
             "Measure on", [None, *others], key=keys.TRAIN_VALID,
-            format_func=lambda n: n or "a quarter of the images, never trained on",
+            format_func=lambda n: n or "these images, each left out once",
         )  # fmt: skip
     return minutes, valid
 

@@ -24,13 +24,21 @@ from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard
 
 @click.command("auto-label")
 @click.option("--train", required=True, metavar="SOURCE", help="Source to learn from.")
-@click.option("--valid", metavar="SOURCE", help="Source to measure on. Default: a part of --train.")
+@click.option("--valid", metavar="SOURCE", help="Source to measure on. Default: folds of --train.")
 @click.option("--test", multiple=True, metavar="SOURCE", help="Source to label; may be repeated.")
 @click.option("--iter", "iterations", type=click.IntRange(min=1), help="Training steps.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     help="Training time. Default: as long as the images are worth, or as --iter takes.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Without --valid, leave each of K parts of --train out once, to measure on: half of the "
+    "training's steps, or a third of --minutes. Default: 3, or one for each of fewer images. "
+    "0: hold a quarter out.",
 )
 @click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
 @click.option(
@@ -69,6 +77,7 @@ def auto_label(
     test: tuple[str, ...],
     iterations: int | None,
     minutes: float | None,
+    folds: int | None,
     task: str | None,
     family: str,
     bases: tuple[str, ...],
@@ -87,6 +96,10 @@ def auto_label(
     check_conf(conf)
     if bases and family != "foundation":
         raise UserInput("Only foundation models have a --base.", hint="Add --family foundation.")
+    if folds and valid:
+        raise UserInput(
+            "Folds measure where there is no other source.", hint="Leave --folds or --valid out."
+        )
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
     known = modelling.get_model(workspace, train) if reuse else None
     labels = known.labels if known else sourcing.load_source(workspace, train).labels.names
@@ -104,6 +117,7 @@ def auto_label(
             bases=bases,
             object_threshold=object_threshold,
             seed=seed,
+            folds=folds,
             keep_anyway=keep_anyway,
             progress=progress,
         )  # fmt: skip
@@ -129,11 +143,10 @@ def _used(workspace: Workspace, card: ModelCard) -> ModelCard:
 
 
 def _report(card: ModelCard) -> str:
-    score = "not measured"
-    if card.metrics is not None:
-        m = card.metrics
-        score = f"AP50 {m.ap50:.3f}, AP {m.ap:.3f} on {m.num_objects} objects ({m.kind})"
-    return f'Model "{card.id}": {score}; {card.train_seconds:.0f} s.'
+    lines = [f'Model "{card.id}": {card.measured}. {card.train_seconds:.0f} s.']
+    if card.metrics is not None and card.metrics.label_spread:
+        lines += [f"  {line}" for line in card.metrics.by_label]
+    return "\n".join(lines)
 
 
 def _choose(

@@ -35,7 +35,7 @@ def list_command(ctx: click.Context, of_others: bool) -> None:
     in_use = modelling.current_ids(workspace)
     for card in modelling.list_models(workspace):
         mark = "*" if card.id in in_use else " "
-        click.echo(f"{mark} {card.id:<24} {card.mode.value:<13} {_score(card)}  {_beside(card)}")
+        click.echo(f"{mark} {card.id:<24} {card.mode.value:<13} {card.measured}  {_beside(card)}")
 
 
 @models.command()
@@ -50,10 +50,10 @@ def show(ctx: click.Context, model: str) -> None:
         click.echo(f"Tuned from    {', '.join(tuned_from)}")
     click.echo(f"Licence       {card.licence}")
     click.echo(f"Learnt from   {card.support_images} images of {card.support}")
-    click.echo(f"Measured      {_score(card)}")
+    click.echo(f"Measured      {card.measured}")
     if card.metrics is not None:
-        for label, ap in card.metrics.per_label.items():
-            click.echo(f"              {label}: AP {ap:.3f}")
+        for figure in card.metrics.by_label:
+            click.echo(f"              {figure}")
     click.echo(f"Beside parent {_beside(card) or 'no parent'}")
     shown = ", ".join(f"{label} {value:.2f}" for label, value in card.thresholds.items())
     click.echo(f"Thresholds    {shown} (least correction work)")
@@ -84,7 +84,7 @@ def restore(ctx: click.Context, model: str | None) -> None:
         click.echo(f"{modelling.bring_back(workspace, model).id} is back.")
         return
     for one in modelling.discarded(workspace):
-        click.echo(f"{one.card.id:<24} {_score(one.card)}  removed {one.at}")
+        click.echo(f"{one.card.id:<24} {one.card.measured}  removed {one.at}")
 
 
 @models.command()
@@ -133,14 +133,6 @@ def _revision(one: pretrained.Offered) -> str:
     if not one.revision:
         return "Commit: the newest at the first pull, the same from then on."
     return f"Commit {one.revision}"
-
-
-def _score(card: ModelCard) -> str:
-    if card.metrics is None:
-        return "not measured"
-    m, (name, value) = card.metrics, card.metrics.headline
-    small = ", a small sample" if m.is_small else ""
-    return f"{name} {value:.3f}, AP50 {m.ap50:.3f} on {m.num_images} images{small}"
 
 
 def _beside(card: ModelCard) -> str:

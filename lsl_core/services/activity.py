@@ -72,6 +72,7 @@ def submit_training(
     iterations: int | None = None,
     family: str = "compact",
     bases: Sequence[str] = (),
+    folds: int | None = None,
 ) -> str:
     """Train a model on a source, in the worker; return the run's id."""
     arguments = {
@@ -83,6 +84,7 @@ def submit_training(
         "iterations": iterations,
         "family": family,
         "bases": list(bases),
+        "folds": folds,
     }
     return _submit(
         workspace,

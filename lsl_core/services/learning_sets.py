@@ -41,9 +41,15 @@ class LearningSet:
 
 
 def learning_set(
-    workspace: Workspace, source: str, *, valid: str | None, mode: Mode, parent: ModelCard | None
+    workspace: Workspace,
+    source: str,
+    *,
+    valid: str | None,
+    mode: Mode,
+    parent: ModelCard | None,
+    hold_out: bool,
 ) -> LearningSet:
-    """Read a source, and hold images out of it when no other source measures.
+    """Read a source, and on request hold images out of it when no other source measures.
 
     Args:
         workspace: where the sources are.
@@ -51,6 +57,7 @@ def learning_set(
         valid: name of the one to measure on, or None.
         mode: what is learnt.
         parent: version to compare with; what it was measured on stays unlearnt.
+        hold_out: whether a quarter of the images is held out where `valid` is None.
 
     Raises:
         UserInput: when a source does not exist.
@@ -63,7 +70,7 @@ def learning_set(
         sources.append(_with_labels(sourcing.load_source(workspace, valid), support.labels.names))
         held_out = _samples(sources[1], mode)
     hashes = {image.ref.name: image.ref.sha256 for of in sources for image in of.images}
-    if not valid and len(learnt) > 1:
+    if hold_out and not valid and len(learnt) > 1:
         learnt, held_out = _split(learnt, hashes, parent)
     return LearningSet(support.labels.names, learnt, held_out, hashes)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsl_core.errors import LslError
-from lsl_core.models import FAMILIES, check_mode, load_model, save_model
+from lsl_core.models import FAMILIES, check_mode, save_model
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import pretrained
+from lsl_core.services.gating import compared, keep_found
 from lsl_core.services.learning_sets import LearningSet, learning_set
 from lsl_core.services.training_pictures import Album, trainings
 from lsl_core.services.versions import (
@@ -33,20 +33,12 @@ from lsl_core.services.versions import (
     rename_model,
     slug,
 )
-from lsl_core.types import (
-    OBJECT_THRESHOLD,
-    Comparison,
-    Metrics,
-    Mode,
-    ModelCard,
-    SlideWindows,
-    Verdict,
-)
+from lsl_core.types import OBJECT_THRESHOLD, Metrics, Mode, ModelCard, Verdict
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 
 if TYPE_CHECKING:
-    from lsl_core.training import FitSettings, Fitted, Sample
+    from lsl_core.training import FitSettings, Fitted
 
 __all__ = [
     "DEFAULT_FAMILY",
@@ -102,12 +94,13 @@ def train(
     bases: Sequence[str] = (),
     object_threshold: float = OBJECT_THRESHOLD,
     seed: int = 0,
+    folds: int | None = None,
     keep_anyway: bool = False,
     progress: Progress = NULL,
 ) -> ModelCard:
     """Train a new version of a model on a source, keep it, and use it unless it is worse.
 
-    It is measured beside the version in use, its parent, on the same held-out images. A worse one
+    It is measured beside the version in use, its parent, on images that neither learnt. A worse one
     is kept, but `get_model` goes on giving the parent.
 
     Args:
@@ -115,14 +108,16 @@ def train(
         source: name of the source to learn from.
         name: of the model; the source's own when None. A name that exists gets a new version.
         mode: what is learnt; the workspace's when None.
-        valid: name of the source to measure on; without one a quarter of the images is held out.
-        minutes: longest time for the training steps, or None.
+        valid: name of the source to measure on, or None.
+        minutes: longest time for the training steps, those of the folds among them, or None.
         iterations: most training steps, or None.
         family: "compact", or "foundation" to tune pretrained weights.
         bases: names of these weights; of a kind that is not named, the default is taken.
         object_threshold: share of an object, in [0, 1], that a window of a large image must show
             for the object to be learnt there.
         seed: decides what is random; another one gives another training of the same images.
+        folds: without `valid`, parts of the source that are left out in turn to measure on; None
+            chooses by the number of images, 0 holds a quarter of the images out instead.
         keep_anyway: whether to use the new version even when it is worse.
         progress: told the steps, the loss and the figures.
 
@@ -137,10 +132,14 @@ def train(
     check_mode(family, mode)
     weights = pretrained.folders(workspace, mode, bases) if family == "foundation" else ()
     parent = in_use(workspace, name)
-    images = learning_set(workspace, source, valid=valid, mode=mode, parent=parent)
+    images = learning_set(
+        workspace, source, valid=valid, mode=mode, parent=parent, hold_out=folds in (0, 1)
+    )
     heard = _Heard(progress)
     settings = _settings(workspace, mode, family, weights, minutes, iterations)
-    settings = replace(settings, object_threshold=object_threshold, seed=seed)
+    settings = replace(
+        settings, object_threshold=object_threshold, seed=seed, folds=_folds(folds, images)
+    )
     album = Album(trainings(workspace, name), images.labels)
     fitted = _fit(workspace, name, images, settings, heard, album)
     model_id = claim(workspace, name)
@@ -152,9 +151,9 @@ def train(
         learnt=images.hashes_of(images.learnt),
         held_out=images.hashes_of(images.held_out),
     )
-    if parent is not None and images.held_out and not fitted.stopped:
-        found = _compared(workspace, card, parent, fitted, images.held_out, progress)
-        card = replace(card, comparison=found)
+    if parent is not None and fitted.metrics is not None and not fitted.stopped:
+        card = replace(card, comparison=compared(workspace, card, parent, fitted, images, progress))
+    keep_found(workspace, model_id, fitted, images)
     album.move(workspace.models / model_id)
     card = save_model(workspace.models / model_id, card, fitted.state)
     admit(workspace, card, keep_anyway=keep_anyway)
@@ -184,6 +183,16 @@ def _settings(
     )
 
 
+def _folds(wanted: int | None, images: LearningSet) -> int:
+    """Return how many folds measure; none where images are held out, or there is only one."""
+    from lsl_core.training import num_folds  # loads torch, seconds: only those who train wait
+
+    usual = num_folds(len(images.learnt))
+    if images.held_out or not usual:
+        return 0
+    return usual if wanted is None else min(wanted, len(images.learnt))
+
+
 def _fit(
     workspace: Workspace,
     name: str,
@@ -204,40 +213,6 @@ def _fit(
         checkpoint=workspace.data / "trainings" / f"{slug(name)}.safetensors",
         watch=watch,
     )
-
-
-def _compared(
-    workspace: Workspace,
-    card: ModelCard,
-    parent: ModelCard,
-    fitted: Fitted,
-    held_out: Sequence[Sample],
-    progress: Progress,
-) -> Comparison:
-    """Measure the parent on what the new version was measured on."""
-    from lsl_core.training import compare, measure  # loads torch: only those who train wait
-
-    try:
-        model = load_model(
-            workspace.models / parent.id, device=workspace.settings().inference.device
-        )
-    except LslError as error:
-        progress.note(f"Not compared with {parent.id}: {error.message}")
-        return Comparison(Verdict.UNKNOWN, parent.id, "AP", 0, 0, len(held_out))
-    slide = SlideWindows(card.window, card.window, int(card.settings["overlap"]))
-    _, theirs = measure(model, held_out, slide, progress)
-    result = compare(
-        (card, fitted.found),
-        (parent, theirs),
-        fitted.truth,
-        num_images=len(held_out),
-        num_seen=len(set(card.held_out) & set(parent.learnt)),
-    )
-    progress.note(
-        f"{result.figure} {result.after:.3f}, parent {parent.id} {result.before:.3f}: "
-        f"{result.verdict}"
-    )
-    return result
 
 
 #: Figures of the held-out images that make the curve of a card.

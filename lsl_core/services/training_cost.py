@@ -50,10 +50,11 @@ def estimate(workspace: Workspace, *, family: str) -> Cost | None:
     for run in store.recent():
         if run.kind != "train" or run.phase is not RunPhase.DONE or len(steps) == _RECENT:
             continue
-        seconds = store.metrics(run.id).get("seconds")
-        if not seconds or store.order(run.id).arguments.get("family", "compact") != family:
+        told = store.metrics(run.id).items()  # folds tell "seconds, fold 1 of 3"
+        last = [points[-1] for name, points in told if name.startswith("seconds")]
+        if not last or store.order(run.id).arguments.get("family", "compact") != family:
             continue
-        at, spent = seconds[-1]
-        steps.append(spent / at)
+        spent = sum(seconds for _, seconds in last)
+        steps.append(spent / sum(at for at, _ in last))
         around.append(max(0.0, (run.ended or 0.0) - (run.started or 0.0) - spent))
     return Cost(median(around), median(steps), len(steps)) if steps else None

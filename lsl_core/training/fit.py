@@ -17,13 +17,15 @@ from lsl_core.progress import NULL, Progress
 from lsl_core.training.calibration import fit_calibration
 from lsl_core.training.compact_loop import train_compact
 from lsl_core.training.correcting import best_thresholds
+from lsl_core.training.folds import Curve, Left, forget, leave_out
 from lsl_core.training.foundation_loop import train_foundation
 from lsl_core.training.gate import Watch, measure
 from lsl_core.training.samples import Sample, check_support, support_notes
-from lsl_core.training.score import evaluate
+from lsl_core.training.score import evaluate, evaluate_folds
+from lsl_core.training.seen import Seen, side_by_side
 from lsl_core.training.settings import FitSettings
 from lsl_core.training.trained import Trained
-from lsl_core.types import MODES, Instances, Metrics, ModelCard
+from lsl_core.types import MODES, Metrics, ModelCard
 
 #: Which loop trains which family.
 _LOOPS = {"compact": train_compact, "foundation": train_foundation}
@@ -42,13 +44,12 @@ class Fitted:
     state: dict[str, Tensor]
     card: ModelCard
     model: Callable[[ModelCard], Model]
-    truth: tuple[Instances, ...] = ()
-    found: tuple[Instances, ...] = ()
+    seen: tuple[Seen, ...] = ()
     stopped: bool = False
 
     @property
     def metrics(self) -> Metrics | None:
-        """What the model reached on the held-out images, None when there were none."""
+        """What it reached on images that were not learnt, None when there were none."""
         return self.card.metrics
 
     def named(self, *, model_id: str, name: str, support: str, parent: str | None) -> ModelCard:
@@ -78,13 +79,14 @@ def fit(
     Args:
         samples: images to learn from.
         held_out: images that only measure and choose the thresholds; see `split_support`.
-            Without any there is no score, and the images that were learnt choose the thresholds.
-        settings: mode, budget, seed.
+            Without any, the folds of the settings do; without those there is no score, and the
+            images that were learnt choose the thresholds.
+        settings: mode, budget, seed, folds.
         labels: names in the order of class ids.
         progress: hears "loss", "learning_rate" and "ap…", or "iou" of a semantic mode. Stopped
             early, nothing is kept; stopped later, the best so far is.
         checkpoint: file from which the same training, killed, goes on.
-        watch: sees the held-out images each time that they are measured.
+        watch: sees the images that are not learnt each time that they are measured.
 
     Raises:
         EmptySupport: when there is nothing to learn from.
@@ -101,53 +103,85 @@ def fit(
     def model_of(trained: Trained) -> Model:
         return trained.model(_card(trained, settings, labels, len(samples)))
 
+    def look(trained: Trained, at: Sequence[Sample]) -> list[Seen]:
+        return measure(model_of(trained), at, settings.slide, NULL, watch=watch)
+
+    def figure(seen: Sequence[Seen]) -> tuple[str, float]:
+        semantic = MODES[settings.mode].semantic
+        return evaluate(*side_by_side(seen), labels, semantic=semantic).headline
+
     def score(trained: Trained) -> float:
         """Return the figure of the held-out images that decides, and tell it."""
-        looked = measure(model_of(trained), held_out, settings.slide, NULL, watch=watch)
-        semantic = MODES[settings.mode].semantic
-        name, value = evaluate(*looked, labels, semantic=semantic).headline
+        name, value = figure(look(trained, held_out))
         progress.metric(name.lower(), value, at=trained.iterations)
         return value
 
-    train, told = _LOOPS[settings.family], score if held_out else None
+    train, left = _LOOPS[settings.family], Left()
+    if settings.folds and not held_out:
+        left = leave_out(
+            samples, settings, labels, train=train, look=look, figure=figure, progress=progress,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        settings = settings.after_folds()
+    told = score if held_out else None
     trained = train(samples, settings, labels, progress, score=told, checkpoint=checkpoint)
+    if checkpoint is not None:
+        forget(checkpoint)
     listener = NULL if trained.stopped else progress  # who stopped it was heard
-    seen_by = watch if held_out else None  # what was learnt shows nothing
-    looked = measure(
-        model_of(trained), held_out or samples, settings.slide, listener, watch=seen_by
-    )
+    seen = left.seen or measure(
+        model_of(trained), held_out or samples, settings.slide, listener,
+        watch=watch if held_out else None,  # what was learnt shows nothing
+    )  # fmt: skip
     card = _card(trained, settings, labels, len(samples))
-    card, found = _judged(card, *looked, is_held_out=bool(held_out))
-    if card.metrics is not None:
-        for name, value in _figures(card.metrics).items():
-            progress.metric(name, value, at=trained.iterations)
+    card, seen = _judged(card, seen, is_honest=bool(held_out or left.seen))
+    _tell(card.metrics, left.curve or ((trained.iterations, 0.0),), progress)
     card = replace(card, train_seconds=round(time.monotonic() - began, 1))
-    seen = (tuple(looked[0]), tuple(found))
-    return Fitted(trained.state, card, trained.model, *seen, trained.stopped)
+    return Fitted(trained.state, card, trained.model, tuple(seen), trained.stopped)
+
+
+def _tell(metrics: Metrics | None, curve: Curve, progress: Progress) -> None:
+    """Say the curve of the folds, and the figures at its end."""
+    if metrics is None:
+        return
+    figures = _figures(metrics)
+    for at, value in curve[:-1]:
+        progress.metric(next(iter(figures)), value, at=at)
+    for name, value in figures.items():
+        progress.metric(name, value, at=curve[-1][0])
 
 
 def _figures(metrics: Metrics) -> dict[str, float]:
-    """Return what is told of a training that ended."""
+    """Return what is told of a training that ended; what its curve is of comes first."""
     if metrics.iou:  # average precision says nothing of objects that are only connected pixels
         return {"iou": metrics.headline[1]}
     return {"ap": metrics.ap, "ap50": metrics.ap50, "ap75": metrics.ap75}
 
 
 def _judged(
-    card: ModelCard, truth: list[Instances], found: list[Instances], *, is_held_out: bool
-) -> tuple[ModelCard, list[Instances]]:
-    """Return the card with thresholds and, from held-out images, figures and calibration.
+    card: ModelCard, seen: Sequence[Seen], *, is_honest: bool
+) -> tuple[ModelCard, list[Seen]]:
+    """Return the card with thresholds and, from images not learnt, figures and calibration.
 
     What was found comes back with calibrated scores.
     """
     semantic, calibration = MODES[card.mode].semantic, None
-    if is_held_out and not semantic:
-        calibration = fit_calibration(truth, found, card.labels)
+    if is_honest and not semantic:
+        calibration = fit_calibration(*side_by_side(seen), card.labels)
     if calibration is not None:
-        found = [replace(f, scores=calibrate(f.scores, calibration)) for f in found]
-    metrics = evaluate(truth, found, card.labels, semantic=semantic) if is_held_out else None
-    thresholds = best_thresholds(truth, found, card.labels)
-    return replace(card, thresholds=thresholds, metrics=metrics, calibration=calibration), found
+        seen = [_calibrated(one, calibration) for one in seen]
+    metrics = None
+    if is_honest:
+        folds = [[one for one in seen if one.fold == n] for n in sorted({s.fold for s in seen})]
+        parts = [side_by_side(fold) for fold in folds]
+        metrics = evaluate_folds(parts, card.labels, semantic=semantic)
+    thresholds = best_thresholds(*side_by_side(seen), card.labels)
+    card = replace(card, thresholds=thresholds, metrics=metrics, calibration=calibration)
+    return card, list(seen)
+
+
+def _calibrated(seen: Seen, calibration: tuple[float, float]) -> Seen:
+    found = (replace(f, scores=calibrate(f.scores, calibration)) for f in seen.found)
+    return replace(seen, found=tuple(found))
 
 
 def _check_apart(samples: Sequence[Sample], held_out: Sequence[Sample]) -> None:

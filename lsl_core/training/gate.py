@@ -13,6 +13,7 @@ from lsl_core.models.memory import enough_memory
 from lsl_core.progress import Progress
 from lsl_core.training.samples import Sample
 from lsl_core.training.score import evaluate
+from lsl_core.training.seen import Seen
 from lsl_core.training.tiles import windows_of
 from lsl_core.types import (
     MODES,
@@ -54,13 +55,14 @@ def measure(
     progress: Progress,
     *,
     watch: Watch | None = None,
-) -> tuple[list[Instances], list[Instances]]:
+) -> list[Seen]:
     """Predict the windows of labelled images; return what was drawn and what was found."""
     progress.start("Measuring", total=len(samples), unit="images")
-    truth, found = [], []
+    seen = []
     for sample in samples:
         progress.check()
         pixels = sample.pixels()
+        truth, found = [], []
         for window, drawn in windows_of(sample, slide):
             truth.append(drawn)
             part = cut(pixels, window)
@@ -68,8 +70,9 @@ def measure(
                 found += model.predict([part], floor_score=MEASURE_FLOOR)
             if watch is not None:
                 watch(sample.name, window, part=part, drawn=drawn, found=found[-1])
+        seen.append(Seen(sample.name, tuple(truth), tuple(found)))
         progress.advance()
-    return truth, found
+    return seen
 
 
 def compare(

@@ -68,7 +68,8 @@ class Loop:
         loss: of the network on a batch.
         budget: steps, seconds, or both.
         progress: hears "loss", "learning_rate" and the "seconds" so far.
-        score: how good weights are on held-out images, in [0, 1]; None where there are none.
+        score: how good weights are on held-out images, in [0, 1], or None when these images shall
+            choose nothing; None where there are none.
         learning_rate: highest.
         shrink: makes the batches to come smaller when the memory of the device was too small for
             one; False when they cannot be.
@@ -81,7 +82,7 @@ class Loop:
         budget: Budget,
         progress: Progress,
         *,
-        score: Callable[[State], float] | None = None,
+        score: Callable[[State], float | None] | None = None,
         learning_rate: float = LEARNING_RATE,
         shrink: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -228,6 +229,8 @@ class Loop:
         facts.checks = sum(share <= self.share() for share in CHECKS)
         state = _on_cpu(self.average)
         score = self._score(state)
+        if score is None:
+            return
         facts.idle = 0 if score > facts.score + PROGRESS else facts.idle + 1
         if score >= facts.score:
             self._best, facts.score, facts.at = state, score, self.iteration

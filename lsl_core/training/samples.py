@@ -126,7 +126,7 @@ def split_support(
             hint="Label one more image, or choose a second source to measure on.",
         )
     ordered = sorted(samples, key=lambda s: s.name)
-    has = np.array([_labels_on(s, samples) for s in ordered])  # (images, labels)
+    has = has_labels(ordered)
     held = max(1, round(len(ordered) * share))
     rng = np.random.default_rng(seed)
     tries = [rng.permutation(len(ordered)) for _ in range(64)]
@@ -134,9 +134,11 @@ def split_support(
     return [ordered[i] for i in sorted(best[held:])], [ordered[i] for i in sorted(best[:held])]
 
 
-def _labels_on(sample: Sample, samples: Sequence[Sample]) -> NDArray[np.bool_]:
-    most = max(int(s.instances.class_ids.max(initial=0)) for s in samples)
-    return np.bincount(sample.instances.class_ids, minlength=most + 1) > 0
+def has_labels(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    """Return which labels are on which image, (images, labels)."""
+    ids = [sample.instances.class_ids for sample in samples]
+    most = max(int(of.max(initial=0)) for of in ids)
+    return np.array([np.bincount(of, minlength=most + 1) > 0 for of in ids])
 
 
 def _worth(

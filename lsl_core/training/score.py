@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from lsl_core.types import CropMasks, Geometry, Instances, Metrics
 #: more; COCO's own 100 silently caps dense images.
 MAX_OBJECTS = 1000
 _BOXES = Geometry.BOXES.value
+#: Precision at (IoU, recall, label); NaN for a label without an example.
+Table = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,26 +57,84 @@ def evaluate(
         labels: names in the order of class ids; those without an example have no AP.
         semantic: whether pixels count and not objects; adds the IoU of each label.
     """
+    return evaluate_folds([(truth, found)], labels, semantic=semantic)
+
+
+def evaluate_folds(
+    parts: Sequence[tuple[Sequence[Instances], Sequence[Instances]]],
+    labels: Sequence[str],
+    *,
+    semantic: bool = False,
+) -> Metrics:
+    """Return the mean figures of several measurements, and their spread.
+
+    A label counts in the parts where it was drawn, so a rare one weighs like every other.
+
+    Args:
+        parts: what was drawn and found, as for `evaluate`.
+        labels: names in the order of class ids.
+        semantic: whether pixels count and not objects.
+    """
+    truth, found = ([i for part in parts for i in part[side]] for side in (0, 1))
     kind = _kind(truth, found)
-    table = _precisions(truth, found, len(labels), kind)
-    boxes = _precisions(truth, found, len(labels), _BOXES) if kind != _BOXES else None
+    drawn = [part for part in parts if any(len(t) for t in part[0])]
+    tables = [_precisions(*part, len(labels), kind) for part in drawn]
+    table = _mean_table(tables, len(labels))
+    boxes = None
+    if kind != _BOXES:
+        boxes = _mean_table(
+            [_precisions(*part, len(labels), _BOXES) for part in drawn], len(labels)
+        )
+    per_label = [_by_label(table, labels) for table in tables]
+    iou = [_pixel_iou(*part, labels) for part in drawn if semantic and kind != _BOXES]
+    heads = [sum(of.values()) / len(of) for of in iou] or [_mean(table) for table in tables]
     return Metrics(
         ap=_mean(table),
         ap50=_mean(table[0:1]),
         ap75=_mean(table[5:6]),
-        per_label={
-            name: float(table[:, :, i].mean())
-            for i, name in enumerate(labels)
-            if table.size and not np.isnan(table[0, 0, i])
-        },
+        per_label=_by_label(table, labels),
         num_images=len(truth),
         num_objects=sum(len(t) for t in truth),
         kind=kind,
         box_ap=None if boxes is None else _mean(boxes),
         box_ap50=None if boxes is None else _mean(boxes[0:1]),
         box_ap75=None if boxes is None else _mean(boxes[5:6]),
-        iou=_pixel_iou(truth, found, labels) if semantic and kind != _BOXES else {},
+        iou=_over_folds(iou, labels, fmean, least=1),
+        spread=stdev(heads) if len(heads) > 1 else None,
+        folds=len(parts) if len(parts) > 1 else 0,
+        label_spread=_over_folds(iou or per_label, labels, stdev, least=2),
     )
+
+
+def _over_folds(
+    folds: Sequence[dict[str, float]],
+    labels: Sequence[str],
+    figure: Callable[[Sequence[float]], float],
+    *,
+    least: int,
+) -> dict[str, float]:
+    """Return a figure of what the folds say of each label that enough of them know."""
+    known = {name: [fold[name] for fold in folds if name in fold] for name in labels}
+    return {name: figure(values) for name, values in known.items() if len(values) >= least}
+
+
+def _by_label(table: Table, labels: Sequence[str]) -> dict[str, float]:
+    """Return the AP of each label that has an example."""
+    return {
+        name: float(table[:, :, i].mean())
+        for i, name in enumerate(labels)
+        if table.size and not np.isnan(table[0, 0, i])
+    }
+
+
+def _mean_table(tables: Sequence[Table], num_labels: int) -> Table:
+    """Return the mean over those that know a label; NaN where none does."""
+    if not tables:
+        return np.zeros((0, 1, num_labels))
+    stack = np.stack(tables)
+    known = ~np.isnan(stack)
+    sums, count = np.where(known, stack, 0).sum(axis=0), known.sum(axis=0)
+    return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
 
 
 def matches(
@@ -100,10 +161,8 @@ def matches(
 
 def _precisions(
     truth: Sequence[Instances], found: Sequence[Instances], num_labels: int, kind: str
-) -> NDArray[np.float64]:
-    """Return the precision at (IoU, recall, label); NaN for a label without an example."""
-    if not any(len(t) for t in truth):
-        return np.zeros((0, 1, num_labels))
+) -> Table:
+    """Return the precisions of images, on at least one of which something is drawn."""
     table = _run(truth, found, num_labels, kind).eval["precision"][..., 0, -1]
     return np.where(table < 0, np.nan, table)
 

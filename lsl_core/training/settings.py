@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lsl_core.errors import BadThreshold, UserInput
@@ -16,6 +16,8 @@ from lsl_core.types import OBJECT_THRESHOLD, Instances, Mode, SlideWindows, Wind
 #: Steps where nobody says how many, how many more each image is worth, and the most. Weights that
 #: were trained before need fewer.
 STEPS = {"compact": (400, 60, 2000), "foundation": (100, 20, 600)}
+#: What all folds together cost, the training of the model itself being 1.
+FOLDS_COST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class FitSettings:
     (`lsl_core.training.pretrain`); None begins from noise; compact models only.
     bases: folders of the pretrained weights that a foundation model is tuned from. embeddings:
     folder where what their encoders made of windows is kept for other trainings, or None.
+    folds: parts of the support set that are left out in turn where there are no held-out images;
+    0 for none. With folds, `minutes` is the time of everything: a third goes to the folds;
+    `iterations` are the model's own, and the folds have half as many together.
     """
 
     mode: Mode
@@ -68,6 +73,7 @@ class FitSettings:
     start: Path | None = START
     bases: tuple[Path, ...] = ()
     embeddings: Path | None = None
+    folds: int = 0
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)
@@ -96,6 +102,23 @@ class FitSettings:
             few, an_image, most = STEPS[self.family]
             return Budget(min(few + an_image * num_images, most), None)
         return Budget(self.iterations, seconds)
+
+    def of_fold(self, num_images: int) -> FitSettings:
+        """Return the settings of one fold of a support set."""
+        steps = self.budget(num_images).iterations
+        share = FOLDS_COST / self.folds
+        return replace(
+            self,
+            minutes=self.minutes and self.minutes / (1 + FOLDS_COST) * share,
+            iterations=steps and max(1, round(steps * share)),
+            folds=0,
+        )
+
+    def after_folds(self) -> FitSettings:
+        """Return the settings of the model's own training."""
+        if not self.folds:
+            return self
+        return replace(self, minutes=self.minutes and self.minutes / (1 + FOLDS_COST), folds=0)
 
     @property
     def slide(self) -> SlideWindows:

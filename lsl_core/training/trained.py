@@ -31,5 +31,6 @@ class Trained:
     licence: str = OWN_LICENCE
 
 
-#: How good a training is on held-out images, in [0, 1].
-Score = Callable[[Trained], float]
+#: How good a training is on held-out images, in [0, 1]; None where it only looks, and these images
+#: shall choose nothing.
+Score = Callable[[Trained], float | None]

@@ -12,10 +12,15 @@ from lsl_core.types.labels import Mode
 class Metrics:
     """What a model reached on images it never trained on (COCO figures, in [0, 1]).
 
+    With folds, each image was left out once, and these are the means of trainings that were shorter
+    than that of the model itself and had fewer images: it is likely a little better.
+
     ap: mean over IoU 0.50:0.95; ap50, ap75: at one IoU; per_label: AP of each label;
     num_images, num_objects: how much evidence that is; kind: "masks" or "boxes". box_ap, box_ap50,
     box_ap75: the same of boxes, where there are masks. iou: of each label's pixels, for semantic
-    models. spread: standard deviation of `ap` where it is a mean over folds.
+    models. folds: how many parts were left out in turn, 0 where images were held out. spread:
+    standard deviation of the headline over folds, None with fewer than two; label_spread: that of
+    each label.
     """
 
     ap: float
@@ -30,6 +35,8 @@ class Metrics:
     box_ap75: float | None = None
     iou: dict[str, float] = field(default_factory=dict)
     spread: float | None = None
+    folds: int = 0
+    label_spread: dict[str, float] = field(default_factory=dict)
 
     @property
     def headline(self) -> tuple[str, float]:
@@ -42,6 +49,33 @@ class Metrics:
     def is_small(self) -> bool:
         """Whether another handful of images could turn the verdict."""
         return self.num_images < SMALL_SAMPLE
+
+    @property
+    def words(self) -> str:
+        """The figures with their spread, for people."""
+        (name, value), spread = self.headline, ""
+        if self.spread is not None:
+            spread = f" ± {self.spread:.3f}"
+        return f"{name} {value:.3f}{spread}, AP50 {self.ap50:.3f} of {self.kind}"
+
+    @property
+    def by_label(self) -> tuple[str, ...]:
+        """The figure of each label with its spread, for people."""
+        name, figures = ("IoU", self.iou) if self.iou else ("AP", self.per_label)
+        spread = {label: f" ± {value:.3f}" for label, value in self.label_spread.items()}
+        return tuple(
+            f"{label}: {name} {value:.3f}{spread.get(label, '')}"
+            for label, value in figures.items()
+        )
+
+    @property
+    def evidence(self) -> str:
+        """What the figures were measured on, for people: to be read after "on"."""
+        small = ": a small sample" if self.is_small else ""
+        how = f", each left out once ({self.folds} folds)" if self.folds else ""
+        images = f"{'' if self.folds else 'held-out '}image{'' if self.num_images == 1 else 's'}"
+        objects = f"{self.num_objects} object{'' if self.num_objects == 1 else 's'}"
+        return f"{self.num_images} {images} with {objects}{how}{small}"
 
 
 #: Fewer held-out images than this are called a small sample.
@@ -114,6 +148,15 @@ class ModelCard:
     learnt: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     calibration: tuple[float, float] | None = None
+
+    @property
+    def measured(self) -> str:
+        """What is known of how good it is, in words."""
+        if self.metrics is not None:
+            return f"{self.metrics.words} on {self.metrics.evidence}"
+        if self.support_images == 1:
+            return "not measured: one image leaves none to measure on, label a second one"
+        return "not measured"
 
     @property
     def fingerprint(self) -> str:

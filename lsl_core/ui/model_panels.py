@@ -147,16 +147,15 @@ def _figures(card: ModelCard, cards: list[ModelCard]) -> None:
     """Draw what a model reached, on how much evidence, beside older models."""
     figures = card.metrics
     if figures is None:
-        st.info("This model was not measured: there was no image to hold out.")
+        st.info(f"{card.id}: {card.measured}.")
         return
-    small = ": a small sample" if figures.is_small else ""
+    spread = "" if figures.iou or figures.spread is None else f" ± {figures.spread:.2f}"
     if figures.iou:
         pixels = ", ".join(f"{escaped(n)} {v:.2f}" for n, v in figures.iou.items())
         st.markdown(f"**IoU of pixels {figures.headline[1]:.2f}** · {pixels}")
     st.markdown(
-        f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f} · AP75 {figures.ap75:.2f} of "
-        f"{figures.kind}, on {plural(figures.num_images, 'held-out image')} with "
-        f"{plural(figures.num_objects, 'object')}{small}"
+        f"**AP50 {figures.ap50:.2f}** · AP {figures.ap:.2f}{spread} · AP75 {figures.ap75:.2f} of "
+        f"{figures.kind}, on {figures.evidence}"
     )
     _gate(card)
     rivals = [other for other in cards if other.labels == card.labels and other.metrics][:4]

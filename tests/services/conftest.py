@@ -82,7 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_bytes(encode_rgb(scene.pixels, suffix=".png"))
         rows.append((path, scene))
     _save(workspace, rows)
-    card = modelling.train(workspace, source="cells", minutes=None, iterations=50)
+    card = modelling.train(workspace, source="cells", minutes=None, iterations=50, folds=0)
     return workspace.models / card.id
 
 

@@ -265,6 +265,7 @@ def test_a_source_with_one_image_is_learnt_without_a_figure(world) -> None:
     )  # fmt: skip
     card = modelling.train(world.workspace, source="one", iterations=1)
     assert card.metrics is None
+    assert card.measured.startswith("not measured: one image leaves none to measure on")
     assert card.support_images == 1
 
 
@@ -301,14 +302,15 @@ def test_training_makes_versions_and_names_find_the_newest(world) -> None:
     assert first.comparison is None
     assert second.comparison is not None
     assert (second.comparison.parent, second.metrics.kind) == ("cells-v1", "boxes")
-    assert second.comparison.num_seen == 0  # what the first was measured on was not learnt since
-    assert second.held_out == first.held_out
-    assert not set(second.learnt) & set(second.held_out)
+    assert second.comparison.num_seen == 0
+    assert second.comparison.num_images == second.metrics.num_images == 4
+    assert (second.metrics.folds, second.held_out) == (3, ())
+    assert second.learnt == first.learnt, "every image is learnt"
     modelling.make_current(world.workspace, "cells-v2")
     assert modelling.get_model(world.workspace, "cells").id == "cells-v2"
     assert modelling.get_model(world.workspace, "cells-v1") == first
     assert modelling.remove_model(world.workspace, "cells-v2").is_dir()
     third = modelling.train(world.workspace, source="cells", minutes=None, iterations=1)
-    assert third.id == "cells-v2"
+    assert third.id == "cells-v3", "an id is never given twice"
     with pytest.raises(UserInput, match="Models here: cells"):
         modelling.get_model(world.workspace, "nothing")
