@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lsl_core.errors import UserInput
 from lsl_core.types import Hw, ImageRef
 from lsl_core.workspace.files import write_atomic
 
+try:
+    import simplejpeg
+except ImportError:  # a machine that it has no wheel for
+    simplejpeg = None
+
 Pixels = NDArray[np.uint8]
+
+#: The EXIF tag that says how to turn an image.
+_ORIENTATION = 274
 
 #: File name endings that are looked at when a folder is imported, in lower case.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -46,6 +56,9 @@ def as_rgb(pixels: NDArray[Any]) -> Pixels:
 
 
 def _decode(data: bytes) -> NDArray[Any] | None:
+    pixels = _plain_jpeg(data)
+    if pixels is not None:
+        return pixels
     buffer = np.frombuffer(data, np.uint8)
     deep = _is_16_bit_png(data) or data[:2] in (b"II", b"MM")
     # IMREAD_COLOR_RGB reads CMYK and EXIF right, but cuts 16 bit to its upper byte
@@ -54,6 +67,30 @@ def _decode(data: bytes) -> NDArray[Any] | None:
         return cv2.imdecode(buffer, flags)
     except cv2.error:
         return None
+
+
+def _plain_jpeg(data: bytes) -> Pixels | None:
+    """Decode a JPEG that needs no more than that; None for all else.
+
+    The pixels are those of OpenCV, in a third to two thirds of its time (decision 0072).
+    """
+    if simplejpeg is None or data[:3] != b"\xff\xd8\xff" or _is_turned(data):
+        return None
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
+    except ValueError:  # CMYK, or damaged: OpenCV reads more than this one
+        return None
+
+
+def _is_turned(data: bytes) -> bool:
+    """Tell whether a JPEG wants to be shown turned or mirrored."""
+    if b"Exif\0\0" not in data:
+        return False
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return bool(image.getexif().get(_ORIENTATION, 1) != 1)
+    except (OSError, ValueError, SyntaxError):
+        return True
 
 
 def _is_16_bit_png(data: bytes) -> bool:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lsl_core.errors import UserInput
 from lsl_core.workspace.images import decode_rgb, encode_rgb, image_ref, read_rgb
@@ -65,3 +67,38 @@ def test_identity_is_the_hash_of_the_file(tmp_path: Path, red: np.ndarray) -> No
     assert (ref.image_hw, ref.frame) == ((40, 60), 3)
     path.write_bytes(encode_rgb(255 - red, suffix=".png"))
     assert image_ref(path, frame=3, name="a.png").sha256 != ref.sha256
+
+
+def as_opencv_reads(data: bytes) -> np.ndarray:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+@pytest.mark.parametrize("turn", [None, 1, 3, 6, 7])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_every_jpeg_comes_out_as_opencv_reads_it(
+    mode: str, turn: int | None, subsampling: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (67, 45, 3), np.uint8)
+    smooth = cv2.GaussianBlur(noise, (7, 7), 0)
+    exif = Image.Exif()
+    if turn is not None:
+        exif[274] = turn
+    file = io.BytesIO()
+    Image.fromarray(smooth).convert(mode).save(file, "JPEG", subsampling=subsampling, exif=exif)
+    data = file.getvalue()
+    assert np.array_equal(decode_rgb(data, name="a"), as_opencv_reads(data))
+
+
+def test_a_jpeg_is_read_where_the_fast_decoder_is_missing(red: np.ndarray, monkeypatch) -> None:
+    data = encode_rgb(red, suffix=".jpg")
+    fast = decode_rgb(data, name="a")
+    monkeypatch.setattr("lsl_core.workspace.images.simplejpeg", None)
+    assert np.array_equal(decode_rgb(data, name="a"), fast)
+
+
+def test_a_jpeg_with_a_broken_middle_is_read_as_far_as_it_goes() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    data = bytearray(encode_rgb(noise, suffix=".jpg"))
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\xff\xd0" * 20
+    assert decode_rgb(bytes(data), name="a").shape == (400, 400, 3)
