@@ -25,8 +25,8 @@ def discs(rng: np.random.Generator, count: int, *, shift: int = 0, extra: int = 
     return Instances(boxes, np.array(scores, np.float32), np.array(ids, np.int32), masks, HW)
 
 
-def by_pycocotools(truth: list[Instances], found: list[Instances], kind: str) -> float:
-    """AP the long way round: whole-image masks, pycocotools' own loading."""
+def by_pycocotools(truth: list[Instances], found: list[Instances], kind: str) -> list[float]:
+    """AP, AP50, AP75 the long way round: whole-image masks, pycocotools' own loading."""
 
     def rows(parts: list[Instances]) -> list[dict]:
         out = []
@@ -63,12 +63,13 @@ def by_pycocotools(truth: list[Instances], found: list[Instances], kind: str) ->
     run.evaluate()
     run.accumulate()
     run.summarize()
-    return float(run.stats[0])
+    return run.stats[:3].tolist()
 
 
+@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", ["masks", "boxes"])
-def test_average_precision_is_that_of_pycocotools(kind: str) -> None:
-    rng = np.random.default_rng(4)
+def test_ap_ap50_and_ap75_of_random_scenes_are_those_of_pycocotools(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
     truth = [discs(rng, 12), discs(rng, 9)]
     found = [discs(rng, 10, shift=3, extra=4), discs(rng, 9, shift=2, extra=3)]
     expected = by_pycocotools(truth, found, "segm" if kind == "masks" else "bbox")
@@ -79,8 +80,8 @@ def test_average_precision_is_that_of_pycocotools(kind: str) -> None:
         )
     metrics = evaluate(truth, found, ("a", "b"))
     assert metrics.kind == kind
-    assert 0.1 < expected < 0.9
-    assert metrics.ap == pytest.approx(expected, abs=1e-9)
+    assert 0.1 < expected[0] < 0.9
+    assert [metrics.ap, metrics.ap50, metrics.ap75] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_perfect_prediction_has_ap_one() -> None:
