@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import WeightsDamaged, WeightsMissing, WorkspaceError
-from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
+from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Verdict
 from lsl_core.workspace.files import atomic_path, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -53,14 +53,17 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
         "mode": Mode(fields["mode"]),
         "labels": tuple(fields["labels"]),
         "metrics": None if metrics is None else Metrics(**metrics),
-        "comparison": None
-        if comparison is None
-        else Comparison(**comparison | {"verdict": Verdict(comparison["verdict"])}),
+        "comparison": None if comparison is None else _comparison(comparison),
         "curve": tuple((int(at), float(value)) for at, value in fields.get("curve", ())),
         "learnt": tuple(fields.get("learnt", ())),
         "held_out": tuple(fields.get("held_out", ())),
         "calibration": None if calibration is None else (calibration[0], calibration[1]),
     }
+
+
+def _comparison(fields: Mapping[str, Any]) -> Comparison:
+    rows = tuple(Beside(**row) for row in fields.get("rows", ()))
+    return Comparison(**{**fields, "verdict": Verdict(fields["verdict"]), "rows": rows})
 
 
 def save_model(folder: Path, card: ModelCard, state: Mapping[str, torch.Tensor]) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,9 @@ from lsl_core.training.seen import Seen
 from lsl_core.training.tiles import windows_of
 from lsl_core.types import (
     MODES,
+    Beside,
     Comparison,
+    Geometry,
     Instances,
     Metrics,
     ModelCard,
@@ -29,8 +32,6 @@ from lsl_core.windows import cut
 
 #: Lowest score that counts when a model is measured.
 MEASURE_FLOOR = 0.02
-#: A smaller difference between two trainings says nothing: seeds differ by as much.
-NO_EVIDENCE = 0.02
 
 
 class Watch(Protocol):
@@ -99,18 +100,28 @@ def compare(
     if not shared or not any(len(t) for t in truth):
         return Comparison(Verdict.UNKNOWN, before_card.id, "AP", 0, 0, num_images, num_seen)
     drawn = [t.relabelled(card.labels, shared) for t in truth]
+    ours = [f.relabelled(card.labels, shared) for f in ours]
+    theirs = [f.relabelled(before_card.labels, shared) for f in theirs]
     semantic = MODES[card.mode].semantic and MODES[before_card.mode].semantic
-    after = evaluate(
-        drawn, [f.relabelled(card.labels, shared) for f in ours], shared, semantic=semantic
-    )
-    before = evaluate(
-        drawn, [f.relabelled(before_card.labels, shared) for f in theirs], shared, semantic=semantic
-    )
+    after = evaluate(drawn, ours, shared, semantic=semantic)
+    before = evaluate(drawn, theirs, shared, semantic=semantic)
     figure, was, now = _figures(before, after)
-    verdict = Verdict.ALIKE
-    if abs(now - was) >= NO_EVIDENCE:
-        verdict = Verdict.BETTER if now > was else Verdict.WORSE
-    return Comparison(verdict, before_card.id, figure, was, now, num_images, num_seen)
+    rows = _rows(before, after)
+    if before.kind == after.kind == Geometry.MASKS.value and not semantic:
+        boxes = [[replace(one, masks=None) for one in of] for of in (drawn, theirs, ours)]
+        rows += _rows(evaluate(boxes[0], boxes[1], shared), evaluate(boxes[0], boxes[2], shared))
+    verdict = Beside("", "", was, now).verdict
+    return Comparison(verdict, before_card.id, figure, was, now, num_images, num_seen, rows)
+
+
+def _rows(before: Metrics, after: Metrics) -> tuple[Beside, ...]:
+    """Return the figure of all labels and of each, where both have it."""
+    if before.kind != after.kind:
+        return ()
+    kind = "pixels" if after.iou else after.kind
+    was, now = (of.iou or of.per_label for of in (before, after))
+    labels = [Beside(kind, label, was[label], now[label]) for label in now if label in was]
+    return Beside(kind, "", before.headline[1], after.headline[1]), *labels
 
 
 def _figures(before: Metrics, after: Metrics) -> tuple[str, float, float]:

@@ -1,7 +1,7 @@
 """The values that every room speaks: frozen, numpy only, checked once when made."""
 
 from lsl_core.types.arrays import Index
-from lsl_core.types.cards import Comparison, Metrics, ModelCard, RunPhase, RunState, Verdict
+from lsl_core.types.cards import Beside, Comparison, Metrics, ModelCard, RunPhase, RunState, Verdict
 from lsl_core.types.images import OBJECT_THRESHOLD, ImageRef, Prediction, SlideWindows, Window
 from lsl_core.types.instances import Hw, Instances
 from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
@@ -11,6 +11,7 @@ from lsl_core.types.view import Decision, View
 __all__ = [
     "MODES",
     "OBJECT_THRESHOLD",
+    "Beside",
     "Comparison",
     "CropMasks",
     "Decision",

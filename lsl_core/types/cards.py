@@ -92,6 +92,30 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: A smaller difference between two trainings says nothing: seeds differ by as much.
+NO_EVIDENCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One figure of a version beside its parent's.
+
+    kind: "masks" or "boxes" (AP), or "pixels" (IoU). label: one label, or "" for all of them.
+    """
+
+    kind: str
+    label: str
+    before: float
+    after: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the difference says anything."""
+        if abs(self.after - self.before) < NO_EVIDENCE:
+            return Verdict.ALIKE
+        return Verdict.BETTER if self.after > self.before else Verdict.WORSE
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A version beside its parent.
@@ -108,6 +132,7 @@ class Comparison:
     after: float
     num_images: int
     num_seen: int = 0
+    rows: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ _STYLE = """
 .st-key-sandbox-banner p { font-size: .875rem; margin: 0; }
 .stMarkdown table { width: 100%; font-size: .875rem; }
 .stMarkdown table thead { display: none; }
+.st-key-train-beside .stMarkdown table thead { display: table-header-group; font-weight: 400; }
+.st-key-train-beside .stMarkdown table th { border: 0; padding: .35rem .5rem .35rem 0; }
 .stMarkdown table td { border: 0; border-bottom: 1px solid rgba(128, 136, 144, .25);
   padding: .35rem .5rem .35rem 0; vertical-align: top; }
 .stMarkdown table td:first-child { opacity: .7; white-space: nowrap; width: 1%;

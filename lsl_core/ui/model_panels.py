@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
 from lsl_core.services import activity, modelling, training_pictures
 from lsl_core.services.modelling import ModelCard
-from lsl_core.types import MODES, RunState, Verdict
+from lsl_core.types import MODES, Beside, RunState, Verdict
 from lsl_core.ui import address, charts, keys, pictures, runs, session, version_panel
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
@@ -25,7 +27,6 @@ def watch(run: RunState) -> None:
 def _curve(run_id: str) -> None:
     """Draw the curve of a run as far as it is."""
     metrics = activity.run_metrics(session.workspace(), run_id)
-    pictures.row(training_pictures.of_run(session.workspace(), run_id))
     if metrics:
         st.plotly_chart(
             charts.training_curve(metrics), config=charts.CONFIG, key=f"curve-{run_id}",
@@ -33,6 +34,7 @@ def _curve(run_id: str) -> None:
         )  # fmt: skip
     elif activity.get_run(session.workspace(), run_id).phase.is_active:
         st.caption("The curve begins with the first iterations.")
+    pictures.row(training_pictures.of_run(session.workspace(), run_id))
 
 
 def overview(cards: list[ModelCard]) -> pd.DataFrame:
@@ -102,6 +104,37 @@ def _gate(card: ModelCard) -> None:
         f"{_VERDICTS[found.verdict]} {parent}: {found.figure} {found.after:.2f}, before "
         f"{found.before:.2f}, on the same {plural(found.num_images, 'image')}{known}"
     )
+    if found.rows:
+        with st.container(key=keys.TRAIN_BESIDE):
+            st.markdown(_beside(found.rows))
+
+
+_SHORT = {
+    Verdict.WORSE: ":orange[:material/trending_down: worse]",
+    Verdict.ALIKE: ":gray[:material/trending_flat: alike]",
+    Verdict.BETTER: ":green[:material/trending_up: better]",
+}
+
+
+_FIGURES = {"masks": "AP of masks", "boxes": "AP of boxes", "pixels": "IoU of pixels"}
+
+
+def _beside(rows: Sequence[Beside]) -> str:
+    """Return a table of each label's figures, before and after, and what they say."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    lines = ["| | " + " | ".join(_FIGURES[kind] for kind in kinds) + " |"]
+    lines.append("|:--|" + ":--|" * len(kinds))
+    for label in dict.fromkeys(row.label for row in rows):
+        cells = [
+            next((_cell(r) for r in rows if (r.label, r.kind) == (label, kind)), "–")
+            for kind in kinds
+        ]
+        lines.append(f"| {escaped(label) or 'all labels'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: Beside) -> str:
+    return f"{row.before:.2f} → **{row.after:.2f}** {_SHORT[row.verdict]}"
 
 
 def _open_new_model(ids: list[str]) -> None:

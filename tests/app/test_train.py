@@ -8,7 +8,7 @@ from app_world import words
 from lsl_core.models import CurrentVersions, write_card
 from lsl_core.runs import RunStore
 from lsl_core.services import activity, modelling, pretrained
-from lsl_core.types import Comparison, Mode, RunPhase, Verdict
+from lsl_core.types import Beside, Comparison, Mode, RunPhase, Verdict
 from lsl_core.ui import keys
 
 
@@ -168,12 +168,17 @@ def test_a_failed_training_says_why(open_page, world) -> None:
 def test_a_version_that_is_worse_says_so_and_can_be_used_all_the_same(open_page, world) -> None:
     world.add_model(version=1, ap50=0.9)
     worse = world.add_model(version=2, ap50=0.5)
-    result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3, num_seen=1)
+    rows = (Beside("masks", "", 0.72, 0.4), Beside("masks", "bolt", 0.5, 0.51),
+            Beside("boxes", "", 0.7, 0.8))  # fmt: skip
+    result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3, num_seen=1, rows=rows)
     write_card(world.workspace.models / worse.id, dataclasses.replace(worse, comparison=result))
     modelling.make_current(world.workspace, "parts-v1")
     app = open_page("train", model="parts-v2")
     text = words(app)
     assert "**Worse** than parts-v1: AP 0.40, before 0.72, on the same 3 images, 1 of" in text
+    assert "| all labels | 0.72 → **0.40** :orange[:material/trending_down: worse]" in text
+    assert "0.70 → **0.80** :green[:material/trending_up: better] |" in text
+    assert "| bolt | 0.50 → **0.51** :gray[:material/trending_flat: alike] | – |" in text
     app.button(key=keys.TRAIN_USE).click().run()
     assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
     rows = open_page("train", model="parts-v2").dataframe[0].value.set_index("Model")

@@ -11,7 +11,7 @@ from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_mo
 from lsl_core.models.calibrated import calibrate, raw_floor
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
-from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
+from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Verdict
 
 CARD = ModelCard(
     id="m1",
@@ -163,3 +163,15 @@ def test_a_mode_that_a_family_does_not_learn_is_refused(monkeypatch: pytest.Monk
     with pytest.raises(UserInput, match="not available in this version") as error:
         check_mode("masks", Mode.WSIS)
     assert "fsis" in error.value.hint
+
+
+def test_a_card_keeps_what_was_compared_by_label(tmp_path) -> None:
+    row = Beside("masks", "cell", 0.5, 0.6)
+    found = Comparison(Verdict.BETTER, "cells-v1", "AP", 0.5, 0.6, 3, rows=(row,))
+    (tmp_path / "m").mkdir()
+    write_card(tmp_path / "m", replace(CARD, comparison=found))
+    assert read_card(tmp_path / "m").comparison == found
+    plain = json.loads((tmp_path / "m" / "card.json").read_text())
+    del plain["comparison"]["rows"]  # as versions before this one were kept
+    (tmp_path / "m" / "card.json").write_text(json.dumps(plain))
+    assert read_card(tmp_path / "m").comparison == replace(found, rows=())

@@ -41,6 +41,19 @@ def test_a_version_that_finds_less_is_worse_than_its_parent() -> None:
     assert verdict(squares(8), squares(8)).verdict is Verdict.ALIKE
 
 
+def test_each_label_is_compared_as_masks_and_as_boxes_in_words() -> None:
+    truth = Instances.concat([squares(4), squares(4, shift=100, class_id=1)])
+    ours = truth.take(truth.class_ids == 0)
+    result = compare((CARD, [ours]), (OLD, [truth]), [truth], num_images=1, num_seen=0)
+    said = {(row.kind, row.label): row.verdict for row in result.rows}
+    assert said == {
+        (kind, label): verdict
+        for kind in ("masks", "boxes")
+        for label, verdict in (("", Verdict.WORSE), ("a", Verdict.ALIKE), ("b", Verdict.WORSE))
+    }
+    assert result.rows[0].before == pytest.approx(result.before)
+
+
 def test_labels_are_compared_by_name_and_only_those_that_both_know() -> None:
     parent = replace(CARD, id="old", labels=("z", "a"))
     result = verdict(squares(8), squares(8, class_id=1), parent)
@@ -52,6 +65,7 @@ def test_a_parent_that_gives_boxes_is_compared_by_boxes() -> None:
     plain = replace(squares(8), masks=None)
     result = verdict(squares(8), plain, replace(CARD, id="old", mode=Mode.FSOD))
     assert (result.figure, result.verdict) == ("box AP", Verdict.ALIKE)
+    assert result.rows == (), "masks beside boxes say nothing by label"
 
 
 def test_masks_are_measured_as_boxes_too_and_pixels_on_request() -> None:
