@@ -43,9 +43,9 @@ def payload_of(body: bytes) -> Json:
     try:
         payload = json.loads(body)
     except ValueError as error:
-        raise UserInput("The request is no JSON.", hint='Send {"image": BASE64, …}.') from error
+        raise UserInput("The request is no JSON.", hint="Send one JSON object.") from error
     if not isinstance(payload, dict):
-        raise UserInput("The request is no JSON object.", hint='Send {"image": BASE64, …}.')
+        raise UserInput("The request is no JSON object.", hint='Send {"name": value, …}.')
     return payload
 
 

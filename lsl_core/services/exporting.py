@@ -86,6 +86,8 @@ def newest_preview(workspace: Workspace, *, model: str, source: str) -> PreviewI
     for info in previewing.list_previews(workspace):
         if info.source == source and info.model_id in ids and info.is_complete:
             return info
+    modelling.get_model(workspace, model)  # a name that is none is told first
+    sourcing.load_source(workspace, source)
     raise UserInput(
         f'"{source}" was not labelled by "{model}" yet.',
         hint=f"Do it first: lsl auto-label --train {model} --test {source}",

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lsl_core.errors import UserInput
+from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.services import modelling, pretrained
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
@@ -26,6 +26,7 @@ from lsl_core.workspace.files import read_json, write_json
 __all__ = [
     "Drawing",
     "Offer",
+    "check_look",
     "deploy",
     "function_name",
     "list_offers",
@@ -92,7 +93,13 @@ def deploy(workspace: Workspace, offer: Offer) -> Offer:
         raise UserInput(
             f'"{offer.version}" is no version of "{offer.model}".', hint="Leave the version out."
         )
-    _check(offer, card)
+    check_look(
+        card,
+        drawing=offer.drawing,
+        threshold=offer.threshold,
+        mask_threshold=offer.mask_threshold,
+        slide=offer.slide,
+    )
     if offer.clicks is not None:
         pretrained.segmenter(workspace, offer.clicks)
 
@@ -178,22 +185,32 @@ def _find(workspace: Workspace, model: str) -> Offer:
     raise UserInput(f'"{model}" is not offered.', hint=f"Offered: {names}.")
 
 
-def _check(offer: Offer, card: ModelCard) -> None:
-    if offer.drawing not in (None, Drawing.RECTANGLE) and (
-        MODES[card.mode].gives is Geometry.BOXES
-    ):
+def check_look(
+    card: ModelCard,
+    *,
+    drawing: Drawing | None,
+    threshold: float | None,
+    mask_threshold: float,
+    slide: SlideWindows | None,
+) -> None:
+    """Refuse a way to show objects that is no use, or that a model cannot do.
+
+    Raises:
+        UserInput: naming what to choose instead.
+    """
+    if drawing not in (None, Drawing.RECTANGLE) and MODES[card.mode].gives is Geometry.BOXES:
         raise UserInput(
-            f'"{card.name}" finds boxes only and cannot draw a {offer.drawing}.',
+            f'"{card.name}" finds boxes only and cannot draw a {drawing}.',
             hint="Leave the drawing out, or train a model that learns masks.",
         )
-    for what, value, lowest in (
-        ("threshold", offer.threshold, 0.0),
-        ("mask threshold", offer.mask_threshold, 1 / 255),
-    ):
-        if value is not None and not lowest <= value <= 1:
-            raise UserInput(f"A {what} of {value} is not between 0 and 1.", hint="Try 0.5.")
-    if offer.slide is not None:
-        check(offer.slide)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise BadThreshold(f"A threshold of {threshold} is not between 0 and 1.", hint="Try 0.5.")
+    if not 1 / 255 <= mask_threshold <= 1:
+        raise BadThreshold(
+            f"A mask threshold of {mask_threshold} is not above 0 and at most 1.", hint="Try 0.5."
+        )
+    if slide is not None:
+        check(slide)
 
 
 def _change(workspace: Workspace, change: Callable[[list[Offer]], Sequence[Offer]]) -> None:

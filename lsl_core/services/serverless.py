@@ -16,13 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lsl_core.errors import BadThreshold, UserInput
+from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.services import modelling, pretrained
 from lsl_core.services.bundle import Bundle, bundle_of
-from lsl_core.services.offers import function_name
+from lsl_core.services.offers import check_look, function_name
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
-from lsl_core.windows import check
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import write_atomic, write_json
 
@@ -106,7 +105,13 @@ def write_function(
     """
     card = modelling.get_model(workspace, model)
     settings = settings or FunctionSettings()
-    _check(settings, card)
+    check_look(
+        card,
+        drawing=settings.drawing,
+        threshold=settings.threshold,
+        mask_threshold=settings.mask_threshold,
+        slide=settings.slide,
+    )
     name = nuclio_name(card.name)
     folder = folder or workspace.data / "serverless" / name
     _check_folder(folder)
@@ -132,23 +137,6 @@ def deploy_command(function: FunctionFolder, *, gpu: bool = False) -> list[str]:
         "--file", str(function.path / ("function-gpu.yaml" if gpu else "function.yaml")),
         "--platform", "local",
     ]  # fmt: skip
-
-
-def _check(settings: FunctionSettings, card: ModelCard) -> None:
-    gives_boxes = MODES[card.mode].gives is Geometry.BOXES
-    if gives_boxes and settings.drawing not in (None, Drawing.RECTANGLE):
-        raise UserInput(
-            f'"{card.name}" finds boxes only and cannot draw a {settings.drawing}.',
-            hint="Leave the drawing out, or train a model that learns masks.",
-        )
-    for what, value, lowest in (
-        ("score threshold", settings.threshold, 0.0),
-        ("mask threshold", settings.mask_threshold, 1 / 255),
-    ):
-        if value is not None and not lowest <= value <= 1:
-            raise BadThreshold(f"A {what} of {value} is not between 0 and 1.", hint="Try 0.5.")
-    if settings.slide is not None:
-        check(settings.slide)
 
 
 def _check_folder(folder: Path) -> None:

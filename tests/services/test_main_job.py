@@ -161,6 +161,10 @@ def test_results_go_out_as_coco_pictures_and_a_new_task(world, model: str, tmp_p
     sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
     info = predicting.predict_source(world.workspace, "cells", model=model)
     assert exporting.newest_preview(world.workspace, model=model, source="cells") == info
+    with pytest.raises(UserInput, match='no source "nope"'):
+        exporting.newest_preview(world.workspace, model=model, source="nope")
+    with pytest.raises(UserInput, match='no model "nope"'):
+        exporting.newest_preview(world.workspace, model="nope", source="cells")
     show_all(world, info)
     coco = exporting.export_coco(world.workspace, info.id, tmp_path / "out", conf=0.1)
     document = json.loads((tmp_path / "out" / "annotations.json").read_text())
