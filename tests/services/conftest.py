@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,8 +114,5 @@ def _save(workspace: Workspace, rows: list) -> None:
 @pytest.fixture
 def model(world: World, trained: Path) -> str:
     """The trained model, put into the world's workspace."""
-    target = world.workspace.models / trained.name
-    target.mkdir(parents=True)
-    for file in trained.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, world.workspace.models / trained.name)
     return trained.name

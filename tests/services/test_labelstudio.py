@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,10 +161,7 @@ def test_images_of_the_same_name_stay_apart(workspace: Workspace, fake: FakeLabe
 @pytest.fixture
 def predicted(workspace: Workspace, fake: FakeLabelStudio, trained: Path) -> str:
     """The project as a source, labelled by the trained model; return the model."""
-    target = workspace.models / trained.name
-    target.mkdir(parents=True)
-    for file in trained.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, workspace.models / trained.name)
     labelstudio.import_project(workspace, painted(fake, 2), name="cells")
     predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
     return trained.name
@@ -213,10 +211,7 @@ def test_a_project_that_cannot_be_finished_leaves_nothing(
 def test_a_training_that_label_studio_asked_for_makes_a_new_version(
     workspace: Workspace, fake: FakeLabelStudio, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = workspace.models / trained.name
-    target.mkdir(parents=True)
-    for file in trained.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, workspace.models / trained.name)
     learn = modelling.train
 
     def shortly(*given: object, **more: object) -> object:

@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,10 +33,7 @@ IMAGE = encode_rgb(draw_scene(SceneKind.CELLS, seed=9, image_hw=(240, 320)).pixe
 @pytest.fixture
 def workspace(tmp_path: Path, trained: Path) -> Workspace:
     made = workspaces.create_workspace(tmp_path / "w", Mode.FSIS)
-    target = made.models / trained.name
-    target.mkdir(parents=True)
-    for file in trained.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, made.models / trained.name)
     return made
 
 
