@@ -21,7 +21,7 @@ from lsl_core.cli.shared import (
 )
 from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
-from lsl_core.services import connections, exporting, predicting, previewing, pushing
+from lsl_core.services import connections, exporting, predicting, previewing, pushing, reviewing
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
 from lsl_core.services.exporting import TaskOptions
 from lsl_core.services.pushing import PushPlan
@@ -198,13 +198,15 @@ def review(ctx: click.Context, push_id: str) -> None:
     """Show what people did with the objects of a push: kept, moved, relabelled, deleted, added."""
     workspace = workspace_of(ctx)
     with session_of(ctx, workspace) as session:
-        found = pushing.review(session, workspace, push_id)
+        found = reviewing.review(session, workspace, push_id)
     columns = ("kept", "moved", "relabelled", "deleted", "added")
     click.echo(f"{'label':<24}" + "".join(f" {name:>10}" for name in columns) + "   mean IoU")
     for label, row in found.by_label().items():
         counts = "".join(f" {getattr(row, name):>10}" for name in columns)
         iou = f"{sum(row.ious) / len(row.ious):.2f}" if row.ious else "-"
         click.echo(f"{label:<24}{counts} {iou:>10}")
+    for one in reviewing.advice(found):
+        click.echo(f"{one.label}: {one}")
 
 
 @click.command("cvat-export")

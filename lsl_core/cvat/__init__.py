@@ -74,7 +74,15 @@ from lsl_core.cvat.plan import (
 from lsl_core.cvat.planning import plan_push
 from lsl_core.cvat.profiles import profile_login, saved_profiles
 from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
-from lsl_core.cvat.review import Review, ReviewRow, compare_frames, review_push
+from lsl_core.cvat.review import (
+    Compared,
+    Fate,
+    Judged,
+    Review,
+    ReviewRow,
+    compare_push,
+    review_push,
+)
 from lsl_core.cvat.seeding import draw_in_new_task
 from lsl_core.cvat.session import (
     ConnectStep,
@@ -108,6 +116,7 @@ __all__ = [
     "AS_USUAL",
     "Arrival",
     "Arrivals",
+    "Compared",
     "Conflicts",
     "ConnectStep",
     "Converted",
@@ -117,12 +126,14 @@ __all__ = [
     "Drawing",
     "FailedFrame",
     "FailedShapes",
+    "Fate",
     "FrameAnnotations",
     "FrameInfo",
     "FrameRow",
     "JobInfo",
     "JobKind",
     "Journal",
+    "Judged",
     "KeptShape",
     "LabelAttribute",
     "LabelMaps",
@@ -149,7 +160,7 @@ __all__ = [
     "UndoResult",
     "add_label",
     "apply_push",
-    "compare_frames",
+    "compare_push",
     "connect",
     "create_task",
     "delete_task",

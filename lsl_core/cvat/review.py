@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,6 +24,36 @@ from lsl_core.geometry import boxes as box_math
 from lsl_core.types import CropMasks
 
 Json = dict[str, Any]
+
+
+class Fate(StrEnum):
+    """What became of an object. ADDED: people drew it after the push."""
+
+    KEPT = "kept"
+    MOVED = "moved"
+    RELABELLED = "relabelled"
+    DELETED = "deleted"
+    ADDED = "added"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One object of a push, or one that people added.
+
+    label: that was pushed, or drawn for `added`. now: the label that it has now, "" when deleted.
+    score: of the model, 1 for `added`. iou: of what was pushed with what is there; 0 for `deleted`,
+    1 for `added`. before, after: its position among the pushed and the live objects of the frame,
+    -1 where it is not.
+    """
+
+    frame: int
+    label: str
+    fate: Fate
+    now: str
+    score: float
+    iou: float
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +73,21 @@ class ReviewRow:
     deleted: int = 0
     added: int = 0
 
+    @classmethod
+    def of(cls, judged: Iterable[Judged], *, frame: int = -1, label: str = "") -> Self:
+        """Count objects."""
+        found = [*judged]
+        counts = Counter(one.fate for one in found)
+        return cls(
+            frame,
+            label,
+            counts[Fate.KEPT],
+            tuple(one.iou for one in found if one.fate is Fate.MOVED),
+            counts[Fate.RELABELLED],
+            counts[Fate.DELETED],
+            counts[Fate.ADDED],
+        )
+
     @property
     def moved(self) -> int:
         """Objects whose pixels were changed."""
@@ -60,53 +106,56 @@ class ReviewRow:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A push compared with the task as it is now. rows: by frame and label, none empty."""
+    """A push compared with the task as it is now, object by object.
+
+    has_masks: whether people would have to draw outlines, not boxes, to do without it.
+    """
 
     push_id: str
     task_id: int
-    rows: tuple[ReviewRow, ...]
+    objects: tuple[Judged, ...]
+    has_masks: bool
+
+    @property
+    def rows(self) -> tuple[ReviewRow, ...]:
+        """The counts of each frame and label that has an object, in that order."""
+        groups: dict[tuple[int, str], list[Judged]] = defaultdict(list)
+        for one in self.objects:
+            groups[one.frame, one.label].append(one)
+        return tuple(
+            ReviewRow.of(found, frame=frame, label=label)
+            for (frame, label), found in sorted(groups.items())
+        )
 
     def by_label(self) -> dict[str, ReviewRow]:
         """Return the sums of each label over all frames; their frame is -1."""
-        labels = sorted({row.label for row in self.rows})
         return {
-            label: _sum([row for row in self.rows if row.label == label], label=label)
-            for label in labels
+            label: ReviewRow.of((o for o in self.objects if o.label == label), label=label)
+            for label in sorted({one.label for one in self.objects})
         }
 
     def worst_frames(self) -> list[ReviewRow]:
         """Return the sums of each frame that was corrected over all labels, the worst first."""
-        by_frame: dict[int, list[ReviewRow]] = defaultdict(list)
-        for row in self.rows:
-            by_frame[row.frame].append(row)
-        sums = [_sum(found, frame=frame) for frame, found in by_frame.items()]
+        by_frame: dict[int, list[Judged]] = defaultdict(list)
+        for one in self.objects:
+            by_frame[one.frame].append(one)
+        sums = [ReviewRow.of(found, frame=frame) for frame, found in by_frame.items()]
         corrected = [row for row in sums if row.corrections]
         return sorted(corrected, key=lambda row: (-row.corrections, row.frame))
+
+    def confusion(self) -> Counter[tuple[str, str]]:
+        """Count objects by the label that was pushed and the one that people want.
+
+        "" stands for no object: nothing was pushed there, or nothing is wanted there.
+        """
+        return Counter(
+            ("" if one.fate is Fate.ADDED else one.label, one.now) for one in self.objects
+        )
 
     @property
     def total(self) -> ReviewRow:
         """The sum of everything."""
-        return _sum(self.rows)
-
-
-def _sum(rows: Sequence[ReviewRow], *, frame: int = -1, label: str = "") -> ReviewRow:
-    return ReviewRow(
-        frame,
-        label,
-        sum(row.kept for row in rows),
-        tuple(iou for row in rows for iou in row.ious),
-        sum(row.relabelled for row in rows),
-        sum(row.deleted for row in rows),
-        sum(row.added for row in rows),
-    )
-
-
-class _Row:
-    """A row in the making."""
-
-    def __init__(self) -> None:
-        self.kept = self.relabelled = self.deleted = self.added = 0
-        self.ious: list[float] = []
+        return ReviewRow.of(self.objects)
 
 
 def compare_frames(
@@ -115,7 +164,7 @@ def compare_frames(
     labels: Sequence[str],
     *,
     known_ids: Collection[int],
-) -> tuple[ReviewRow, ...]:
+) -> tuple[Judged, ...]:
     """Compare what was pushed with what is there. Tracks count for nothing.
 
     An object is found again by its id, or else, since ids of redrawn objects are new, by an IoU
@@ -127,21 +176,26 @@ def compare_frames(
         labels: names that the class ids of both index.
         known_ids: shapes that were there before the push; they are no part of it.
     """
-    rows: list[ReviewRow] = []
+    judged: list[Judged] = []
     for frame in sorted(set(pushed) | set(now)):
-        found: dict[str, _Row] = defaultdict(_Row)
         before, after = pushed.get(frame), now.get(frame)
         left = _unknown(after, known_ids) if after is not None else []
-        if before is not None and len(before):
-            left = _account(before, after, left, labels, found)
+        pairs: dict[int, tuple[int, float]] = {}
+        if before is not None and after is not None and len(before):
+            pairs = _pairs(before, after, left)
+        if before is not None:
+            judged += [
+                _judged(frame, before, i, after, pairs.get(i), labels) for i in range(len(before))
+            ]
         if after is not None:
-            for j in left:
-                found[labels[after.instances.class_ids[j]]].added += 1
-        rows += [
-            ReviewRow(frame, name, r.kept, tuple(r.ious), r.relabelled, r.deleted, r.added)
-            for name, r in sorted(found.items())
-        ]
-    return tuple(rows)
+            taken = {j for j, _ in pairs.values()}
+            names = [labels[class_id] for class_id in after.instances.class_ids.tolist()]
+            judged += [
+                Judged(frame, names[j], Fate.ADDED, names[j], 1.0, 1.0, -1, j)
+                for j in left
+                if j not in taken
+            ]
+    return tuple(judged)
 
 
 def _unknown(after: FrameAnnotations, known_ids: Collection[int]) -> list[int]:
@@ -149,29 +203,22 @@ def _unknown(after: FrameAnnotations, known_ids: Collection[int]) -> list[int]:
     return [i for i, ids in enumerate(after.shape_ids) if ids and not set(ids) & set(known_ids)]
 
 
-def _account(
+def _judged(
+    frame: int,
     before: FrameAnnotations,
+    i: int,
     after: FrameAnnotations | None,
-    left: list[int],
+    pair: tuple[int, float] | None,
     labels: Sequence[str],
-    found: dict[str, _Row],
-) -> list[int]:
-    """Note what became of each pushed object; return the live ones that none accounts for."""
-    pairs = _pairs(before, after, left) if after is not None else {}
-    for i, class_id in enumerate(before.instances.class_ids.tolist()):
-        row = found[labels[class_id]]
-        if i not in pairs or after is None:
-            row.deleted += 1
-            continue
-        j, iou = pairs[i]
-        if int(after.instances.class_ids[j]) != class_id:
-            row.relabelled += 1
-        elif iou == 1.0:
-            row.kept += 1
-        else:
-            row.ious.append(iou)
-    taken = {j for j, _ in pairs.values()}
-    return [j for j in left if j not in taken]
+) -> Judged:
+    """Return what became of a pushed object."""
+    label, score = labels[before.instances.class_ids[i]], float(before.instances.scores[i])
+    if pair is None or after is None:
+        return Judged(frame, label, Fate.DELETED, "", score, 0.0, i, -1)
+    j, iou = pair
+    now = labels[after.instances.class_ids[j]]
+    fate = Fate.RELABELLED if now != label else Fate.KEPT if iou == 1.0 else Fate.MOVED
+    return Judged(frame, label, fate, now, score, iou, i, j)
 
 
 def _pairs(
@@ -216,6 +263,21 @@ def review_push(session: CvatSession, journal: Journal, push_id: str) -> Review:
         UserInput: no such push, one of another server, or one that is not finished.
         SnapshotMissing: when what was there before is not known any more.
     """
+    return compare_push(session, journal, push_id).review
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """A review with the objects that it speaks of. labels: what their class ids index."""
+
+    review: Review
+    labels: tuple[str, ...]
+    pushed: dict[int, FrameAnnotations]
+    now: dict[int, FrameAnnotations]
+
+
+def compare_push(session: CvatSession, journal: Journal, push_id: str) -> Compared:
+    """Do as `review_push`, and keep what was compared."""
     record = open_record(session, journal, push_id)
     if record.phase is not PushPhase.DONE:
         raise UserInput(
@@ -230,9 +292,12 @@ def review_push(session: CvatSession, journal: Journal, push_id: str) -> Review:
         left_out_frames=state.validation,
     )
     known = {int(shape["id"]) for shape in read_snapshot(Path(record.snapshot))["shapes"]}
-    names = [label.name for label in state.labels]
-    rows = compare_frames(pushed.frames, state.objects().frames, names, known_ids=known)
-    return Review(push_id, record.task_id, rows)
+    names, now = tuple(label.name for label in state.labels), state.objects().frames
+    judged = compare_frames(pushed.frames, now, names, known_ids=known)
+    has_masks = any(found.has_mask.any() for found in pushed.frames.values())
+    return Compared(
+        Review(push_id, record.task_id, judged, bool(has_masks)), names, pushed.frames, now
+    )
 
 
 def _pushed_shapes(journal: Journal, push_id: str) -> list[Json]:

@@ -23,8 +23,6 @@ from lsl_core.cvat import (
     PushPlan,
     PushRecord,
     PushResult,
-    Review,
-    ReviewRow,
     UndoResult,
 )
 from lsl_core.errors import TaskChanged, UserInput
@@ -45,8 +43,6 @@ __all__ = [
     "PushPlan",
     "PushRecord",
     "PushResult",
-    "Review",
-    "ReviewRow",
     "UndoResult",
     "apply",
     "as_coco",
@@ -55,7 +51,6 @@ __all__ = [
     "list_pushes",
     "plan",
     "resume",
-    "review",
     "run_push",
     "run_resume",
     "undo",
@@ -285,11 +280,6 @@ def undo(
 ) -> UndoResult:
     """Take back exactly what a push added; what people edited since stays and is listed."""
     return cvat.undo_push(session, Journal(workspace.journal), push_id, progress=progress)
-
-
-def review(session: CvatSession, workspace: Workspace, push_id: str) -> Review:
-    """Compare what a push added with the task as people left it. Writes nothing."""
-    return cvat.review_push(session, Journal(workspace.journal), push_id)
 
 
 def list_pushes(

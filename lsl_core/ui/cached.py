@@ -10,13 +10,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from lsl_core.services import catalogue, previewing, pushing, sourcing
+from lsl_core.services import catalogue, previewing, reviewing, sourcing
 from lsl_core.services import label_next as label_next_service
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.label_next import NextImage
 from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.pushing import Review
+from lsl_core.services.reviewing import Pair, Review
 from lsl_core.services.sourcing import Source
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances
@@ -40,6 +40,7 @@ def thumbnail(session: CvatSession, task: TaskInfo, frame: int) -> bytes:
 def forget() -> None:
     """Read everything from CVAT anew."""
     _review.clear()
+    _pair.clear()
     _tasks.clear()
     _details.clear()
 
@@ -99,7 +100,26 @@ def review(session: CvatSession, workspace: Workspace, push_id: str) -> Review:
 
 @st.cache_data(scope="session", ttl="30s", max_entries=20, show_spinner="Comparing with CVAT…")
 def _review(_session: CvatSession, _workspace: Workspace, who: str, push_id: str) -> Review:
-    return pushing.review(_session, _workspace, push_id)
+    return reviewing.review(_session, _workspace, push_id)
+
+
+def review_pair(
+    session: CvatSession, workspace: Workspace, push_id: str, frame: int, *, only_changed: bool
+) -> Pair:
+    """Return a frame of a push as it was and as people left it, at most 30 s ago."""
+    return _pair(session, workspace, _who(session), push_id, frame, only_changed)
+
+
+@st.cache_data(scope="session", ttl="30s", max_entries=4, show_spinner="Loading the frame…")
+def _pair(
+    _session: CvatSession,
+    _workspace: Workspace,
+    who: str,
+    push_id: str,
+    frame: int,
+    only_changed: bool,
+) -> Pair:
+    return reviewing.pair(_session, _workspace, push_id, frame, only_changed=only_changed)
 
 
 def frame_link(session: CvatSession, task_id: int, frame: int) -> str:

@@ -126,6 +126,59 @@ def objects_by_label(counts: Mapping[str, int]) -> go.Figure:
     return _plain(figure, height=50 + 34 * len(counts))
 
 
+#: What became of pushed objects, best first, and the colour of each.
+_FATES = {"kept": "#009E73", "moved": "#56B4E9", "relabelled": "#E69F00", "deleted": "#D55E00"}
+
+
+def confusion(counts: Mapping[tuple[str, str], int]) -> go.Figure:
+    """Draw how often each pushed label (rows) became each label of today (columns).
+
+    Args:
+        counts: by pushed label and label now; "" is no object.
+    """
+    # "" is the last row and column, and stays away where it has nothing to tell
+    rows, columns = (sorted({pair[side] for pair in counts}, key=lambda n: (not n, n))
+                     for side in (0, 1))  # fmt: skip
+    numbers = np.array([[counts.get((r, c), 0) for c in columns] for r in rows], np.int64)
+    shares = numbers / np.maximum(1, numbers.sum(axis=1, keepdims=True))
+    shares[numbers == 0] = np.nan  # no colour at all, on light and on dark ground
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares, x=[c or "deleted" for c in columns],
+            y=[r or "added by people" for r in rows],
+            text=[[f"{n:,}" if n else "" for n in row] for row in numbers.tolist()],
+            texttemplate="%{text}", colorscale="Blues", zmin=0, zmax=1.3, showscale=False,
+            xgap=2, ygap=2, hovertemplate="pushed %{y}, now %{x}: %{text}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(title_text="In CVAT now", type="category", side="top")
+    figure.update_yaxes(title_text="Pushed", type="category", autorange="reversed")
+    return _plain(figure, height=110 + 38 * len(rows))
+
+
+def review_trend(pushes: Sequence[tuple[str, Mapping[str, int]]]) -> go.Figure:
+    """Draw which share of each push was kept, moved, relabelled and deleted, the oldest first.
+
+    Args:
+        pushes: what each is called, and its counts.
+    """
+    figure = go.Figure()
+    totals = [max(1, sum(counts[fate] for fate in _FATES)) for _, counts in pushes]
+    for fate, colour in _FATES.items():
+        figure.add_bar(
+            x=[name for name, _ in pushes],
+            y=[counts[fate] / total for (_, counts), total in zip(pushes, totals, strict=True)],
+            name=fate.capitalize(),
+            marker={"color": colour},
+            customdata=[[counts[fate], sum(counts[f] for f in _FATES)] for _, counts in pushes],
+            hovertemplate=f"%{{x}}: %{{customdata[0]}} of %{{customdata[1]}} {fate}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(tickformat=".0%", range=[0, 1])
+    return _plain(figure, height=260)
+
+
 def _plain(figure: go.Figure, *, height: int) -> go.Figure:
     figure.update_layout(
         height=height,

@@ -112,6 +112,8 @@ REVIEW_AGAIN = "review-again"
 REVIEW_FRAMES = "review-frames"
 REVIEW_NAME = "review-name"
 REVIEW_IMPORT = "review-import"
+REVIEW_CHANGED = "review-changed"
+REVIEW_TREND = "review-trend"
 
 ACTIVITY_TABLE = "activity-table"
 ACTIVITY_CANCEL = "activity-cancel"

@@ -71,3 +71,32 @@ def test_corrected_frames_become_a_source(open_page, world) -> None:
     live = cvat.task_annotations(world.session, task.info.id)["shapes"]
     on_frame = sum(shape["frame"] == 0 for shape in live)
     assert (source.name, source.num_images, source.num_objects) == ("better", 1, on_frame)
+
+
+def test_the_worst_frame_is_shown_as_a_pair_and_small_numbers_give_no_advice(
+    open_page, world
+) -> None:
+    task = pushed(world)
+    correct(world, task)
+    app = open_page("review")
+    said = words(app)
+    assert "**Pushed** · 2 objects moved, relabelled or deleted since" in said
+    assert "**As people left it** · 1 object moved, relabelled or added" in said
+    assert "cannot be told from a push" in said
+    app.toggle(key=keys.REVIEW_CHANGED).set_value(False).run()
+    live = cvat.task_annotations(world.session, task.info.id)["shapes"]
+    on_frame = sum(shape["frame"] == 0 for shape in live)
+    assert f"**As people left it** · {on_frame} objects in all" in words(app)
+
+
+def test_the_trend_is_drawn_when_it_is_asked_for_and_leaves_out_what_is_gone(
+    open_page, world
+) -> None:
+    gone = pushed(world)
+    task = pushed(world)
+    correct(world, task)
+    cvat.delete_task(world.session, gone.info.id)
+    app = open_page("review")
+    assert "left out" not in words(app)
+    app.toggle(key=keys.REVIEW_TREND).set_value(True).run()
+    assert "1 push left out" in words(app)

@@ -4,6 +4,7 @@ import pytest
 from cvat_helpers import discs, make_task
 
 from lsl_core.cvat import (
+    Fate,
     apply_push,
     plan_push,
     review_push,
@@ -91,6 +92,12 @@ def test_a_review_says_what_people_did_with_every_object(session, task, journal,
     assert rows[2, "cell"].kept == 1
     assert kept["id"] in {s["id"] for s in task_annotations(session, task.id)["shapes"]}
     assert review.by_label()["cell"].added == 1
+    assert review.confusion() == {
+        ("cell", "cell"): 4, ("cell", "thing"): 1, ("cell", ""): 1, ("", "cell"): 1,
+    }  # fmt: skip
+    scores = {one.fate: one.score for one in review.objects if one.frame == 0}
+    assert scores[Fate.DELETED] == pytest.approx(deleted["score"])
+    assert review.has_masks
 
 
 def test_a_push_that_was_undone_has_no_review(session, task, journal, tmp_path):
