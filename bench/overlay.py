@@ -12,13 +12,12 @@ import scenes
 from free import photo
 from measure import cost, table
 
-from lsl_core.geometry.layer import mask_layer
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.types import CropMasks, Instances
 
 
 def run(*, side: int, count: int, screen: int, repeat: int) -> None:
-    """Print what a picture, and the layer of masks alone, cost."""
+    """Print what a picture, and the layer of masks that the browser draws, cost."""
     plan = scenes.Plan(objects=count, side=side, across=0.03, faults=scenes.Faults(jitter=0))
     truth = scenes.make(plan).truth
     masks = CropMasks.from_crops(truth.masks, [(x, y) for x, y in truth.box[:, :2].tolist()])
@@ -29,8 +28,8 @@ def run(*, side: int, count: int, screen: int, repeat: int) -> None:
         "shrink the image alone": lambda: cv2.resize(
             image, (screen, screen), interpolation=cv2.INTER_AREA
         ),
-        "ours: layer of masks, RGBA": lambda: mask_layer(found, max_side_px=screen),
-        "ours: layer of masks for the viewer": lambda: _viewer_columns(found, screen / side),
+        "ours: layer of masks that the viewer gets": lambda: _viewer_columns(found, screen / side),
+        f"ours: the same at {side} px": lambda: _viewer_columns(found, 1.0),
         "ours: picture with outlines and names": lambda: render_overlay(
             image, found, names, max_side_px=screen
         ),

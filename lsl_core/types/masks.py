@@ -181,8 +181,13 @@ class CropMasks:
 
     def decoded(self) -> list[NDArray[np.bool_]]:
         """Decode all masks to their crops, (h, w) bool each; they share their memory."""
+        return [crop.view(np.bool_) for crop in self.filled(1)]
+
+    def filled(self, value: int) -> list[NDArray[np.uint8]]:
+        """Decode all masks to crops (h, w) uint8 of 0 and `value`; they share their memory."""
         first = np.repeat(self.starts[:-1], np.diff(self.starts))
-        flat = ((np.arange(len(self.runs)) - first) % 2 == 1).repeat(self.runs)
+        is_set = (np.arange(len(self.runs)) - first) % 2 == 1
+        flat = (is_set * np.uint8(value)).repeat(self.runs)
         sizes = self.crops[:, 2:].astype(np.int64).prod(1)
         ends = np.cumsum(sizes)
         rows = zip((ends - sizes).tolist(), ends.tolist(), self.crops[:, 2:].tolist(), strict=True)

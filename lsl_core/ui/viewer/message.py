@@ -154,10 +154,10 @@ def _reduced(masks: CropMasks, scale: float) -> CropMasks:
     scale = min(scale, math.sqrt(MAX_MASK_PX / max(area, 1)))
     if scale >= 1:
         return masks
+    sizes = np.maximum(np.rint(masks.crops[:, 2:] * scale).astype(int), 1).tolist()
     grids = []
-    for i in range(len(masks)):
-        crop = masks.crop(i).astype(np.float32)
-        height, width = (max(1, round(side * scale)) for side in crop.shape)
-        small = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
-        grids.append(small >= min(0.5, float(small.max())))
+    for crop, size in zip(masks.filled(255), sizes, strict=True):
+        shares = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        # half of a coarse pixel, or what is most where no pixel has that much
+        grids.append(shares >= min(128.0, cv2.minMaxLoc(shares)[1]))
     return CropMasks.from_crops(grids, [(0, 0)] * len(grids))
