@@ -62,17 +62,17 @@ def start(settings: ServiceSettings) -> None:
     st.rerun()
 
 
-def running(drawn: list[tuple[str, str, str | None]]) -> None:
+def running(drawn: object) -> None:
     """Draw the running service, anew every few seconds; `drawn` is what stands around this."""
     found = serving.state(session.workspace())
-    if found is None or offered(found) != drawn:  # it ended, or follows another choice by now
+    if found is None or around(found) != drawn:  # it ended, or follows another choice by now
         st.rerun()
     serve_panels.functions(found)
 
 
-def offered(found: ServiceState) -> list[tuple[str, str, str | None]]:
+def around(found: ServiceState) -> object:
     """Return what the cards show that may change while the page is open."""
-    return [(offer.model, offer.version, offer.clicks) for offer in found.offers]
+    return [(offer.model, offer.version, offer.clicks) for offer in found.offers], found.problems
 
 
 action = header("Serve", "Let people call a model inside CVAT, with no Nuclio and no Docker.")
@@ -92,9 +92,8 @@ else:
                   "No service runs. Choose a model and deploy it.",
                   icon=":material/cell_tower:")  # fmt: skip
         else:
-            st.fragment(running, run_every=3)(offered(state))
-            for offer in state.offers:
-                serve_panels.offer_card(offer)
+            st.fragment(running, run_every=3)(around(state))
+            serve_panels.cards(state)
             with st.expander("What CVAT needs", icon=":material/lan:"):
                 serve_panels.for_cvat(state)
             if state.offers:

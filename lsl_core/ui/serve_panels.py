@@ -125,39 +125,50 @@ def _clicked(offer: OfferState) -> str:
     return "its own masks" if own else "nobody: it finds boxes"
 
 
-def offer_card(offer: OfferState) -> None:
-    """Draw one offer: its labels, and the ways to change it."""
+def cards(found: ServiceState) -> None:
+    """Draw every offer: its labels, and the ways to change it; also of one that has no answer."""
+    for offer in found.offers:
+        rows = [
+            ("CVAT maps these labels by name", ", ".join(map(escaped, offer.labels))),
+            ("Drawn as", offer.drawing),
+            ("Clicks answered by", _clicked(offer)),
+            ("Runs on", offer.device),
+        ]
+        title = f"**{escaped(offer.model)}** in version {escaped(offer.version)}"
+        _card(offer.model, title, rows)
+    answering = {offer.model for offer in found.offers}
+    for listed in offers.list_offers(session.workspace()):
+        if listed.name in found.problems and listed.model not in answering:
+            _card(listed.model, f"**{escaped(listed.model)}** does not answer", [])
+
+
+def _card(model: str, title: str, rows: list[tuple[str, str]]) -> None:
+    workspace = session.workspace()
     try:
-        before = offers.previous(session.workspace(), offer.model)
+        before = offers.previous(workspace, model)
     except UserInput:
         return  # withdrawn a moment ago; the service follows within a second
     with st.container(border=True):
-        st.markdown(f"**{escaped(offer.model)}** in version {escaped(offer.version)}")
-        facts(
-            [
-                ("CVAT maps these labels by name", ", ".join(map(escaped, offer.labels))),
-                ("Drawn as", offer.drawing),
-                ("Clicks answered by", _clicked(offer)),
-                ("Runs on", offer.device),
-            ]
-        )
+        st.markdown(title)
+        if rows:
+            facts(rows)
         back, away = st.columns(2)
         if back.button(
             f"Roll back to {before}" if before else "Roll back",
-            key=f"{keys.SERVE_ROLL_BACK}-{offer.model}", icon=":material/undo:", width="stretch",
+            key=f"{keys.SERVE_ROLL_BACK}-{model}", icon=":material/undo:", width="stretch",
             disabled=before is None,
             help="Offer the version before, and stay with it."
             if before else "No other version of it was offered before.",
         ):  # fmt: skip
             with errors_shown():
-                version = offers.roll_back(session.workspace(), offer.model)
+                version = offers.roll_back(workspace, model)
                 st.toast(f"Offering {version} again: it is there within seconds.")
         if away.button(
-            f"Withdraw {offer.model}", key=f"{keys.SERVE_WITHDRAW}-{offer.model}",
-            icon=":material/block:", width="stretch", help="Offer this model no longer.",
+            f"Withdraw {model}", key=f"{keys.SERVE_WITHDRAW}-{model}", icon=":material/block:",
+            width="stretch", help="Offer this model no longer.",
         ):  # fmt: skip
             with errors_shown():
-                offers.withdraw(session.workspace(), offer.model)
+                offers.withdraw(workspace, model)
                 st.rerun()
 
 

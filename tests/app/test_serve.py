@@ -76,6 +76,24 @@ def test_a_version_that_cannot_be_loaded_says_why(open_page, world, monkeypatch)
     assert "parts is not offered: The weights are damaged." in words(open_page("serve"))
 
 
+def test_a_model_that_does_not_answer_can_be_taken_back_or_away(
+    open_page, world, monkeypatch
+) -> None:
+    for version in (1, 2):
+        world.add_model(version=version, ap50=0.8)
+    offers.deploy(world.workspace, Offer("parts"))
+    for name in ("parts-v1", "parts-v2"):
+        offers.note_deployed(world.workspace, "parts", name)
+    problems = {"parts": "The weights are damaged."}
+    monkeypatch.setattr(serving, "state", lambda _: running(offers=(), problems=problems))
+    app = open_page("serve")
+    assert "parts does not answer" in words(app).replace("*", "")
+    app.button(key=f"{keys.SERVE_ROLL_BACK}-parts").click().run()
+    assert offers.list_offers(world.workspace)[0].version == "parts-v1"
+    app.button(key=f"{keys.SERVE_WITHDRAW}-parts").click().run()
+    assert offers.list_offers(world.workspace) == []
+
+
 def test_stopping_says_who_used_it_in_the_last_hour(served, monkeypatch) -> None:
     stopped = []
     monkeypatch.setattr(serving, "stop", stopped.append)

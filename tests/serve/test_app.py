@@ -253,6 +253,7 @@ def test_rolling_back_brings_the_version_before_and_stays_with_it(followed):
 
 def test_who_is_being_answered_keeps_the_old_version_to_the_end(followed):
     shelf, opened = followed
+    before = set(threading.enumerate())  # other tests leave theirs
     train(shelf, 1, ap=0.5)
     offers.deploy(shelf.workspace, Offer("cells"))
     shelf.follow()
@@ -272,7 +273,7 @@ def test_who_is_being_answered_keeps_the_old_version_to_the_end(followed):
         old.may_go.set()
         assert first.result(60) == ("cells-v1", 1)
 
-    alive = [thread.name for thread in threading.enumerate()]
+    alive = [thread.name for thread in set(threading.enumerate()) - before]
     assert alive.count("model") == 1
 
 
