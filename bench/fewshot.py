@@ -88,6 +88,7 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         start=None if arguments.scratch else arguments.start,
         bases=tuple(arguments.base),
         folds=min(arguments.folds, len(train)),
+        first_pass=arguments.first_pass,
     )
     cpu = time.process_time()
     if MODES[arguments.mode].learns_from is Geometry.BOXES:
@@ -153,6 +154,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--val", type=Path, help="images to choose the best step by")
     parser.add_argument("--folds", type=int, default=0, help="parts to leave out, without --val")
+    parser.add_argument(
+        "--first-pass", action="store_true", help="solve for the heads instead of training"
+    )
     parser.add_argument("--minutes", type=float, default=3.0, help="of training steps")
     parser.add_argument("--iterations", type=int, help="steps, instead of minutes")
     parser.add_argument("--seeds", type=int, default=1)

@@ -65,6 +65,11 @@ from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is random."
 )
+@click.option(
+    "--first-pass",
+    is_flag=True,
+    help="A compact model in seconds, without training: to look at, or to see what is worth more.",
+)
 @click.option("--keep-anyway", is_flag=True, help="Use the new version even when it is worse.")
 @click.option("--reuse", is_flag=True, help="Do not train again when there is a model.")
 @threshold_options
@@ -78,6 +83,7 @@ def auto_label(
     iterations: int | None,
     minutes: float | None,
     folds: int | None,
+    first_pass: bool,
     task: str | None,
     family: str,
     bases: tuple[str, ...],
@@ -118,6 +124,7 @@ def auto_label(
             object_threshold=object_threshold,
             seed=seed,
             folds=folds,
+            first_pass=first_pass,
             keep_anyway=keep_anyway,
             progress=progress,
         )  # fmt: skip
@@ -135,8 +142,9 @@ def _used(workspace: Workspace, card: ModelCard) -> ModelCard:
     """Return the version that labels the rest: the new one, unless it was held back."""
     used = modelling.get_model(workspace, card.name)
     if used.id != card.id:
+        how = "no better" if card.is_first_pass else "worse"
         click.echo(
-            f"It is worse than {used.id}, which stays in use and labels the rest. "
+            f"It is {how} than {used.id}, which stays in use and labels the rest. "
             f"Use it all the same: lsl models use {card.id}"
         )
     return used

@@ -95,6 +95,7 @@ def train(
     object_threshold: float = OBJECT_THRESHOLD,
     seed: int = 0,
     folds: int | None = None,
+    first_pass: bool = False,
     keep_anyway: bool = False,
     progress: Progress = NULL,
 ) -> ModelCard:
@@ -118,6 +119,8 @@ def train(
         seed: decides what is random; another one gives another training of the same images.
         folds: without `valid`, parts of the source that are left out in turn to measure on; None
             chooses by the number of images, 0 holds a quarter of the images out instead.
+        first_pass: whether to solve for the heads in seconds instead of training; the version takes
+            the place of a trained one only where it is better.
         keep_anyway: whether to use the new version even when it is worse.
         progress: told the steps, the loss and the figures.
 
@@ -138,11 +141,15 @@ def train(
     heard = _Heard(progress)
     settings = _settings(workspace, mode, family, weights, minutes, iterations)
     settings = replace(
-        settings, object_threshold=object_threshold, seed=seed, folds=_folds(folds, images)
+        settings,
+        object_threshold=object_threshold,
+        seed=seed,
+        folds=_folds(folds, images),
+        first_pass=first_pass,
     )
     album = Album(trainings(workspace, name), images.labels)
     fitted = _fit(workspace, name, images, settings, heard, album)
-    model_id = claim(workspace, name)
+    model_id = claim(workspace, name, first_pass=first_pass)
     card = replace(
         fitted.named(
             model_id=model_id, name=name, support=source, parent=parent.id if parent else None
@@ -204,13 +211,14 @@ def _fit(
     """Train on the images; a training of the same name that was killed goes on."""
     from lsl_core.training import fit  # loads torch, seconds: only those who train wait
 
+    checkpoint = workspace.data / "trainings" / f"{slug(name)}.safetensors"
     return fit(
         images.learnt,
         images.held_out,
         settings=settings,
         labels=images.labels,
         progress=progress,
-        checkpoint=workspace.data / "trainings" / f"{slug(name)}.safetensors",
+        checkpoint=None if settings.first_pass else checkpoint,
         watch=watch,
     )
 
@@ -240,8 +248,16 @@ class _Heard:
 
 
 def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Train in the worker; see `train`."""
+    """Train in the worker; see `train`.
+
+    Where no version is in use yet, a first pass comes first, so that there is something to look at
+    while the training goes on.
+    """
     arguments["mode"] = Mode(arguments["mode"])
+    is_compact = arguments.get("family", DEFAULT_FAMILY) == DEFAULT_FAMILY
+    if is_compact and in_use(workspace, arguments.get("name") or arguments["source"]) is None:
+        first = train(workspace, progress=progress, **arguments | {"first_pass": True})
+        progress.note(f"{first.id} can be looked at while the training goes on.")
     card = train(workspace, progress=progress, **arguments)
     figures = card.metrics
     return {

@@ -132,12 +132,19 @@ def make_current(workspace: Workspace, model_id: str, *, why: str = "chosen") ->
 
 
 def admit(workspace: Workspace, card: ModelCard, *, keep_anyway: bool) -> None:
-    """Put a new version in use, unless it is worse than its parent."""
-    worse = card.comparison is not None and card.comparison.verdict is Verdict.WORSE
+    """Put a new version in use, unless it is worse than its parent.
+
+    A first pass takes the place of a trained version only where it is known to be better.
+    """
+    verdict = card.comparison.verdict if card.comparison else Verdict.UNKNOWN
+    worse = verdict is Verdict.WORSE
+    why = "a first pass" if card.is_first_pass else "trained"
+    if card.is_first_pass and card.parent and verdict is not Verdict.BETTER:
+        worse = worse or not get_model(workspace, card.parent).is_first_pass
     if not worse or keep_anyway:
-        make_current(workspace, card.id, why="worse, kept anyway" if worse else "trained")
+        make_current(workspace, card.id, why="worse, kept anyway" if worse else why)
     elif not choices(workspace, card.name):
-        make_current(workspace, str(card.parent), why=f"{card.id} was worse")
+        make_current(workspace, str(card.parent), why=f"{card.id} was no better")
 
 
 def choices(workspace: Workspace, name: str) -> list[Choice]:
@@ -229,15 +236,17 @@ def is_decided(workspace: Workspace, card: ModelCard) -> bool:
     return any(choice.why in _BY_PEOPLE for choice in mine)
 
 
-def claim(workspace: Workspace, name: str) -> str:
+def claim(workspace: Workspace, name: str, *, first_pass: bool = False) -> str:
     """Make the folder of the next version of a name; return its id.
 
+    First passes have numbers of their own, and an id that tells them: bolts-first1, bolts-v1.
     An id is not given twice: previews know a version by it, and a discarded one may come back.
     """
-    number = sum(card.name == name for card in list_models(workspace)) + 1
+    alike = [card for card in list_models(workspace) if card.is_first_pass == first_pass]
+    number, kind = sum(card.name == name for card in alike) + 1, "first" if first_pass else "v"
     gone = {folder.name.partition(" ")[2] for folder in _trash(workspace).glob("* *")}
     while True:
-        model_id = f"{slug(name)}-v{number}"
+        model_id = f"{slug(name)}-{kind}{number}"
         number += 1
         if model_id in gone:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -145,29 +145,60 @@ def train_compact(
         score: how good what was trained so far is on held-out images.
         checkpoint: file from which a killed training goes on.
     """
+    key = fingerprint(samples, settings, labels)
+    work = set_up(samples, settings, labels, progress)
+    loss = partial(batch_loss, label_weight=RECIPES[settings.mode].label_weight)
+    if work.device.type == "cpu":
+        probe, batch = copy.deepcopy(work.network), work.batches.draw()
+        set_threads(settings.threads, lambda: backward(loss(probe, batch)))
+
+    def trained(state: dict[str, Tensor]) -> Trained:
+        return replace(work.trained(state), iterations=loop.iteration, stopped=loop.stopped)
+
+    told = None if score is None else lambda state: score(trained(state))
+    budget = settings.budget(len(samples))
+    loop = Loop(work.network, loss, budget, progress, score=told, shrink=work.batches.shrink)
+    return trained(loop.run(work.batches.draw, rng=work.rng, checkpoint=checkpoint, key=key))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What learning begins from.
+
+    batches: draws what is learnt, with rng. network: as it begins, on the device. look, facts: how
+    pixels come to it, and what a card keeps of it.
+    """
+
+    batches: _Batches
+    network: CompactNetwork
+    look: Look
+    facts: dict[str, float | int | str | bool]
+    device: torch.device
+    rng: np.random.Generator
+
+    def trained(self, state: dict[str, Tensor]) -> Trained:
+        """Return what came out, before any step."""
+        answering = partial(build, state=state, device=self.device)
+        return Trained(state, self.look.scale, dict(self.facts), 0, answering)
+
+
+def set_up(
+    samples: Sequence[Sample], settings: FitSettings, labels: tuple[str, ...], progress: Progress
+) -> Work:
+    """Read the images and build the network.
+
+    Raises:
+        ModelError: when the weights to begin from cannot be read.
+    """
     torch.manual_seed(settings.seed)
     recipe, rng = RECIPES[settings.mode], np.random.default_rng(settings.seed)
-    key = fingerprint(samples, settings, labels)
     if settings.mode is Mode.WSIS:
         samples = _with_masks(samples, progress)
     look = _look(samples, settings, _scale(samples, recipe), progress)
     tiles, device = _Tiles(samples, settings, look), choose_device(settings.device)
     network = _network(settings, len(labels), progress).to(device)
     batches = _Batches(tiles, rng, settings.mode, num_labels=len(labels), device=device)
-    loss = partial(batch_loss, label_weight=recipe.label_weight)
-    if device.type == "cpu":
-        probe, batch = copy.deepcopy(network), batches.draw()
-        set_threads(settings.threads, lambda: backward(loss(probe, batch)))
-    facts = _facts(recipe, look, settings)
-
-    def trained(state: dict[str, Tensor]) -> Trained:
-        answering = partial(build, state=state, device=device)
-        return Trained(state, look.scale, dict(facts), loop.iteration, answering, loop.stopped)
-
-    told = None if score is None else lambda state: score(trained(state))
-    budget = settings.budget(len(samples))
-    loop = Loop(network, loss, budget, progress, score=told, shrink=batches.shrink)
-    return trained(loop.run(batches.draw, rng=rng, checkpoint=checkpoint, key=key))
+    return Work(batches, network, look, _facts(recipe, look, settings), device, rng)
 
 
 def _facts(

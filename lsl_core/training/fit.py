@@ -17,6 +17,7 @@ from lsl_core.progress import NULL, Progress
 from lsl_core.training.calibration import fit_calibration
 from lsl_core.training.compact_loop import train_compact
 from lsl_core.training.correcting import best_thresholds
+from lsl_core.training.first_pass import train_first_pass
 from lsl_core.training.folds import Curve, Left, forget, leave_out
 from lsl_core.training.foundation_loop import train_foundation
 from lsl_core.training.gate import Watch, measure
@@ -116,7 +117,8 @@ def fit(
         progress.metric(name.lower(), value, at=trained.iterations)
         return value
 
-    train, left = _LOOPS[settings.family], Left()
+    train = train_first_pass if settings.first_pass else _LOOPS[settings.family]
+    left = Left()
     if settings.folds and not held_out:
         left = leave_out(
             samples, settings, labels, train=train, look=look, figure=figure, progress=progress,

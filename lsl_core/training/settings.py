@@ -57,7 +57,8 @@ class FitSettings:
     folder where what their encoders made of windows is kept for other trainings, or None.
     folds: parts of the support set that are left out in turn where there are no held-out images;
     0 for none. With folds, `minutes` is the time of everything: a third goes to the folds;
-    `iterations` are the model's own, and the folds have half as many together.
+    `iterations` are the model's own, and the folds have half as many together. first_pass: whether
+    to solve for the heads in seconds instead of training; compact models only.
     """
 
     mode: Mode
@@ -74,9 +75,15 @@ class FitSettings:
     bases: tuple[Path, ...] = ()
     embeddings: Path | None = None
     folds: int = 0
+    first_pass: bool = False
 
     def __post_init__(self) -> None:
         check_mode(self.family, self.mode)
+        if self.first_pass and (self.family != "compact" or self.start is None):
+            raise UserInput(
+                "Only compact models have a first pass, from weights to begin from.",
+                hint="Train without --first-pass.",
+            )
         if (self.minutes is not None and self.minutes <= 0) or (
             self.iterations is not None and self.iterations < 1
         ):

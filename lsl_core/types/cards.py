@@ -175,6 +175,11 @@ class ModelCard:
     calibration: tuple[float, float] | None = None
 
     @property
+    def is_first_pass(self) -> bool:
+        """Whether its heads were solved for in seconds, and nothing was trained."""
+        return bool(self.settings.get("first_pass"))
+
+    @property
     def measured(self) -> str:
         """What is known of how good it is, in words."""
         if self.metrics is not None:

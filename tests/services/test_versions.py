@@ -53,6 +53,40 @@ def test_a_worse_version_is_used_when_it_is_wanted_all_the_same(workspace) -> No
     assert gate(workspace, worse, keep_anyway=True) == "bolt-v2"
 
 
+@pytest.mark.parametrize(
+    ("verdict", "used"),
+    [
+        (Verdict.BETTER, "bolt-v2"),
+        (Verdict.ALIKE, "bolt-v1"),
+        (Verdict.WORSE, "bolt-v1"),
+        (Verdict.UNKNOWN, "bolt-v1"),
+        (None, "bolt-v1"),
+    ],
+)
+def test_a_first_pass_takes_the_place_of_a_trained_version_only_where_it_is_better(
+    workspace, verdict: Verdict | None, used: str
+) -> None:
+    gate(workspace, keep(workspace, 1, ap=0.8))
+    first_pass = replace(keep(workspace, 2, ap=0.8, verdict=verdict), settings={"first_pass": True})
+    assert gate(workspace, first_pass) == used
+
+
+def test_a_first_pass_takes_the_place_of_another_unless_it_is_worse(workspace) -> None:
+    first = replace(keep(workspace, 1, ap=0.8), settings={"first_pass": True})
+    write_card(workspace.models / first.id, first)
+    gate(workspace, first)
+    again = replace(
+        keep(workspace, 2, ap=0.8, verdict=Verdict.ALIKE), settings={"first_pass": True}
+    )
+    assert gate(workspace, again) == "bolt-v2"
+
+
+def test_first_passes_are_numbered_apart(workspace) -> None:
+    keep(workspace, 1, ap=0.8)
+    assert versions.claim(workspace, "bolt", first_pass=True) == "bolt-first1"
+    assert versions.claim(workspace, "bolt") == "bolt-v2"
+
+
 def test_a_worse_version_never_takes_over_where_no_choice_was_recorded_yet(workspace) -> None:
     keep(workspace, 1, ap=0.8)
     assert gate(workspace, keep(workspace, 2, ap=0.3, verdict=Verdict.WORSE)) == "bolt-v1"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from lsl_core.sources import LabelledImage, save_source
 from lsl_core.training import Sample
 from lsl_core.types import CropMasks, Instances
+from lsl_core.workspace import Workspace
+from lsl_core.workspace.images import encode_rgb, image_ref
 
 LABELS = ("ring", "bar")
 HW = (160, 192)
@@ -15,6 +20,20 @@ def easy_samples(count: int, *, seed: int = 0, with_masks: bool = True) -> list[
     """Rings with a hole and bars, apart from each other."""
     rng = np.random.default_rng(seed)
     return [easy_sample(f"{seed}-{i}.png", rng, with_masks=with_masks) for i in range(count)]
+
+
+def save_easy(workspace: Workspace, folder: Path, count: int) -> None:
+    """Save images with what is drawn on them as the source "easy"."""
+    images = []
+    for number, sample in enumerate(easy_samples(count)):
+        path = folder / sample.name
+        path.write_bytes(encode_rgb(sample.pixels(), suffix=".png"))
+        has_mask = np.ones(len(sample.instances), bool)
+        ref = image_ref(path, frame=number, name=path.name)
+        images.append(LabelledImage(ref, path, sample.instances, has_mask))
+    save_source(
+        workspace.sources, "easy", images, labels=LABELS, is_labelled=True, origin={"kind": "drawn"}
+    )
 
 
 def easy_sample(name: str, rng: np.random.Generator, *, with_masks: bool = True) -> Sample:

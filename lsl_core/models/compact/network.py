@@ -159,22 +159,26 @@ class CompactNetwork(nn.Module):
             Per head (B, channels, h / 2, w / 2) float32: `ltrb`, not negative, and `offset`
             (x, y) in units of `UNIT` output pixels; logits of all others.
         """
-        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=has_bfloat16(x.device)):
-            out = self._answer(x)
+            quarter, half = self.features(x)
+            out = {name: head(half) for name, head in self.heads.items()}
+            if self.label is not None:
+                out["label"] = self.label(quarter)
         out = {name: value.float() for name, value in out.items()}
         if "ltrb" in out:
             out["ltrb"] = functional.softplus(out["ltrb"])
         return out
 
-    def _answer(self, x: Tensor) -> dict[str, Tensor]:
-        x2 = functional.relu(self.stem_norm(self.stem(x)))
-        x4 = self.level4(x2)
-        x8 = self.level8(x4)
-        x16 = self.level16(x8)
-        quarter = self.up4(self.up8(x16, x8), x4)
-        half = self.up2(quarter, x2)
-        out = {name: head(half) for name, head in self.heads.items()}
-        if self.label is not None:
-            out["label"] = self.label(quarter)
-        return out
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the heads answer from: at a quarter of the resolution, and at half.
+
+        The head `label` sees the first, all others the second; both (B, channels, ·, ·).
+        """
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=has_bfloat16(x.device)):
+            x2 = functional.relu(self.stem_norm(self.stem(x)))
+            x4 = self.level4(x2)
+            x8 = self.level8(x4)
+            x16 = self.level16(x8)
+            quarter = self.up4(self.up8(x16, x8), x4)
+            return quarter, self.up2(quarter, x2)
