@@ -49,6 +49,21 @@ def _rf_detr(side: int, decoder_layers: int) -> Any:
     return RfDetrForObjectDetection(config)
 
 
+def tiny() -> Any:
+    """Return a detector of a few thousand weights that looks at 64 pixels."""
+    backbone = {
+        "model_type": "rf_detr_dinov2", "hidden_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 64, "patch_size": 8, "num_windows": 2,
+        "out_features": ["stage1", "stage2"],
+    }  # fmt: skip
+    config = RfDetrConfig(
+        backbone_config=backbone, d_model=32, decoder_ffn_dim=32, decoder_layers=2,
+        decoder_self_attention_heads=2, decoder_cross_attention_heads=2, decoder_n_points=2,
+        num_queries=12, group_detr=2, num_labels=3,
+    )  # fmt: skip
+    return RfDetrForObjectDetection(config)
+
+
 NETWORKS = {
     "rf-detr-nano": (Mode.FSOD, lambda: _rf_detr(384, 2)),
     "rf-detr-medium": (Mode.FSOD, lambda: _rf_detr(576, 4)),
