@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def is_text(name: str) -> bool:
     return name.lower().endswith(_TEXT_SUFFIXES)
 
 
-def blocks_of(source: BinaryIO) -> Iterator[bytes]:
+def blocks_of(source: IO[bytes]) -> Iterator[bytes]:
     """Yield what a file holds, in blocks."""
     while block := source.read(_BLOCK):
         yield block

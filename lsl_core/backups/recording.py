@@ -6,7 +6,7 @@ import io
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from lsl_core.backups.archives import put_archive
 from lsl_core.backups.blobs import BlobWriter
@@ -34,7 +34,7 @@ class Draft:
         self.missing: list[Missing] = []
         self.snapshot: Snapshot | None = None
 
-    def add(self, name: str, source: bytes | Path | BinaryIO) -> StoredFile:
+    def add(self, name: str, source: bytes | Path | IO[bytes]) -> StoredFile:
         """Save a file of any size under a name; streamed, never whole in memory.
 
         Raises:
@@ -46,7 +46,7 @@ class Draft:
                 return self._add(name, file)
         return self._add(name, io.BytesIO(source) if isinstance(source, bytes) else source)
 
-    def _add(self, name: str, source: BinaryIO) -> StoredFile:
+    def _add(self, name: str, source: IO[bytes]) -> StoredFile:
         content = self._writer.put_stream(blocks_of(source), text=is_text(name))
         file = StoredFile(
             name=name, kind="file", size=content.size, sha256=content.sha256, content=content

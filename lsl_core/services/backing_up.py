@@ -291,7 +291,8 @@ def _add(draft: Draft, pieces: Iterable[Document | Lack]) -> None:
         if isinstance(piece, Lack):
             draft.lack(piece.path, piece.reason)
             continue
-        draft.add_json(piece.path, piece.value)
+        piece.body.seek(0)
+        draft.add(piece.path, piece.body)
         counts.update(_count(piece))
     draft.counts = dict(counts)
 
@@ -299,7 +300,7 @@ def _add(draft: Draft, pieces: Iterable[Document | Lack]) -> None:
 def _count(piece: Document) -> dict[str, int]:
     name = piece.path.rpartition("/")[2].removesuffix(".json")
     if "/annotations/" in piece.path:
-        return {kind: len(piece.value[kind]) for kind in ("tags", "shapes", "tracks")}
+        return dict(piece.counts)
     if name in ("jobs", "issues", "users", "organisations", "members", "webhooks"):
         return {name: len(piece.value)}
     if name == "data":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
+from lsl_core.cvat.backup.bodies import as_bytes, job_body, spool
 from lsl_core.cvat.backup.inventory import Unit, UnitKind
 from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatNotFound, CvatUnreachable
@@ -28,16 +29,31 @@ _SECRETS = frozenset({"secret", "key", "secret_key", "session_token", "key_file"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One JSON file of a backup. path: as the package's docstring lists them."""
+    """One JSON file of a backup. path: as the package's docstring lists them.
+
+    body: its bytes, the same for the same value, so that they are stored once; read by one at a
+    time. counts: how many objects of each kind annotations have.
+    """
 
     path: str
-    value: Any
+    body: IO[bytes]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def data(self) -> bytes:
-        """The bytes to store: the same for the same value, so that it is stored once."""
-        text = json.dumps(self.value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return text.encode()
+        """The bytes to store."""
+        self.body.seek(0)
+        return self.body.read()
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - any JSON value
+        """What the bytes say."""
+        return json.loads(self.data)
+
+
+def document(path: str, value: Any) -> Document:  # noqa: ANN401 - any JSON value
+    """Return a value as a document."""
+    return Document(path, spool(as_bytes(value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,7 @@ def read_unit(session: CvatSession, unit: Unit) -> Iterator[Piece]:
     at = unit.key
     if unit.kind is UnitKind.PROJECT:
         project = _object(session, f"/api/projects/{unit.id}")
-        yield Document(f"{at}/project.json", project)
+        yield document(f"{at}/project.json", project)
         yield from _list(session, f"{at}/labels.json", "/api/labels", {"project_id": unit.id})
         yield from _guide(session, f"{at}/guide.json", project)
         query = {"project_id": unit.id}
@@ -86,15 +102,13 @@ def _task(session: CvatSession, at: str, entry: Json) -> Iterator[Piece]:
     yield from jobs
     for job in _entries(jobs):
         path = f"{at}/annotations/{job['id']}.json"
-        yield from _one(path, partial(job_document, session, int(job["id"])))
+        yield from _one(path, partial(_job, session, path, int(job["id"])))
     yield from _issues(session, f"{at}/issues.json", _entries(jobs))
 
 
-def job_document(session: CvatSession, job_id: int) -> Json:
+def _job(session: CvatSession, path: str, job_id: int) -> Document:
     """Return the annotations of a job, in an order that does not depend on the server's."""
-    answer = _object(session, f"/api/jobs/{job_id}/annotations/")
-    kinds = ("tags", "shapes", "tracks")
-    return {kind: sorted(answer.get(kind) or (), key=lambda s: s["id"]) for kind in kinds}
+    return Document(path, *job_body(session.transport, job_id))
 
 
 def _issues(session: CvatSession, path: str, jobs: list[Json]) -> Iterator[Piece]:
@@ -113,7 +127,7 @@ def _issues(session: CvatSession, path: str, jobs: list[Json]) -> Iterator[Piece
             if any(isinstance(piece, Lack) for piece in comments):
                 yield from comments
             found.append({**issue, "comments": _entries(comments)})
-    yield Document(path, found)
+    yield document(path, found)
 
 
 def _guide(session: CvatSession, path: str, owner: Json) -> Iterator[Piece]:
@@ -124,7 +138,7 @@ def _guide(session: CvatSession, path: str, owner: Json) -> Iterator[Piece]:
 def read_instance(session: CvatSession) -> Iterator[Piece]:
     """Yield what belongs to no unit: users, organisations, members, webhooks, cloud storages."""
     about = session.server
-    yield Document(
+    yield document(
         "instance/about.json",
         {"url": session.url, "version": about.version, "name": about.name, "read_by": session.user},
     )
@@ -152,7 +166,7 @@ def _members(session: CvatSession) -> Iterator[Piece]:
             if isinstance(piece, Lack)
         )
         found += [{**entry, "organisation": organisation.slug} for entry in _entries(pieces)]
-    yield Document("instance/members.json", found)
+    yield document("instance/members.json", found)
 
 
 def _without_secrets(entry: Json) -> Json:
@@ -199,9 +213,10 @@ def _list(
 
 
 def _one(path: str, read: Callable[[], Any]) -> Iterator[Piece]:
-    """Yield the document that `read` returns, or why there is none."""
+    """Yield what `read` returns, a document or the value of one, or why there is none."""
     try:
-        yield Document(path, read())
+        found = read()
+        yield found if isinstance(found, Document) else document(path, found)
     except (CvatAuth, CvatUnreachable):
         raise  # nothing that follows would fare better
     except CvatDenied:
