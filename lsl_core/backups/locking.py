@@ -3,6 +3,10 @@
 Everybody who wants to write puts a file of their own under `locks/`, then looks who else is there.
 Two who come at once see each other and both step back, wait a little and try again: both may lose,
 both can never win. Nothing but "what is written is listed" is asked of the store.
+
+Reading needs no lock: what snapshots point at is never changed, and what a prune moves is found
+again. Only a restore that takes hours must not lose the snapshot that it reads: so long readers put
+a file under `reading/`, a prune one under `pruning/`, and whoever sees the other steps back.
 """
 
 from __future__ import annotations
@@ -73,17 +77,11 @@ class RepositoryLock:
             return
         self._key = _take(self._store, purpose)
         self._is_held = True
-        done = threading.Event()
-        refresh = threading.Thread(target=self._refresh, args=(done, self._key), daemon=True)
-        refresh.start()
         try:
-            yield
+            with _kept(self._store, self._key):
+                yield
         finally:
-            done.set()
-            # a refresh under way would put the file back after it was removed
-            refresh.join(timeout=60)
             self._is_held = False
-            self._store.delete(self._key)
 
     def require(self) -> None:
         """Make sure that the lock is still ours, before something rests on it.
@@ -100,14 +98,48 @@ class RepositoryLock:
                 hint="This machine was silent for too long. Run it again.",
             )
 
-    def _refresh(self, done: threading.Event, key: str) -> None:
-        while not done.wait(_REFRESH_S):
-            try:
-                holder = json.loads(self._store.read(key))
-                self._store.write(key, _as_bytes(Holder(**{**holder, "seen": _now()})))
-            except (LslError, OSError, ValueError):
-                # `require` tells the writer when the lock is gone; a full disk passes
-                continue
+
+@contextmanager
+def reading(store: Store, purpose: str) -> Iterator[None]:
+    """Keep prunes away while the block reads. Any number may read, and backups go on.
+
+    Where nothing can be written, on a full disk or a copy that is mounted for reading only, the
+    block runs all the same: bringing back must not need what a backup needs.
+
+    Raises:
+        Locked: a prune is under way.
+    """
+    try:
+        key = _announce(store, "reading", purpose)
+    except LslError:
+        yield
+        return
+    with _kept(store, key):
+        other = _somebody_else(store, "pruning", key)
+        for attempt in range(_ATTEMPTS):
+            if other is None:
+                break
+            # a prune that saw us steps back
+            _wait(attempt)
+            other = _somebody_else(store, "pruning", key)
+        if other is not None:
+            raise _in_use(store, other)
+        yield
+
+
+@contextmanager
+def without_readers(store: Store, purpose: str) -> Iterator[None]:
+    """Run the block, which removes what somebody may read, while nobody does.
+
+    Raises:
+        Locked: somebody reads; says who, and since when.
+    """
+    key = _announce(store, "pruning", purpose)
+    with _kept(store, key):
+        other = _somebody_else(store, "reading", key)
+        if other is not None:
+            raise _in_use(store, other)
+        yield
 
 
 def holders(store: Store) -> list[Holder]:
@@ -118,21 +150,18 @@ def holders(store: Store) -> list[Holder]:
 
 def break_locks(store: Store) -> int:
     """Remove all locks. Only for somebody who knows that nothing is running; returns how many."""
-    keys = store.list("locks")
+    keys = [key for folder in ("locks", "reading", "pruning") for key in store.list(folder)]
     for key in keys:
         store.delete(key)
     return len(keys)
 
 
 def _take(store: Store, purpose: str) -> str:
-    key = f"locks/{uuid.uuid4().hex}"
-    now = _now()
-    mine = Holder(user_name(), socket.gethostname(), os.getpid(), purpose, now, now)
-    other: Holder | None = None
     for attempt in range(_ATTEMPTS):
-        store.write(key, _as_bytes(mine))
+        mine = _holder(purpose)
+        key = _announce(store, "locks", purpose)
         try:
-            other = _somebody_else(store, key)
+            other = _somebody_else(store, "locks", key)
         except BaseException:
             # what cannot be decided must not look like a lock that is held
             store.delete(key)
@@ -143,9 +172,54 @@ def _take(store: Store, purpose: str) -> str:
         if _is_older(other, mine):
             break
         # both came at once: whoever waits less is alone next time
-        time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))  # noqa: S311 - no secret
+        _wait(attempt)
     assert other is not None
-    raise Locked(
+    raise _in_use(store, other)
+
+
+def _announce(store: Store, folder: str, purpose: str) -> str:
+    """Write down who we are, in a file of our own; return its key."""
+    key = f"{folder}/{uuid.uuid4().hex}"
+    store.write(key, _as_bytes(_holder(purpose)))
+    return key
+
+
+def _holder(purpose: str) -> Holder:
+    now = _now()
+    return Holder(user_name(), socket.gethostname(), os.getpid(), purpose, now, now)
+
+
+@contextmanager
+def _kept(store: Store, key: str) -> Iterator[None]:
+    """Renew what was announced while the block runs, and take it away at its end."""
+    done = threading.Event()
+    refresh = threading.Thread(target=_refresh, args=(store, key, done), daemon=True)
+    refresh.start()
+    try:
+        yield
+    finally:
+        done.set()
+        # a refresh under way would put the file back after it was removed
+        refresh.join(timeout=60)
+        store.delete(key)
+
+
+def _refresh(store: Store, key: str, done: threading.Event) -> None:
+    while not done.wait(_REFRESH_S):
+        try:
+            holder = json.loads(store.read(key))
+            store.write(key, _as_bytes(Holder(**{**holder, "seen": _now()})))
+        except (LslError, OSError, ValueError):
+            # `require` tells the writer when the lock is gone; a full disk passes
+            continue
+
+
+def _wait(attempt: int) -> None:
+    time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))  # noqa: S311 - no secret
+
+
+def _in_use(store: Store, other: Holder) -> Locked:
+    return Locked(
         f"The backups in {store.location} are in use by {other.text} since {_minute(other.since)}.",
         hint="Wait for it to finish. If nothing runs there any more: lsl backup unlock",
     )
@@ -159,9 +233,9 @@ def _is_older(other: Holder, mine: Holder) -> bool:
     return abs(ahead) > timedelta(seconds=2)
 
 
-def _somebody_else(store: Store, key: str) -> Holder | None:
-    """Return another living holder. Locks left behind by the dead are removed on the way."""
-    others = [name for name in store.list("locks") if name != key]
+def _somebody_else(store: Store, folder: str, key: str) -> Holder | None:
+    """Return another living holder. Files left behind by the dead are removed on the way."""
+    others = [name for name in store.list(folder) if name != key]
     for name, data in store.read_many(others).items():
         holder = _parse(data)
         if holder is None:

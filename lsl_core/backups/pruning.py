@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from lsl_core.backups.blobs import BlobWriter
 from lsl_core.backups.index import PackTable, Place
+from lsl_core.backups.locking import without_readers
 from lsl_core.backups.needs import needed_blobs
 from lsl_core.backups.packs import FULL_PACK, LENGTH, MAGIC, blob_id, decode_blob, pack_key
 from lsl_core.backups.repository import Repository
@@ -168,8 +169,16 @@ def prune(
     Raises:
         BackupError: when something cannot be read, or more would go than was seen; then nothing
             is removed.
+        Locked: when somebody restores from it.
     """
     repository.require_lock()
+    with without_readers(repository.store, "prune"):
+        return _prune(repository, give_up, seen, progress)
+
+
+def _prune(
+    repository: Repository, give_up: Collection[str], seen: PrunePlan | None, progress: Progress
+) -> PrunePlan:
     plan = plan_prune(repository, give_up=give_up)
     if seen is not None:
         _require_seen(plan, seen)

@@ -8,7 +8,7 @@ from lsl_core.cli.backup_shared import everything, into, opened
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
-from lsl_core.services import backups, drilling, restoring
+from lsl_core.services import backups, drilling, restoring, restoring_live
 from lsl_core.services.backups import Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.restoring import RestoredInstance
@@ -54,7 +54,7 @@ def restore(
         raise UserInput("Frames and jobs belong to a task.", hint="Say which one: --task ID")
     with into(ctx, workspace, url, user, org) as session, TerminalProgress() as progress:
         if task is not None:
-            plan = restoring.plan_live(
+            plan = restoring_live.plan_live(
                 repository, session, one, task, frames=frames or None, job=job,
                 keep_newer=keep_newer,
             )  # fmt: skip
@@ -83,7 +83,7 @@ def _live(
     workspace: Workspace,
     repository: Repository,
     one: Snapshot,
-    plan: restoring.PushPlan,
+    plan: restoring_live.PushPlan,
     *,
     confirm: str,
     dry_run: bool,
@@ -97,7 +97,7 @@ def _live(
     if dry_run or plan.does_nothing:
         click.echo("Nothing was written." if dry_run else "The task is as it was: nothing to do.")
         return
-    result = restoring.apply_live(
+    result = restoring_live.apply_live(
         session, workspace, repository, one, plan, confirm=confirm, progress=progress
     )
     click.echo(f"Brought back {result.added} shapes, took {result.removed} away: {plan.task.url}")

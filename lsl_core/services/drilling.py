@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lsl_core.backups import Repository, Snapshot, Verdict
+from lsl_core.backups.locking import reading
 from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import (
     Document,
@@ -59,12 +60,13 @@ def drill(
             f"Snapshot {snapshot.short_id} holds no images, so there is nothing to try.",
         )
     progress.start("Restore drill", total=len(units), unit="projects and tasks")
-    for unit in units:
-        progress.check()
-        problems += [
-            f"{unit.key}: {text}" for text in _drill_unit(repository, session, snapshot, unit)
-        ]
-        progress.advance()
+    with reading(repository.store, "drill"):
+        for unit in units:
+            progress.check()
+            problems += [
+                f"{unit.key}: {text}" for text in _drill_unit(repository, session, snapshot, unit)
+            ]
+            progress.advance()
     for text in problems:
         progress.note(text)
     verdict = Verdict(at=datetime.now(UTC), good=not problems, problems=tuple(problems[:50]))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lsl_core.backups import Repository, Snapshot
-from lsl_core.backups.checking import verify
-from lsl_core.cvat import CvatSession, PushPlan, PushResult
+from lsl_core.backups.locking import reading
+from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import (
     People,
     SavedTask,
@@ -18,7 +18,6 @@ from lsl_core.cvat.backup import (
     UnitKind,
     make_empty_task,
     organisation_id,
-    plan_restore,
     reapply,
     restore_archive,
     restore_organisations,
@@ -27,22 +26,16 @@ from lsl_core.cvat.backup import (
 from lsl_core.errors import (
     CvatAuth,
     CvatUnreachable,
-    Damaged,
     LslError,
     PartlyDone,
     RestoreRefused,
     RunCancelled,
 )
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import pushing
-from lsl_core.workspace import Workspace
 
 __all__ = [
-    "PushPlan",
     "RestoredInstance",
     "RestoredUnit",
-    "apply_live",
-    "plan_live",
     "require_whole",
     "restore_instance",
     "restore_snapshot",
@@ -223,15 +216,25 @@ def restore_snapshot(
     Raises:
         RestoreRefused: the snapshot has no such project.
     """
-    if (
-        project is None
-        and organisation is None
-        and (is_other_server or snapshot.subject.kind == "instance")
-    ):
-        with session.in_organisation(None) as everywhere:
-            return restore_instance(
-                repository, everywhere, snapshot, names=names, progress=progress
-            )
+    with reading(repository.store, "restore"):
+        whole = is_other_server or snapshot.subject.kind == "instance"
+        if project is None and organisation is None and whole:
+            with session.in_organisation(None) as everywhere:
+                return restore_instance(
+                    repository, everywhere, snapshot, names=names, progress=progress
+                )
+        return _restore_units(repository, session, snapshot, project, names, progress)
+
+
+def _restore_units(
+    repository: Repository,
+    session: CvatSession,
+    snapshot: Snapshot,
+    project: int | None,
+    names: Mapping[str, str] | None,
+    progress: Progress,
+) -> RestoredInstance:
+    """Make new units, all or one project of them, in the session's organisation."""
     found = [
         unit
         for unit in units_of(repository, snapshot)
@@ -290,29 +293,6 @@ def restore_instance(
     return RestoredInstance(tuple(made), tuple(failed), tuple(dict.fromkeys(not_restored)))
 
 
-def plan_live(
-    repository: Repository,
-    session: CvatSession,
-    snapshot: Snapshot,
-    task_id: int,
-    *,
-    frames: Collection[int] | None = None,
-    job: int | None = None,
-    keep_newer: bool = False,
-) -> PushPlan:
-    """Work out what makes a live task, or some frames of it, what they were. Writes nothing.
-
-    See `cvat.backup.plan_restore`; `apply_live` does it, `pushing.undo` takes it back.
-    """
-    if snapshot.subject.url != session.url:
-        raise RestoreRefused(
-            f"Snapshot {snapshot.short_id} is of {snapshot.subject.url}, not of {session.url}.",
-            hint="Restore it as a new project or task instead.",
-        )
-    task = saved_task(repository, snapshot, task_id)
-    return plan_restore(session, task, frames=frames, job=job, keep_newer=keep_newer)
-
-
 def _with_images(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> Snapshot:
     """Return the snapshot that the images of a unit come from: this one, or the nearest older."""
     name = f"{unit.key}/archive.zip"
@@ -355,45 +335,3 @@ def _slug_of(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> str
     slugs = {int(entry["id"]): entry["slug"] for entry in repository.read_json(snapshot, listed)}
     entry = unit.document("project") or unit.tasks()[0].entry
     return str(slugs.get(organisation_id(entry) or 0, ""))
-
-
-def apply_live(
-    session: CvatSession,
-    workspace: Workspace,
-    repository: Repository,
-    snapshot: Snapshot,
-    plan: PushPlan,
-    *,
-    confirm: str = "",
-    progress: Progress = NULL,
-) -> PushResult:
-    """Do what `plan_live` worked out, as a push that `pushing.undo` takes back.
-
-    Args:
-        session: who does it.
-        workspace: whose journal it is written in.
-        repository: where the snapshot lies.
-        snapshot: what it is brought back from; read and hashed first, unless that was done.
-        plan: what a person has looked at.
-        confirm: the task's number, typed, when shapes are taken away.
-        progress: counts shapes.
-
-    Raises:
-        RestoreRefused: shapes would go and the number was not typed.
-        Damaged: the snapshot is not what was written.
-        TaskChanged: the task moved since the plan was made; nothing is written then.
-    """
-    if plan.num_remove and confirm.strip() != str(plan.task.id):
-        raise RestoreRefused(
-            f"{plan.num_remove} shapes of task {plan.task.id} would go.",
-            hint=f"If you mean it, type the task's number: {plan.task.id}",
-        )
-    if not snapshot.is_verified:
-        with repository.lock("verify before a restore"):
-            report = verify(repository, [snapshot], progress=progress)
-        if snapshot.id in report.damaged:
-            raise Damaged(
-                f"Snapshot {snapshot.short_id} is damaged: {report.damaged[snapshot.id][0]}",
-                hint="Choose another one: lsl backup list",
-            )
-    return pushing.apply(session, workspace, plan, progress=progress)

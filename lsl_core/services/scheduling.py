@@ -245,6 +245,9 @@ def _make_room(workspace: Workspace, repository: Repository, progress: Progress)
     ]
     now = repository.clock()
     if forgotten and all(now - at > _GRACE for at in forgotten):
-        for line in backups.prune(repository, progress=progress).lines:
-            progress.note(line)
+        try:
+            for line in backups.prune(repository, progress=progress).lines:
+                progress.note(line)
+        except Locked as error:
+            progress.note(f"Pruned the next time: {error.message}")
     retaining.forget_by_rules(workspace, repository)

@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import backup_runs, backups, restoring, retaining, reviewing_backups
+from lsl_core.services import backup_runs, backups, restoring_live, retaining, reviewing_backups
 from lsl_core.services.backups import PrunePlan, Repository, Snapshot
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.restoring import PushPlan
+from lsl_core.services.restoring_live import PushPlan
 from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import plural
@@ -81,7 +81,7 @@ def _plan(
         return shown
     _, task, text, keep = asked
     with st.spinner("Comparing with what CVAT has now…", show_time=True):
-        plan = restoring.plan_live(
+        plan = restoring_live.plan_live(
             repository, cvat, one, task, frames=frames_of(text), keep_newer=keep
         )
     st.session_state[keys.BACKUPS_IN_PLACE_PLAN] = (asked, plan)
@@ -143,7 +143,7 @@ def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: Pus
     # whatever comes of it, the next look is a fresh one
     st.session_state.pop(keys.BACKUPS_IN_PLACE_PLAN, None)
     with st.spinner("Bringing back…", show_time=True):
-        result = restoring.apply_live(
+        result = restoring_live.apply_live(
             cvat, session.workspace(), repository, one, plan, confirm=typed
         )
     st.success(

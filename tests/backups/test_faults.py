@@ -6,11 +6,15 @@ LSL_KILLS says at how many random points a process is killed; 20 without it.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +28,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from lsl_core.backups import Repository, State, Subject, Tier, check, plan_prune, prune, verify
 from lsl_core.backups import blobs as blobs_module
 from lsl_core.backups import packs as packs_module
+from lsl_core.backups.locking import reading, without_readers
 from lsl_core.backups.store import LocalStore
 from lsl_core.errors import BackupError, DiskFull, Locked
 
@@ -177,6 +182,42 @@ def test_a_full_disk_is_named_and_costs_no_older_snapshot(tmp_path: Path) -> Non
         prune(repository)
         assert verify(repository).is_good
     assert repository.read(repository.snapshot("latest"), "a") == content(2)
+
+
+def test_a_prune_waits_for_whoever_restores_and_a_restore_for_a_prune(tmp_path: Path) -> None:
+    disk = SmallDisk(tmp_path / "r")
+    repository, other = Repository.create(disk), Repository.open(tmp_path / "r")
+    old, new = save(repository, a=content(1)), save(repository, a=content(2))
+    with repository.lock("test"):
+        repository.forget([old])
+        with reading(other.store, "restore"), reading(other.store, "drill"):
+            with pytest.raises(Locked, match=r"in use by .* \((restore|drill), process"):
+                prune(repository)
+            assert other.read(old, "a") == content(1)
+            assert save(repository, a=content(3)).state is State.OK  # backups go on
+        refused = pytest.raises(Locked, match="prune")
+        with without_readers(disk, "prune"), refused, reading(other.store, "restore"):
+            pytest.fail("it was let in")
+        disk.room = 0  # a full disk, or one that is mounted for reading only, is read all the same
+        with reading(disk, "restore"):
+            assert repository.read(new, "a") == content(2)
+        disk.room = 10**9
+        prune(repository)
+    assert disk.list("reading") == disk.list("pruning") == {}
+    assert old.id not in {one.id for one in repository.snapshots(forgotten=True)}
+
+
+def test_a_reader_that_died_keeps_no_prune_away(tmp_path: Path) -> None:
+    repository = Repository.create(tmp_path / "r")
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    left = {"user": "ana", "host": socket.gethostname(), "pid": int(dead.stdout),
+            "purpose": "restore", "since": now, "seen": now}  # fmt: skip
+    repository.store.write("reading/left", json.dumps(left).encode())
+    with repository.lock("test"):
+        prune(repository)
+    assert repository.store.list("reading") == {}
 
 
 def test_several_writers_at_once_take_turns_or_are_told(tmp_path: Path) -> None:
