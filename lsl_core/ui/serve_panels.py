@@ -188,6 +188,10 @@ def for_cvat(found: ServiceState) -> None:
             '`extra_hosts: ["host.docker.internal:host-gateway"]` as well. For a CVAT on another '
             "machine, put the name or address of this one in the place of host.docker.internal."
         )
+    st.caption(
+        "A CVAT with a Nuclio of its own can hold the model itself: "
+        "`lsl cvat-serverless --train NAME`."
+    )
     cvat = session.connection()
     if cvat is None:
         st.page_link("pages/connect.py", label="Connect to CVAT to check it")
