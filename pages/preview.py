@@ -52,7 +52,7 @@ def look(preview_id: str) -> None:
         viewer(
             previews.message(info, frame, panels.compare(info, frame)),
             key=keys.VIEWER, height=476, scope=info.id, on_change=previews.keep,
-            start=previews.start_state(info, frame),
+            start=previews.start_state(info, frame), part=previews.part_of(info, frame),
         )  # fmt: skip
         left, right = st.columns([3, 2], gap="medium")
         with left:

@@ -12,9 +12,10 @@ from lsl_core.cvat import CvatSession
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.inference.previews import PreviewFrame, PreviewInfo, PreviewStore
 from lsl_core.services import predicting
-from lsl_core.types import CropMasks, Decision, Instances, View
+from lsl_core.types import CropMasks, Decision, Instances, View, Window
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import Pixels, read_rgb
+from lsl_core.workspace.tiles import TileStore
 
 __all__ = [
     "FrameView",
@@ -26,6 +27,7 @@ __all__ = [
     "existing_annotations",
     "flag",
     "frame_instances",
+    "frame_part",
     "frame_view",
     "frames",
     "get_preview",
@@ -33,6 +35,10 @@ __all__ = [
     "num_shown",
     "view_of",
 ]
+
+
+#: Room on disk for parts of very large images: some twenty of 16384 x 16384.
+_TILE_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +89,26 @@ def frame_view(workspace: Workspace, preview_id: str, frame: int) -> FrameView:
     pixels = read_rgb(workspace.data / found.path)
     instances = predicting.found_on(workspace, info, found, lambda: pixels)
     return FrameView(found, pixels, instances)
+
+
+def frame_part(
+    workspace: Workspace, preview_id: str, frame: int, part: Window, *, pixels: int
+) -> Pixels:
+    """Return a part of a frame's image, so many pixels wide at most.
+
+    The image is decoded once, and cut into tiles that stay in the workspace for a while.
+
+    Raises:
+        UserInput: when the preview has no such frame, or its image is gone.
+    """
+    found = _frame(workspace, preview_id, frame)
+    return TileStore(workspace.tiles, _TILE_BYTES).region(
+        found.ref.sha256,
+        part,
+        image_hw=found.ref.image_hw,
+        pixels=pixels,
+        read=lambda: read_rgb(workspace.data / found.path),
+    )
 
 
 def frame_instances(workspace: Workspace, info: PreviewInfo, frame: PreviewFrame) -> Instances:

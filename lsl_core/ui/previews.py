@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ from lsl_core.services.catalogue import TaskDetails
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.label_next import UNSURE, NextImage
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
-from lsl_core.types import CropMasks, Decision, Instances, LabelMap, SoftMasks
+from lsl_core.types import CropMasks, Decision, Instances, LabelMap, SoftMasks, Window
 from lsl_core.ui import address, cached, keys, session
 from lsl_core.ui.formats import ago
 from lsl_core.ui.viewer import Decision as ViewerDecision
@@ -179,6 +179,18 @@ def message(info: PreviewInfo, frame: PreviewFrame, existing: Instances | None) 
     """Return what the viewer shows of a frame; no model call, and packed once."""
     return _message(info, frame, existing, info.id, frame.ref.frame, info.mask_threshold,
                     _content(existing))  # fmt: skip
+
+
+def part_of(info: PreviewInfo, frame: PreviewFrame) -> Callable[[Window, int], np.ndarray]:
+    """Return what gives the viewer sharp parts of a frame that was sent reduced."""
+
+    def part(window: Window, pixels: int) -> np.ndarray:
+        with st.spinner("Loading this part of the image…"):  # long for the first part only
+            return previewing.frame_part(
+                session.workspace(), info.id, frame.ref.frame, window, pixels=pixels
+            )
+
+    return part
 
 
 def _content(existing: Instances | None) -> str:

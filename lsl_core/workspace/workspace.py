@@ -111,6 +111,11 @@ class Workspace:
         return self.data / "predictions"
 
     @property
+    def tiles(self) -> Path:
+        """Parts of very large images, for the viewer; may be removed at any time."""
+        return self.data / "tiles"
+
+    @property
     def frames(self) -> Path:
         """Images pulled from CVAT, by content hash."""
         return self.data / "frames"

@@ -6,7 +6,7 @@ from app_world import words
 from lsl_core import cvat
 from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.services import activity, previewing
-from lsl_core.types import View
+from lsl_core.types import View, Window
 from lsl_core.ui import keys, previews
 from lsl_core.ui.previews import Order
 from lsl_core.ui.viewer import Decision as ViewerDecision
@@ -133,3 +133,11 @@ def test_the_order_of_label_next_leaves_labelled_frames_to_the_end_and_says_why(
     first = app.query_params["frame"]
     assert "unsure" in app.button(key=f"{keys.PREVIEW_STRIP}-{first[0]}").help
     assert not app.exception
+
+
+def test_a_part_of_a_frame_is_that_of_its_image(world) -> None:
+    info = world.add_task("bolts").predict(world.add_model())
+    whole = previewing.frame_view(world.workspace, info.id, 0).pixels
+    part = previewing.frame_part(world.workspace, info.id, 0, Window(30, 40, 200, 100), pixels=200)
+    assert part.shape == (100, 200, 3)
+    assert np.abs(part.astype(int) - whole[40:140, 30:230]).mean() < 4

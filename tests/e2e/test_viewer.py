@@ -12,10 +12,10 @@ import viewer_sample
 from lsl_core.ui.viewer import Decision, ViewerState, shown
 
 LISTEN = """
-window.lsl = {painted: [], decoded: []};
+window.lsl = {painted: [], decoded: [], sharpened: []};
 window.lslRoot = () => [...document.querySelectorAll("*")]
   .find((e) => e.shadowRoot?.querySelector(".lsl")).shadowRoot;
-for (const kind of ["painted", "decoded"])
+for (const kind of ["painted", "decoded", "sharpened"])
   window.addEventListener("lsl-" + kind, (event) => window.lsl[kind].push(event.detail));
 """
 #: Milliseconds from a slider step to the end of the frame that shows it.
@@ -297,3 +297,42 @@ def test_slider_steps_are_painted_by_the_browser_alone(open_viewer, record_prope
     assert all(step > 0 for step in steps), "each step was painted"
     assert page.evaluate("window.lsl.decoded.length") == 1, "nothing came again"
     assert answer(page)["bytes"] == before["bytes"] < 2_000_000
+
+
+#: Brightness of a row through the middle of the image, as it is painted.
+ROW = """() => {
+  const canvas = lslRoot().querySelector(".base");
+  const row = canvas.getContext("2d").getImageData(0, canvas.height >> 1, canvas.width, 1).data;
+  return Array.from({length: canvas.width}, (_, i) => row[4 * i]);
+}"""
+
+
+def test_a_very_large_image_gets_sharp_where_one_zooms_in(open_viewer):
+    page = open_viewer("large")
+    page.wait_for_timeout(800)
+    assert page.evaluate("lsl.sharpened.length") == 0  # all of it is sent sharp enough
+    page.locator("canvas.lsl-viewer").click(position={"x": 300, "y": 200})
+    page.keyboard.press("1")
+    page.wait_for_function("lsl.sharpened.length === 1", timeout=20_000)
+    wait_for_frame(page)
+    row = np.array(page.evaluate(ROW))
+    assert row.max() > 200  # a line of one pixel is white again, and what is between is dark
+    assert np.median(row) < 60
+    assert set(np.diff(np.flatnonzero(row > 150)).tolist()) <= {viewer_sample.EVERY}
+    sharp = page.evaluate("lsl.sharpened[0]")
+    assert sharp["pixels"] >= 0.95 * sharp["width"]
+
+    page.keyboard.press("0")  # the whole again: nothing is asked for
+    page.wait_for_timeout(800)
+    page.keyboard.press("1")  # and back: that part is here
+    page.wait_for_timeout(800)
+    assert page.evaluate("lsl.sharpened.length") == 1
+
+
+def test_an_image_that_was_sent_whole_asks_for_no_part(open_viewer):
+    page = open_viewer()
+    page.locator("canvas.lsl-viewer").click(position={"x": 5, "y": 5})
+    for _ in range(6):
+        page.keyboard.press("+")
+    page.wait_for_timeout(800)
+    assert page.evaluate("lsl.sharpened.length") == 0

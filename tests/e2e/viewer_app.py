@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import streamlit as st
-from viewer_sample import boxes_only, crowd, in_cvat, sample
+from viewer_sample import boxes_only, crowd, in_cvat, large, large_part, sample
 
 from lsl_core.ui.viewer import ViewerState, pack, shown, viewer
 
@@ -19,12 +19,15 @@ def message(what: str, image: str) -> tuple:
     pixels, instances, labels = sample()
     if what == "crowd":
         pixels, instances, labels = crowd()
+    elif what == "large":
+        pixels, instances, labels = large()
     elif what == "cells":
         pixels, instances, labels = sample("cells")
     elif what == "boxes":
         instances = boxes_only()
     packed = pack(
-        pixels, instances, labels, image_id=image, name=f"{image}.jpg", existing=in_cvat(),
+        pixels, instances, labels, image_id=image, name=f"{image}.jpg",
+        existing=None if what == "large" else in_cvat(),
         floor_score=0.05,
     )  # fmt: skip
     return packed, instances
@@ -39,7 +42,12 @@ def view() -> None:
         log.append([state.image, {int(k): str(v) for k, v in state.decisions.items()}])
 
     state = viewer(
-        packed, key="viewer", scope=what, start=ViewerState(threshold=0.5), on_change=changed
+        packed,
+        key="viewer",
+        scope=what,
+        start=ViewerState(threshold=0.5),
+        on_change=changed,
+        part=large_part if what == "large" else None,
     )
     answer = {
         "threshold": state.threshold,

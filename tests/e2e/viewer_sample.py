@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
-from lsl_core.types import CropMasks, Instances, LabelMap
+from lsl_core.types import CropMasks, Instances, LabelMap, Window
 
 SIDE = 2048
 
@@ -57,3 +57,24 @@ def crowd(count: int = 6000) -> tuple[np.ndarray, Instances, LabelMap]:
     scores = np.sort(rng.beta(3, 2, count).clip(0.05, 1).astype(np.float32))[::-1].copy()
     ids = rng.integers(0, 3, count).astype(np.int32)
     return pixels, Instances(boxes, scores, ids, masks, (SIDE, SIDE)), LabelMap(("a", "b", "c"))
+
+
+#: Larger than what is sent whole; white lines, one pixel wide, vanish in what is sent of it.
+LARGE_HW, EVERY = (5000, 6000), 8
+
+
+@cache
+def large() -> tuple[np.ndarray, Instances, LabelMap]:
+    """Return a picture of upright lines that only its own pixels show, with one object."""
+    pixels = np.full((*LARGE_HW, 3), 40, np.uint8)
+    pixels[:, ::EVERY] = 255
+    box = np.array([[3000, 2500, 3040, 2540]], np.float32)
+    one = Instances(box, np.ones(1, np.float32), np.zeros(1, np.int32), None, LARGE_HW)
+    return pixels, one, LabelMap(("a",))
+
+
+def large_part(part: Window, pixels: int) -> np.ndarray:
+    """Return a part of that picture."""
+    found = large()[0][part.y : part.y + part.height, part.x : part.x + part.width]
+    size = (pixels, max(1, round(part.height * pixels / part.width)))
+    return np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_AREA), np.uint8)

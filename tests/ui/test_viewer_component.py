@@ -43,3 +43,42 @@ def test_decisions_of_another_image_do_not_start_this_one():
     app.session_state["start"] = ViewerState(0.4, {}, 3, {3: Decision.REJECT}, "two")
     app.run()
     assert app.session_state["answer"] == ViewerState(threshold=0.4, image="one")
+
+
+PARTS = """
+import numpy as np
+import streamlit as st
+from lsl_core.types import Window
+from lsl_core.ui.viewer import component
+
+def part(window, pixels):
+    st.session_state.setdefault("parts", []).append((window, pixels))
+    return np.zeros((3, 4, 3), np.uint8)
+
+head = {"image": "one", "width": 6000, "height": 5000}
+st.session_state["sent"] = component._asked_part(
+    {"region": st.session_state["asked"]}, head, part, key="viewer")
+"""
+ASKED = {"image": "one", "x": 5900, "y": -9, "width": 400, "height": 300, "pixels": 10**6}
+
+
+def test_a_part_is_cut_to_the_image_and_made_once():
+    from lsl_core.types import Window
+    from lsl_core.ui.viewer.message import read_head
+
+    app = AppTest.from_string(PARTS)
+    app.session_state["asked"] = ASKED
+    app.run()
+    app.run()
+    assert not app.exception
+    assert app.session_state["parts"] == [(Window(5900, 0, 100, 300), 4096)]
+    head = read_head(app.session_state["sent"])
+    assert head == {"key": "viewer", "image": "one", "x": 5900, "y": 0, "width": 100, "height": 300}
+
+
+def test_a_part_of_the_image_before_is_not_sent():
+    app = AppTest.from_string(PARTS)
+    app.session_state["asked"] = {**ASKED, "image": "another"}
+    app.run()
+    assert app.session_state["sent"] == b""
+    assert "parts" not in app.session_state

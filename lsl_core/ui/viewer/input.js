@@ -68,6 +68,7 @@ Object.assign(Viewer.prototype, {
       if (event.target.type === "range" && event.key.startsWith("Arrow")) event.stopPropagation();
     });
     on(window, "keyup", (event) => event.key.toLowerCase() === "h" && this.hold(false));
+    on(window, "lsl-region", (event) => this.takeRegion(event.detail));
     on(window, "blur", () => this.hold(false));
     this.listenToMouse(on);
   },

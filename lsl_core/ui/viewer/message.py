@@ -70,7 +70,7 @@ def pack(
     found, found_runs = _columns(instances, scale, ids)
     there = existing if existing is not None else Instances.empty(instances.image_hw)
     old, old_runs = _columns(there, scale, None)
-    body = b"".join([found, old, found_runs.tobytes(), old_runs.tobytes(), _jpeg(pixels, scale)])
+    body = b"".join([found, old, found_runs.tobytes(), old_runs.tobytes(), jpeg(pixels, scale)])
     head = {
         "image": image_id,
         "name": name,
@@ -81,6 +81,7 @@ def pack(
         "objects": [len(instances), len(found_runs)],
         "existing": None if existing is None else [len(there), len(old_runs)],
         "judged": judged,
+        "reduced": scale < 1,
     }
     # names the whole view: two frames of a task may hold the same pixels
     version = hashlib.blake2b(framed(head) + body, digest_size=8).hexdigest()
@@ -106,7 +107,8 @@ def _label(class_id: int, name: str) -> dict[str, Any]:
     return {"name": name, "colour": style.css, "pattern": style.pattern, "number": style.number}
 
 
-def _jpeg(pixels: NDArray[np.uint8], scale: float) -> bytes:
+def jpeg(pixels: NDArray[np.uint8], scale: float = 1.0) -> bytes:
+    """Return pixels, RGB, as a JPEG file, reduced where the scale is below 1."""
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

@@ -23,6 +23,8 @@ class Viewer {
 
   dispose() {
     clearTimeout(this.sending);
+    clearTimeout(this.asking);
+    this.dropRegion();
     this.scene?.levels.forEach((bitmap) => bitmap.close());
     this.life.abort();
     this.resizing.disconnect();
@@ -43,11 +45,13 @@ class Viewer {
     const levels = await imageLevels(jpeg);
     if (mine !== this.loading || this.life.signal.aborted) return levels.forEach((b) => b.close());
     this.scene?.levels.forEach((bitmap) => bitmap.close());
+    this.dropRegion();
     this.scene = {mount, head, objects, existing, levels, byId: new Map(objects.map((o) => [o.id, o]))};
     this.at("wait").hidden = true;
     this.remember(mount, head);
     this.build(head);
     this.resize();
+    this.takeRegion(window.lslRegions?.get(mount.key));
     this.report("decoded", {ms: performance.now() - began});
     if (JSON.stringify(this.message()) !== JSON.stringify({...mount.start, scope: mount.scope})) this.send();
   }
@@ -110,7 +114,7 @@ class Viewer {
       this.frame = null;
       if (this.life.signal.aborted || !this.scene) return;
       const began = performance.now(), dpr = devicePixelRatio || 1;
-      if (this.moved) paintImage(this.base.getContext("2d"), this.scene.levels, this.scene.head, this.view, dpr);
+      if (this.moved) this.paintBelow(dpr);
       this.moved = false;
       this.paint(dpr);
       this.writeTexts(dpr);
