@@ -64,12 +64,13 @@ def fill(session: cvat.CvatSession, folder: Path, options: argparse.Namespace) -
 
 
 def lengthen(repository: Repository, copies: int) -> None:
-    """Write the snapshots that are there again, an hour older each time."""
-    newest = repository.snapshots()
+    """Write the snapshots that are there again and again."""
+    newest = repository.snapshots()[::-1]
+    last = newest[-1].started
     with repository.lock("bench"):
         for number in range(1, copies + 1):
             for one in newest:
-                at = one.started - timedelta(hours=number)
+                at = last + timedelta(milliseconds=number)
                 repository.clock = lambda at=at: at  # type: ignore[misc]
                 with repository.record(one.subject, one.tier, reason="bench") as draft:
                     _copy(draft, one.files, one.counts)

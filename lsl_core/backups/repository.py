@@ -56,6 +56,7 @@ class Repository:
         self.reader = BlobReader(store, sealer, self.index)
         self._lock = RepositoryLock(store)
         self._records: dict[str, Record] = {}
+        self._files: dict[StoredFile, StoredFile] = {}
         self._last: int | None = None
 
     @classmethod
@@ -125,9 +126,10 @@ class Repository:
             yield
 
     def look_anew(self) -> None:
-        """Read everything again the next time, also what was read before and never changes."""
+        """Read everything again the next time, also what never changes."""
         self.index.forget()
         self._records.clear()
+        self._files.clear()
 
     def lock_holders(self) -> list[Holder]:
         """Return who holds the lock now."""
@@ -272,7 +274,6 @@ class Repository:
                 damaged.append(name)
         marks = self.store.read_many([*self.store.list("marks")])
         found = [
-            # checked when it was read
             Snapshot.model_construct(
                 **dict(self._records[name]), id=name, marks=self._open_marks(name, marks)
             )
@@ -285,11 +286,14 @@ class Repository:
         if hashlib.sha256(data).hexdigest() != name:
             raise Damaged(f"Snapshot {name[:10]} differs from what was written.")
         try:
-            return Record.model_validate_json(self.sealer.open(data, "snapshot"))
+            record = Record.model_validate_json(self.sealer.open(data, "snapshot"))
         except ValidationError as error:
             raise Damaged(
                 f"Snapshot {name[:10]} cannot be understood.", detail=str(error)
             ) from error
+        # most files of hourly snapshots are the same: they are in memory once
+        shared = tuple(self._files.setdefault(file, file) for file in record.files)
+        return record.model_copy(update={"files": shared})
 
     def _open_marks(self, name: str, found: dict[str, bytes]) -> Marks:
         data = found.get(f"marks/{name}")

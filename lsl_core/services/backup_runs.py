@@ -97,12 +97,13 @@ def _submit_on_server(
     connection: CvatSettings,
     snapshot: str,
     kind: str,
+    **more: object,
 ) -> str:
     """Queue what is done on a server with one snapshot; return the run."""
     return _submit(
         workspace,
         work,
-        {"connection": connection.model_dump(), "snapshot": snapshot},
+        {"connection": connection.model_dump(), "snapshot": snapshot, **more},
         kind=kind,
         subject=_named([snapshot]),
         owner=session.user,
@@ -201,15 +202,35 @@ def run_drill(
 
 
 def submit_restore(
-    workspace: Workspace, session: CvatSession, *, snapshot: str, organisation: str | None
+    workspace: Workspace,
+    session: CvatSession,
+    *,
+    snapshot: str,
+    organisation: str | None,
+    names: Mapping[str, str] | None = None,
 ) -> str:
-    """Restore a snapshot as new projects and tasks, in the worker; return the run."""
+    """Restore a snapshot as new projects and tasks, in the worker; return the run.
+
+    Args:
+        workspace: whose repository.
+        session: on the server that it goes to.
+        snapshot: its name.
+        organisation: into which; None brings each back to where it was.
+        names: user name in the snapshot to user name there.
+    """
     connection = connection_of(session).model_copy(update={"organisation": organisation})
-    return _submit_on_server(workspace, run_restore, session, connection, snapshot, "restore")
+    return _submit_on_server(
+        workspace, run_restore, session, connection, snapshot, "restore", names=dict(names or {})
+    )
 
 
 def run_restore(
-    workspace: Workspace, *, connection: Mapping[str, Any], snapshot: str, progress: Progress
+    workspace: Workspace,
+    *,
+    connection: Mapping[str, Any],
+    snapshot: str,
+    names: Mapping[str, str],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Restore: the worker's run."""
     repository = backups.open_repository(workspace)
@@ -217,7 +238,7 @@ def run_restore(
     with open_session(settings) as session:
         made = restoring.restore_snapshot(
             repository, session, repository.snapshot(snapshot),
-            organisation=settings.organisation, progress=progress,
+            organisation=settings.organisation, names=names, progress=progress,
         )  # fmt: skip
     restoring.require_whole(made)
     return {"restored": [[unit.name, unit.url] for unit in made.units]}
@@ -235,6 +256,8 @@ def command_words(kind: str, values: Mapping[str, Any]) -> list[str]:
     if kind == "restore":
         organisation = values["connection"]["organisation"]
         words = ["restore", "--snapshot", values["snapshot"][:10]]
+        for pair in values["names"].items():
+            words += ["--user-map", "=".join(pair)]
         return words + (["--org", organisation] if organisation is not None else [])
     if kind == "drill":
         return ["drill", values["snapshot"][:10]]

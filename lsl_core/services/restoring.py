@@ -21,6 +21,7 @@ from lsl_core.cvat.backup import (
     reapply,
     restore_archive,
     restore_organisations,
+    restore_webhooks,
     saved_units,
 )
 from lsl_core.errors import (
@@ -41,6 +42,7 @@ __all__ = [
     "restore_snapshot",
     "restore_unit",
     "saved_task",
+    "strangers",
     "units_of",
 ]
 
@@ -290,6 +292,7 @@ def restore_instance(
             failed.append((unit.key, error.message))
             progress.note(f"{unit.key}: {error.message}")
         progress.advance()
+    not_restored += _restore_webhooks(repository, session, snapshot, made)
     return RestoredInstance(tuple(made), tuple(failed), tuple(dict.fromkeys(not_restored)))
 
 
@@ -319,19 +322,57 @@ def _restore_people(
 ) -> list[tuple[str, str]]:
     """Make organisations and invite members, as far as the snapshot knows them."""
     organisations, members = (
-        repository.read_json(snapshot, path) if snapshot.file(path) is not None else []
-        for path in ("instance/organisations.json", "instance/members.json")
+        _instance_list(repository, snapshot, name) for name in ("organisations", "members")
     )
     return restore_organisations(session, organisations, members, people)
+
+
+def _restore_webhooks(
+    repository: Repository, session: CvatSession, snapshot: Snapshot, made: list[RestoredUnit]
+) -> list[tuple[str, str]]:
+    """Make webhooks of organisations and restored projects again, as far as there are any."""
+    kind = f"{UnitKind.PROJECT}-"
+    projects = {int(u.key.removeprefix(kind)): u.id for u in made if u.key.startswith(kind)}
+    return restore_webhooks(
+        session,
+        _instance_list(repository, snapshot, "webhooks"),
+        _slugs(repository, snapshot),
+        projects,
+    )
+
+
+def _instance_list(repository: Repository, snapshot: Snapshot, name: str) -> list[Any]:
+    path = f"instance/{name}.json"
+    return repository.read_json(snapshot, path) if snapshot.file(path) is not None else []
+
+
+def _slugs(repository: Repository, snapshot: Snapshot) -> dict[int, str]:
+    found = _instance_list(repository, snapshot, "organisations")
+    return {int(entry["id"]): str(entry["slug"]) for entry in found}
 
 
 def _slug_of(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> str:
     """Return the short name of the organisation that a unit belonged to, "" for a person's own."""
     if snapshot.subject.kind != "instance":
         return snapshot.subject.organisation or ""
-    listed = "instance/organisations.json"
-    if snapshot.file(listed) is None:
-        return ""
-    slugs = {int(entry["id"]): entry["slug"] for entry in repository.read_json(snapshot, listed)}
     entry = unit.document("project") or unit.tasks()[0].entry
-    return str(slugs.get(organisation_id(entry) or 0, ""))
+    return _slugs(repository, snapshot).get(organisation_id(entry) or 0, "")
+
+
+def strangers(
+    repository: Repository, session: CvatSession, snapshot: Snapshot
+) -> tuple[list[str], list[str]]:
+    """Return who a snapshot names and a server does not know, and whom it knows; by user name.
+
+    Named are owners, assignees and members of organisations.
+    """
+    people = People(session)
+    named = [entry.get("user") for entry in _instance_list(repository, snapshot, "members")]
+    for unit in units_of(repository, snapshot):
+        entries = [unit.document("project") or {}]
+        for task in unit.tasks():
+            entries += [task.entry, *task.jobs]
+        named += [entry.get(role) for entry in entries for role in ("owner", "assignee")]
+    for person in named:
+        people.find(person)
+    return sorted(people.missing), people.there

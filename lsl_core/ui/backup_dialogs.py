@@ -8,7 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import backup_runs, backups, restoring_live, retaining, reviewing_backups
+from lsl_core.services import (
+    backup_runs,
+    backups,
+    restoring,
+    restoring_live,
+    retaining,
+    reviewing_backups,
+)
 from lsl_core.services.backups import PrunePlan, Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.restoring_live import PushPlan
@@ -21,9 +28,16 @@ from lsl_core.ui.layout import escaped
 PERSONAL = "– personal workspace –"
 
 
+def look_and_restore(repository: Repository, one: Snapshot, cvat: CvatSession) -> None:
+    """Find out whom this server does not know, and open the dialog that restores."""
+    with st.spinner("Looking who is there…", show_time=True):
+        strangers, there = restoring.strangers(repository, cvat, one)
+    as_new(one, cvat, strangers, there)
+
+
 @st.dialog("Restore as new")
-def as_new(one: Snapshot, cvat: CvatSession) -> None:
-    """Ask for the organisation, then restore in the background."""
+def as_new(one: Snapshot, cvat: CvatSession, strangers: list[str], there: list[str]) -> None:
+    """Ask for the organisation, and for people with other names, then restore in the background."""
     slugs = [organisation.slug for organisation in cvat.organisations()]
     st.markdown(
         f"Makes new projects and tasks on **{escaped(cvat.url)}**; nothing that is there changes. "
@@ -37,14 +51,34 @@ def as_new(one: Snapshot, cvat: CvatSession) -> None:
     chosen = st.selectbox(
         "Into", options, index=options.index(before), key=keys.BACKUPS_RESTORE_ORG
     )
+    names = _names(strangers, there) if strangers else {}
     if st.button("Restore", type="primary", icon=":material/restore:",
                  key=keys.BACKUPS_RESTORE_GO):  # fmt: skip
         organisation = {PERSONAL: "", "each where it was": None}.get(chosen, chosen)
         with errors_shown():
             backup_runs.submit_restore(
-                session.workspace(), cvat, snapshot=one.id, organisation=organisation
+                session.workspace(),
+                cvat,
+                snapshot=one.id,
+                organisation=organisation,
+                names=names,
             )
             st.rerun()
+
+
+def _names(strangers: list[str], there: list[str]) -> dict[str, str]:
+    """Ask who of the backup is called otherwise on this server."""
+    st.markdown(
+        "These people of the backup are not on this server. Say who they are here, or leave it "
+        "open: what was theirs belongs to nobody then, and is listed at the end."
+    )
+    table = st.data_editor(
+        pd.DataFrame({"In the backup": strangers, "Here": [None] * len(strangers)}),
+        hide_index=True, disabled=["In the backup"], key=keys.BACKUPS_RESTORE_PEOPLE,
+        column_config={"Here": st.column_config.SelectboxColumn(options=there)},
+    )  # fmt: skip
+    pairs = zip(table["In the backup"], table["Here"], strict=True)
+    return {str(old): str(new) for old, new in pairs if new}
 
 
 @st.dialog("Restore in place", width="large")

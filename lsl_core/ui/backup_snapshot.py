@@ -77,7 +77,8 @@ def actions(repository: Repository, one: Snapshot, cvat: CvatSession | None) -> 
         if st.button("Restore as new…", icon=":material/restore:", key=keys.BACKUPS_RESTORE,
                      disabled=bool(why_not), help=why_not or "Nothing that is there changes",
                      ) and cvat is not None:  # fmt: skip
-            backup_dialogs.as_new(one, cvat)
+            with errors_shown():
+                backup_dialogs.look_and_restore(repository, one, cvat)
         if st.button("Restore in place…", icon=":material/settings_backup_restore:",
                      key=keys.BACKUPS_IN_PLACE, disabled=here is None,
                      help=why_not_here or "Frames of the live task, with a way back",

@@ -268,6 +268,49 @@ def test_a_fresh_server_is_filled_from_one_instance_snapshot(world, repository, 
     assert made.failed == ()
 
 
+def test_webhooks_come_back_switched_off_where_they_were(world, repository, tmp_path):
+    hook = {"target_url": "https://hook.example", "type": "organization", "is_active": True,
+            "content_type": "application/json", "secret": "open-sesame", "enable_ssl": True,
+            "events": ["update:task"]}  # fmt: skip
+    of_project = {**hook, "type": "project", "project_id": world.project}
+    made = [
+        api(world.session, "POST", "/api/webhooks", hook, headers={"X-Organization": "lab"}),
+        api(world.session, "POST", "/api/webhooks", of_project),
+    ]
+    one = backing_up.back_up_instance(repository, world.session, reason="before delete")
+    for entry in made:
+        world.session.transport.send("DELETE", f"/api/webhooks/{entry['id']}", doing="the test")
+    with Sandbox(tmp_path / "fresh") as fresh, connect(fresh.url, LOGIN) as there:
+        restored = restoring.restore_snapshot(repository, there, one)
+        (project,) = [unit.id for unit in restored.units if unit.name == "cells"]
+        found = api(there, "GET", "/api/webhooks", headers={"X-Organization": None})["results"]
+        lab = next(o.id for o in there.organisations() if o.slug == "lab")
+    places = {(entry["organization"], entry["project_id"]) for entry in found}
+    assert places == {(lab, None), (None, project)}
+    assert [entry["is_active"] for entry in found] == [False, False]
+    assert found[0]["events"] == ["update:task"]
+    told = [why for what, why in restored.not_restored if what == "webhook https://hook.example"]
+    assert told == ["made switched off: set its secret in CVAT, then switch it on"]
+
+
+def test_whom_a_server_does_not_know_is_asked_for_before_a_restore(world, repository, tmp_path):
+    path = f"/api/tasks/{world.task}"
+    ana = next(u for u in api(world.session, "GET", "/api/users")["results"]
+               if u["username"] == "ana")  # fmt: skip
+    api(world.session, "PATCH", path, {"assignee_id": ana["id"]})
+    one = project_snapshot(world, repository)
+    api(world.session, "PATCH", path, {"assignee_id": None})
+    with Sandbox(tmp_path / "fresh") as fresh, connect(fresh.url, LOGIN) as there:
+        fresh.add_user("anna", "anna-password")
+        assert restoring.strangers(repository, there, one) == (["ana"], ["anna", "demo"])
+        made = restoring.restore_snapshot(
+            repository, there, one, organisation="", names={"ana": "anna"}
+        )
+        task = made.units[0].tasks[world.task]
+        assert api(there, "GET", f"/api/tasks/{task}")["assignee"]["username"] == "anna"
+    assert made.not_restored == ()
+
+
 def test_e13_and_e14_no_password_and_no_key_is_in_a_repository(world, repository, tmp_path):
     backing_up.back_up_instance(repository, world.session, reason="x")
     for one in repository.snapshots():

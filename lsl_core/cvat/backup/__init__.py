@@ -23,7 +23,7 @@ A document that could not be read is a `Lack` in its place, and never stops the 
 from lsl_core.cvat.backup.archives import check_archive, export_archive, restore_archive
 from lsl_core.cvat.backup.comparing import differences
 from lsl_core.cvat.backup.granular import plan_restore
-from lsl_core.cvat.backup.instance import restore_organisations
+from lsl_core.cvat.backup.instance import restore_organisations, restore_webhooks
 from lsl_core.cvat.backup.inventory import Inventory, Unit, UnitKind, list_units
 from lsl_core.cvat.backup.people import People
 from lsl_core.cvat.backup.reading import (
@@ -61,6 +61,7 @@ __all__ = [
     "reapply",
     "restore_archive",
     "restore_organisations",
+    "restore_webhooks",
     "saved_objects",
     "saved_units",
 ]

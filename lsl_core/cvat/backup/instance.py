@@ -1,7 +1,8 @@
-"""Filling a fresh server: organisations and their members, before the units go in."""
+"""Filling a fresh server: organisations and members before the units go in, webhooks after."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lsl_core.cvat.backup.people import People
@@ -9,6 +10,9 @@ from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatError, CvatUnreachable
 
 Json = dict[str, Any]
+
+#: What a webhook is made of, beside its secret and whether it is on.
+_WEBHOOK = ("target_url", "description", "type", "content_type", "enable_ssl", "events")
 
 
 def restore_organisations(
@@ -45,6 +49,46 @@ def restore_organisations(
         if member["organisation"] in present and member.get("role") != "owner":
             failed += _invite(session, member, people)
     return failed
+
+
+def restore_webhooks(
+    session: CvatSession,
+    webhooks: Iterable[Json],
+    slugs: Mapping[int, str],
+    projects: Mapping[int, int],
+) -> list[tuple[str, str]]:
+    """Make webhooks again, switched off: CVAT tells nobody their secrets.
+
+    Args:
+        session: on the server to fill.
+        webhooks: as the backup lists them.
+        slugs: id of an organisation in the backup to its short name.
+        projects: id of a project in the backup to that of the restored one.
+
+    Returns:
+        What each of them still needs, or why it is not there.
+    """
+    told = []
+    for hook in webhooks:
+        what = f"webhook {hook.get('target_url')}"
+        body = {key: hook[key] for key in _WEBHOOK if hook.get(key) is not None}
+        if hook.get("type") == "project":
+            project = projects.get(int(hook.get("project_id") or 0))
+            if project is None:
+                told.append((what, "its project was not restored"))
+                continue
+            body["project_id"] = project
+        slug = slugs.get(int(hook.get("organization") or 0), "")
+        try:
+            session.transport.json(
+                "POST", "/api/webhooks", doing="making a webhook",
+                body={**body, "is_active": False}, headers={"X-Organization": slug},
+            )  # fmt: skip
+            told.append((what, "made switched off: set its secret in CVAT, then switch it on"))
+        except CvatError as error:
+            _pass(error)
+            told.append((what, error.message))
+    return told
 
 
 def _invite(session: CvatSession, member: Json, people: People) -> list[tuple[str, str]]:

@@ -26,6 +26,11 @@ class People:
         self._users = {str(user["username"]): user for user in found}
         self.missing: set[str] = set()
 
+    @property
+    def there(self) -> list[str]:
+        """The names of the users there."""
+        return sorted(self._users)
+
     def find(self, person: Json | None) -> Json | None:
         """Return the user there who is that person; None, and noted as missing, if nobody is."""
         if not person or not person.get("username"):
