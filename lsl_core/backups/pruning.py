@@ -47,6 +47,11 @@ class PrunePlan:
     wasted_bytes: int
 
     @property
+    def does_nothing(self) -> bool:
+        """Whether there is nothing to remove and nothing to tidy."""
+        return not (self.remove or self.give_up or self.delete or self.rewrite)
+
+    @property
     def lines(self) -> list[str]:
         """Say it, one line for each thing that would happen."""
         said = [

@@ -234,6 +234,9 @@ def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]
     """Remove forgotten snapshots for good, and free what only they needed."""
     _, repository = opened(ctx)
     plan = backups.plan_prune(repository, give_up=give_up)
+    if plan.does_nothing:
+        click.echo("Nothing is forgotten, and nothing is unused: there is nothing to remove.")
+        return
     for line in plan.lines:
         click.echo(line)
     if dry_run or not (yes or click.confirm("Remove this for good?", err=True)):

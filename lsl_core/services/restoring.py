@@ -243,7 +243,10 @@ def _restore_units(
         if project is None or (unit.kind, unit.id) == (UnitKind.PROJECT, project)
     ]
     if not found:
-        raise RestoreRefused(f"Snapshot {snapshot.short_id} holds no project {project}.")
+        raise RestoreRefused(
+            f"Snapshot {snapshot.short_id} holds no project {project}.",
+            hint=f"See what it holds: lsl backup show --files {snapshot.short_id}",
+        )
     people = People(session, names)
     made = [
         restore_unit(repository, session, snapshot, unit, people=people, progress=progress)

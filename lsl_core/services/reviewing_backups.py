@@ -132,8 +132,19 @@ def tasks_of(repository: Repository, snapshot: Snapshot) -> list[tuple[int, str]
 
 
 def compare(repository: Repository, before: Snapshot, after: Snapshot) -> Comparison:
-    """Return what changed between two snapshots, in what both are about."""
-    return _compare(units_of(repository, before), units_of(repository, after))
+    """Return what changed between two snapshots, in what both are about.
+
+    Raises:
+        RestoreRefused: when they have nothing in common.
+    """
+    then, now = units_of(repository, before), units_of(repository, after)
+    if {unit.key for unit in then}.isdisjoint(unit.key for unit in now):
+        raise RestoreRefused(
+            f"Snapshots {before.short_id} and {after.short_id} are of different things: "
+            f"{before.subject.name} and {after.subject.name}.",
+            hint="Compare two of the same project or task: lsl backup list --search NAME",
+        )
+    return _compare(then, now)
 
 
 def compare_live(repository: Repository, session: CvatSession, before: Snapshot) -> Comparison:

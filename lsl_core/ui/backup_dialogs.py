@@ -249,7 +249,7 @@ def look_and_prune(repository: Repository, changed: Callable[[], None]) -> None:
 def prune(repository: Repository, plan: PrunePlan, changed: Callable[[], None]) -> None:
     """Say what would go for good, and remove just that when the word is typed."""
     with errors_shown():
-        if not plan.remove and not plan.delete and not plan.rewrite:
+        if plan.does_nothing:
             st.markdown("Nothing is forgotten, and nothing is unused: there is nothing to remove.")
             return
         st.markdown("\n".join(f"- {escaped(line)}" for line in plan.lines))

@@ -75,6 +75,15 @@ def test_e17_what_is_forgotten_can_come_back_until_a_prune(lsl, world):
     assert "Nothing was removed" in lsl("backup", "prune", "--dry-run")[1]
     assert lsl("backup", "prune", "--yes")[0] == 0
     assert lsl("backup", "show", one)[0] == 20
+    assert "there is nothing to remove" in lsl("backup", "prune")[1]
+
+
+def test_what_has_nothing_in_common_is_not_compared(lsl, world):
+    lsl("backup", "now", "--project", world.project, "--tier", "annotations")
+    one = first_id(lsl("backup", "list")[1])
+    lsl("backup", "now", "--task", world.loose, "--tier", "annotations")
+    code, _, err = lsl("backup", "diff", one, "latest")
+    assert (code, "are of different things: cells and loose" in err) == (20, True)
 
 
 def test_a_job_comes_back_into_the_live_task_and_undo_takes_it_away(lsl, world):
