@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lsl_core.errors import LslError
 from lsl_core.models import load_model
 from lsl_core.progress import Progress
 from lsl_core.services.learning_sets import LearningSet
+from lsl_core.services.training_pictures import Compared, keep_changes
 from lsl_core.types import Comparison, Instances, ModelCard, SlideWindows, Verdict
+from lsl_core.windows import plan
 from lsl_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,11 +67,36 @@ def compared(
         num_images=len(seen),
         num_seen=len(set(card.held_out) & set(parent.learnt)),
     )
+    both = _both(card, parent, seen, theirs, images)
+    keep_changes(workspace.models / card.id, card.labels, both)
     progress.note(
         f"{result.figure} {result.after:.3f}, parent {parent.id} {result.before:.3f}: "
         f"{result.verdict}"
     )
     return result
+
+
+def _both(
+    card: ModelCard,
+    parent: ModelCard,
+    seen: Sequence[Seen],
+    theirs: Mapping[str, Sequence[Instances]],
+    images: LearningSet,
+) -> Iterator[Compared]:
+    """Give every window with what both versions found there."""
+    samples = {sample.name: sample for sample in (*images.learnt, *images.held_out)}
+    for one in seen:
+        sample = samples[one.name]
+        windows = plan(sample.instances.image_hw, _slide(card))
+        found = theirs[images.hashes[one.name]]
+        for window, drawn, before, after in zip(windows, one.truth, found, one.found, strict=True):
+            before_named = before.relabelled(parent.labels, card.labels)
+            yield Compared(one.name, sample.pixels, window, drawn, before_named, after)
+
+
+def _slide(card: ModelCard) -> SlideWindows:
+    """Return how images are cut for a version."""
+    return SlideWindows(card.window, card.window, int(card.settings["overlap"]))
 
 
 def _fits(found: Sequence[Instances] | None, seen: Seen) -> bool:
@@ -107,6 +134,5 @@ def _found_by_model(
     except LslError as error:
         progress.note(f"Not compared with {parent.id}: {error.message}")
         return {}
-    slide = SlideWindows(card.window, card.window, int(card.settings["overlap"]))
-    measured = measure(model, samples, slide, progress)
+    measured = measure(model, samples, _slide(card), progress)
     return {images.hashes[one.name]: list(one.found) for one in measured}

@@ -20,7 +20,7 @@ class Cost:
     """What a training will take.
 
     around_s: seconds beside the training steps, to load, measure and compare. step_s: seconds of a
-    step, held-out checks among them. num_trainings: how many it was measured on.
+    step, held-out checks and folds among them. num_trainings: how many it was measured on.
     """
 
     around_s: float

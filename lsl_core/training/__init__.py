@@ -5,7 +5,7 @@ from lsl_core.training.fit import Fitted, fit
 from lsl_core.training.folds import num_folds
 from lsl_core.training.gate import Watch, compare, measure
 from lsl_core.training.samples import Sample, check_support, split_support, support_notes
-from lsl_core.training.score import evaluate
+from lsl_core.training.score import evaluate, matches
 from lsl_core.training.seen import Seen, read_found, side_by_side, write_found
 from lsl_core.training.settings import FitSettings
 
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "matches",
     "measure",
     "num_folds",
     "read_found",

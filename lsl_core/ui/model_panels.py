@@ -173,7 +173,11 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
             version_panel.change(card)
     with right:
         _figures(card, cards)
-    pictures.row(training_pictures.of_model(session.workspace(), card.id))
+    workspace = session.workspace()
+    pictures.row(training_pictures.of_model(workspace, card.id))
+    if card.comparison is not None:
+        changes = training_pictures.changes_of(workspace, card.id)
+        pictures.changes(changes, before=card.comparison.parent, after=card.id)
 
 
 def _figures(card: ModelCard, cards: list[ModelCard]) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from app_world import words
+from app_world import LABELS, words
 
 from lsl_core.models import CurrentVersions, write_card
 from lsl_core.runs import RunStore
-from lsl_core.services import activity, modelling, pretrained
-from lsl_core.types import Beside, Comparison, Mode, RunPhase, Verdict
+from lsl_core.sandbox.scenes import SceneKind, draw_scene
+from lsl_core.services import activity, modelling, pretrained, training_pictures
+from lsl_core.services.training_pictures import Compared
+from lsl_core.types import Beside, Comparison, Mode, RunPhase, Verdict, Window
 from lsl_core.ui import keys
 
 
@@ -233,3 +235,19 @@ def test_what_to_label_next_waits_for_a_prediction_and_then_links_to_the_frames(
         assert scene.name.replace("_", "\\_") in text
     assert text.count("objects unsure") == 3
     assert not app.exception
+
+
+def test_where_a_version_changed_most_is_shown_side_by_side(open_page, world) -> None:
+    world.add_model()
+    card = world.add_model(version=2)
+    result = Comparison(Verdict.BETTER, "parts-v1", "AP", 0.5, 0.7, 3)
+    folder = world.workspace.models / card.id
+    write_card(folder, dataclasses.replace(card, comparison=result))
+    scene = draw_scene(SceneKind.PARTS, seed=0, image_hw=(120, 160))
+    window, drawn = Window(0, 0, 160, 120), scene.instances
+    one = Compared("a.png", lambda: scene.pixels, window, drawn, drawn.take(slice(1, 9)), drawn)
+    training_pictures.keep_changes(folder, LABELS, [one])
+    text = words(open_page("train", model="parts-v2"))
+    n = len(drawn)
+    assert f"**parts-v1** · a.png · {n - 1} of {n} found, 0 wrong" in text.replace("\\", "")
+    assert f"**parts-v2** · a.png · {n} of {n} found, 0 wrong" in text.replace("\\", "")

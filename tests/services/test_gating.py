@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lsl_core.models import save_model
 from lsl_core.progress import NULL
-from lsl_core.services import gating, workspaces
+from lsl_core.services import gating, training_pictures, workspaces
 from lsl_core.services.learning_sets import LearningSet
 from lsl_core.services.workspaces import Workspace
 from lsl_core.training import Fitted, Sample, Seen
 from lsl_core.types import Comparison, Mode, ModelCard, Verdict
-from tests.training.test_gate import CARD, squares
+from tests.training.test_gate import CARD, HW, squares
 
-IMAGES = [Sample(name, lambda: None, squares(8)) for name in ("a", "b", "c")]
+BLACK = np.zeros((*HW, 3), np.uint8)
+IMAGES = [Sample(name, lambda: BLACK, squares(8)) for name in ("a", "b", "c")]
 HASHES = {"a": "aa", "b": "bb", "c": "cc"}
 
 
@@ -35,7 +37,8 @@ def fitted(names: str, *, found: int, folds: bool = True) -> Fitted:
         Seen(name, (squares(8),), (squares(found),), fold=number if folds else 0)
         for number, name in enumerate(names, 1)
     ]
-    return Fitted({}, replace(CARD, settings={"overlap": 0}), lambda card: None, tuple(seen))
+    card = replace(CARD, window=HW[1], settings={"overlap": 0})
+    return Fitted({}, card, lambda card: None, tuple(seen))
 
 
 def keep(workspace: Workspace, names: str, *, found: int, folds: bool = True) -> ModelCard:
@@ -55,6 +58,10 @@ def test_versions_are_compared_on_images_that_the_folds_of_both_left_out(workspa
     worse = beside(workspace, parent, fitted("abc", found=4))
     assert (worse.verdict, worse.num_images) == (Verdict.WORSE, 2)
     assert worse.num_seen == 0
+    changes = training_pictures.changes_of(workspace, "new")
+    assert [(one.name, one.right_before, one.right_after) for one in changes] == [
+        ("a", 8, 4), ("b", 8, 4),
+    ]  # fmt: skip
     assert beside(workspace, parent, fitted("abc", found=8)).verdict is Verdict.ALIKE
     parent = keep(workspace, "ab", found=4)
     assert beside(workspace, parent, fitted("abc", found=8)).verdict is Verdict.BETTER

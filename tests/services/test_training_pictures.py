@@ -7,7 +7,7 @@ import pytest
 
 from lsl_core.runs import Order, RunStore
 from lsl_core.services import training_pictures, workspaces
-from lsl_core.services.training_pictures import Album
+from lsl_core.services.training_pictures import Album, Compared
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances, Mode, RunPhase, Window
 from lsl_core.workspace.images import decode_rgb
@@ -83,3 +83,31 @@ def test_pictures_that_somebody_changed_are_left_out_and_break_nothing(workspace
     look(Album(folder, ("bolt",)), "a.png", boxes(0.9))
     (folder / "0.jpg").unlink()
     assert training_pictures.of_model(workspace, "bolts-v1") == []
+
+
+def test_the_images_that_changed_most_are_kept_with_what_was_right_and_wrong(workspace) -> None:
+    drawn = boxes(1, 1, 1)
+    missing = drawn.take(slice(1, 3))
+    elsewhere = drawn.moved(3, 25, (60, 80))
+    folder = workspace.models / "bolts-v2"
+    compared = [
+        Compared(name, lambda: BLACK, WINDOW, drawn, before, after)
+        for name, before, after in (
+            ("same.png", drawn, drawn),
+            ("a little better.png", missing, drawn),
+            ("much worse.png", drawn, elsewhere),
+        )
+    ]
+    training_pictures.keep_changes(folder, ("bolt",), compared)
+    first, second = training_pictures.changes_of(workspace, "bolts-v2")
+    assert (first.name, first.right_before, first.wrong_before) == ("much worse.png", 3, 0)
+    assert (first.right_after, first.wrong_after, first.num_drawn) == (0, 3, 3)
+    assert (second.name, second.right_before, second.right_after) == ("a little better.png", 2, 3)
+    pixels = [decode_rgb(side, name="x").astype(int) for side in (first.before, first.after)]
+    assert abs(pixels[0] - pixels[1]).max() > 50
+
+
+def test_versions_that_find_the_same_have_no_changes_to_show(workspace) -> None:
+    one = Compared("a.png", lambda: BLACK, WINDOW, boxes(1), boxes(0.9), boxes(0.7, 0.1))
+    training_pictures.keep_changes(workspace.models / "bolts-v2", ("bolt",), [one])
+    assert training_pictures.changes_of(workspace, "bolts-v2") == []
