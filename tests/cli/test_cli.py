@@ -125,7 +125,7 @@ def test_rename_and_rm_and_their_mistakes(
         (["auto-label", "--train", "nothing"], 2, 'no source "nothing"'),
         (["auto-label", "--train", "x", "--conf", "7"], 2, "not between 0 and 1"),
         (["auto-label", "--nonsense"], 2, "No such option"),
-        (["export", "--train", "x", "--name", "y", "--output", "z"], 2, "not labelled"),
+        (["export", "--train", "x", "--name", "y", "--output", "z"], 2, 'no model "x"'),
         (["create", "."], 2, "already is a workspace"),
         (["runs", "--log", "nope"], 2, 'no run "nope"'),
     ],
