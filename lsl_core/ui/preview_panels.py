@@ -21,7 +21,7 @@ STRIP = 8
 
 def navigate(info: PreviewInfo, found: list[PreviewFrame]) -> PreviewFrame:
     """Draw the row of navigation and return the frame that is open."""
-    row = st.columns([2.6, 2.6, 0.9, 0.9, 2.4, 5, 4], vertical_alignment="center", gap="small")
+    row = st.columns([3.1, 2.5, 0.9, 0.9, 2.4, 5, 3.7], vertical_alignment="center", gap="small")
     order = row[6].selectbox(
         "Sort", list(Order), key=keys.PREVIEW_SORT, persist_state="session",
         label_visibility="collapsed", help="The order of F, D and of the film strip",
