@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 import zipfile
 from collections import Counter
@@ -28,7 +27,7 @@ import urllib3
 from cvat_sdk.datasets import TaskDataset
 from measure import forget_peak, status_mb
 from push import HW, LABEL, objects
-from server import Server, from_environment, run_alone, some_server, told
+from server import Server, from_environment, main_of, run_alone, told
 
 from lsl_core import cvat
 
@@ -95,35 +94,35 @@ def counted() -> Iterator[Counter[str]]:
         urllib3.connectionpool.HTTPConnectionPool.urlopen = plain  # type: ignore[method-assign]
 
 
-def alone(way: str, task: int, folder: Path) -> dict[str, float]:
+def alone(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Run one way in this process and return what it took."""
     server = from_environment()
     assert server is not None
     forget_peak()
     before, cpu = status_mb("VmRSS"), time.process_time()
     with counted() as asked:
-        figures = WAYS[way](server, task, folder)
+        figures = WAYS[given.way[0]](server, given.task, folder)
     figures["client_cpu_s"] = time.process_time() - cpu
     figures["mb"] = status_mb("VmHWM") - before
     figures["fetches"], figures["doubles"] = asked.total(), asked.total() - len(asked)
     return figures
 
 
-def compare(server: Server, ways: list[str], frames: int, masks: int, folder: Path) -> None:
+def compare(server: Server, given: argparse.Namespace, folder: Path) -> None:
     """Fill a task with textured images and masks, and print what each way took."""
     rng = np.random.default_rng(0)
-    files = [folder / f"{i:05d}.jpg" for i in range(frames)]
+    files = [folder / f"{i:05d}.jpg" for i in range(given.frames)]
     for file in files:
         small = rng.integers(0, 255, (HW[0] // 8, HW[1] // 8, 3), np.uint8)
         cv2.imwrite(str(file), cv2.resize(small, (HW[1], HW[0])))
     with server.session() as session:
         task = cvat.create_task(session, "pull benchmark", [(LABEL, "mask")], files)
         try:
-            found = {frame: objects(masks, frame) for frame in range(frames)}
+            found = {frame: objects(given.masks, frame) for frame in range(given.frames)}
             journal = cvat.Journal(folder / "journal.sqlite")
             plan = cvat.plan_push(session, task.id, found, (LABEL,), journal=journal)
             cvat.apply_push(session, plan, journal, snapshot=folder / "before.gz")
-            for way in ways:
+            for way in given.way:
                 before = server.cpu_s()
                 figures = run_alone(__file__, ["--way", way, "--task", task.id], server)
                 figures["server_cpu_s"] = server.cpu_s() - before
@@ -132,22 +131,5 @@ def compare(server: Server, ways: list[str], frames: int, masks: int, folder: Pa
             cvat.delete_task(session, task.id)
 
 
-def main() -> None:
-    """Compare the ways, or run one of them alone."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--masks", type=int, default=20)
-    parser.add_argument("--way", choices=list(WAYS), action="append")
-    parser.add_argument("--task", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if given.task:
-            print(json.dumps(alone(given.way[0], given.task, folder)))
-            return
-        with some_server(folder / "sandbox") as server:
-            compare(server, given.way or list(WAYS), given.frames, given.masks, folder)
-
-
 if __name__ == "__main__":
-    main()
+    main_of(__doc__, list(WAYS), frames=1000, masks=20, alone=alone, compare=compare)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ import ready
 from cvat_cli.__main__ import main as cvat_cli
 from measure import forget_peak, status_mb
 from ready import LABEL
-from server import Server, from_environment, run_alone, some_server, told
+from server import Server, from_environment, main_of, run_alone, told
 
 from lsl_core import cvat
 from lsl_core.geometry.coco import to_coco_rle
@@ -134,11 +133,12 @@ WAYS: dict[str, Callable[[Server, int, Found, Path], Work]] = {
 }  # fmt: skip
 
 
-def alone(way: str, task: int, found: Found, folder: Path) -> dict[str, float]:
+def alone(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Run one way in this process and return what it took."""
+    found = {frame: objects(given.masks, frame) for frame in range(given.frames)}
     server = from_environment()
     assert server is not None
-    work = WAYS[way](server, task, found, folder)
+    work = WAYS[given.way[0]](server, given.task, found, folder)
     forget_peak()
     before, cpu, began = status_mb("VmRSS"), time.process_time(), time.perf_counter()
     work()
@@ -149,15 +149,16 @@ def alone(way: str, task: int, found: Found, folder: Path) -> dict[str, float]:
     }
 
 
-def compare(server: Server, ways: list[str], frames: int, masks: int, folder: Path) -> None:
+def compare(server: Server, given: argparse.Namespace, folder: Path) -> None:
     """Make a task, fill it in each way, and print what that took."""
+    frames, masks = given.frames, given.masks
     files = [folder / f"{i:05d}.jpg" for i in range(frames)]
     for i, file in enumerate(files):
         cv2.imwrite(str(file), np.full((*HW, 3), i % 255, np.uint8))
     with server.session() as session:
         task = cvat.create_task(session, "push benchmark", [(LABEL, "mask")], files).id
         try:
-            for way in ways:
+            for way in given.way:
                 server.client(folder).tasks.retrieve(task).remove_annotations()
                 before = server.cpu_s()
                 words = ["--way", way, "--task", task, "--frames", frames, "--masks", masks]
@@ -171,23 +172,5 @@ def compare(server: Server, ways: list[str], frames: int, masks: int, folder: Pa
             cvat.delete_task(session, task)
 
 
-def main() -> None:
-    """Compare the ways, or run one of them alone."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=100)
-    parser.add_argument("--masks", type=int, default=50)
-    parser.add_argument("--way", choices=list(WAYS), action="append")
-    parser.add_argument("--task", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if given.task:
-            found = {frame: objects(given.masks, frame) for frame in range(given.frames)}
-            print(json.dumps(alone(given.way[0], given.task, found, folder)))
-            return
-        with some_server(folder / "sandbox") as server:
-            compare(server, given.way or list(WAYS), given.frames, given.masks, folder)
-
-
 if __name__ == "__main__":
-    main()
+    main_of(__doc__, list(WAYS), frames=100, masks=50, alone=alone, compare=compare)

@@ -6,12 +6,14 @@ started beside, and the CPU seconds that it takes are known too.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +45,11 @@ class Server:
         return cvat.connect(self.url, login, organisation="")
 
     def client(self, folder: Path) -> Client:
-        """Sign in as the SDK does, with an empty cache."""
-        config = Config(cache_dir=folder / "cache")
+        """Sign in as the SDK does, with an empty cache.
+
+        It asks the server as often as ours does, not every 5 s, so that waiting is nobody's merit.
+        """
+        config = Config(cache_dir=folder / "cache", status_check_period=0.1)
         client = Client(self.url, config=config, check_server_version=False)
         client.login((self.user, self.password))
         client.organization_slug = ""
@@ -95,6 +100,41 @@ def run_alone(script: str, words: Sequence[object], server: Server) -> dict[str,
     )
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
+
+
+def main_of(
+    doc: str,
+    ways: Sequence[str],
+    *,
+    frames: int,
+    masks: int,
+    alone: Callable[[argparse.Namespace, Path], dict[str, float]],
+    compare: Callable[[Server, argparse.Namespace, Path], None],
+) -> None:
+    """Read the options of a benchmark of ways; compare them, or run one in this process.
+
+    Args:
+        doc: what the benchmark is, its first line for `--help`.
+        ways: names; all of them when none is asked for.
+        frames: of the task, when nothing else is asked for.
+        masks: of a frame, when nothing else is asked for.
+        alone: runs `given.way[0]` on `given.task` and returns its figures.
+        compare: makes the task and asks for each way of `given.way`.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=frames)
+    parser.add_argument("--masks", type=int, default=masks)
+    parser.add_argument("--way", choices=ways, action="append")
+    parser.add_argument("--task", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.task:
+            print(json.dumps(alone(given, folder)))
+            return
+        given.way = given.way or ways
+        with some_server(folder / "sandbox") as server:
+            compare(server, given, folder)
 
 
 def told(figures: Mapping[str, float]) -> str:
