@@ -51,7 +51,8 @@ ATTEMPTS = 60
 #: Share of all requests that meet trouble.
 SHARE = 0.08
 
-pytestmark = pytest.mark.timeout(3600)
+#: Seconds that a run, and a kill, may take on a busy machine.
+RUN_S, KILL_S = 20, 20
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,7 @@ def push_through(session, plan, journal, snapshot):
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.timeout(120 + RUN_S * RUNS)
 def test_random_trouble_loses_nothing_and_doubles_nothing(sandbox, session, task, tmp_path):
     seen: Counter[str] = Counter()
     login = PasswordLogin("demo", "demo-password")
@@ -171,6 +173,7 @@ def nursery(sandbox):
         yield running
 
 
+@pytest.mark.timeout(120 + KILL_S * KILLS)
 def test_killed_at_any_instant_a_push_resumes_and_an_undo_goes_on(session, task, nursery, tmp_path):
     people = draw_people(session, task, np.random.default_rng(7))
     whole_s = nursery.run(_folder(tmp_path, "whole"), task.id, 1)
