@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import WeightsDamaged, WeightsMissing, WorkspaceError
 from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Verdict
-from lsl_core.workspace.files import atomic_path, read_json, sha256_file, write_json
+from lsl_core.workspace.files import (
+    atomic_path,
+    known_fields,
+    read_json,
+    sha256_file,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -33,9 +39,7 @@ def read_card(folder: Path) -> ModelCard:
     if not path.is_file():
         raise WeightsMissing(f"There is no model in {folder}.", hint=_TRAIN_AGAIN)
     try:
-        fields: dict[str, Any] = read_json(path)
-        known = {f.name for f in dataclasses.fields(ModelCard)}
-        fields = {name: value for name, value in fields.items() if name in known}
+        fields = known_fields(ModelCard, read_json(path))
         return ModelCard(**fields | _typed(fields))
     except (WorkspaceError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsDamaged(

@@ -15,13 +15,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from lsl_core.errors import BadThreshold, UserInput
+from lsl_core.errors import BadThreshold, UserInput, WorkspaceError
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.services import modelling, pretrained
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
 from lsl_core.windows import check
 from lsl_core.workspace import Workspace
-from lsl_core.workspace.files import read_json, write_json
+from lsl_core.workspace.files import known_fields, read_json, write_json
 
 __all__ = [
     "Drawing",
@@ -73,9 +73,22 @@ def function_name(name: str) -> str:
 
 
 def list_offers(workspace: Workspace) -> list[Offer]:
-    """Return what is offered, in the order in which it was deployed first."""
+    """Return what is offered, in the order in which it was deployed first.
+
+    Raises:
+        WorkspaceError: when the file of offers cannot be read.
+    """
     path = _path(workspace)
-    return [_offer(row) for row in read_json(path)] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        return [_offer(row) for row in read_json(path)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WorkspaceError(
+            f"What is offered cannot be read: {path}",
+            hint="A newer LSL may have written it: update, or remove the file and deploy again.",
+            detail=repr(error),
+        ) from error
 
 
 def deploy(workspace: Workspace, offer: Offer) -> Offer:
@@ -225,7 +238,7 @@ def _change(workspace: Workspace, change: Callable[[list[Offer]], Sequence[Offer
 
 def _offer(row: dict[str, Any]) -> Offer:
     return Offer(
-        **row
+        **known_fields(Offer, row)
         | {
             "drawing": Drawing(row["drawing"]) if row["drawing"] else None,
             "slide": SlideWindows(**row["slide"]) if row["slide"] else None,

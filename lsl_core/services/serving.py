@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,6 +26,14 @@ from filelock import FileLock, Timeout
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, ServeError, WorkspaceError
+from lsl_core.services.service_state import (
+    DEFAULT_PORT,
+    FunctionState,
+    OfferState,
+    ServiceSettings,
+    ServiceState,
+    state_of,
+)
 from lsl_core.types import CropMasks, Hw, Instances
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import read_json, write_json
@@ -47,94 +55,12 @@ __all__ = [
     "try_image",
 ]
 
-#: Where CVAT looks for Nuclio when nobody says otherwise.
-DEFAULT_PORT = 8070
 STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
     "state.json", "service.lock", "service.json", "service.log",
 )  # fmt: skip
 _START_S = 120.0
 _STOP_S = 30.0
 _TRY_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """How the service is reached and what it takes. Holds no secret.
-
-    host, port: to listen on. is_nuclio: a port for every function beside it, for CVAT's direct
-    calls. allow: networks whose callers need no token. token_file: holds the token of all others.
-    max_body_mb: of a request, MiB. max_megapixels: of an image. timeout_s: until an answer.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    is_nuclio: bool = False
-    allow: tuple[str, ...] = ()
-    token_file: str | None = None
-    max_body_mb: float = 128.0
-    max_megapixels: float = 150.0
-    timeout_s: float = 100.0
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read them from a file."""
-        fields = read_json(path)
-        return cls(**fields | {"allow": tuple(fields["allow"])})
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionState:
-    """A function that others call, and how that went; times in seconds.
-
-    port: of direct calls. last_error_at: seconds since the epoch.
-    """
-
-    name: str
-    is_interactor: bool
-    port: int | None
-    requests: int
-    failed: int
-    median_s: float | None
-    p95_s: float | None
-    last_error: str
-    last_error_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class OfferState:
-    """A model that is offered now.
-
-    since: seconds since the epoch. clicks: pretrained weights that answer clicks, if any.
-    """
-
-    model: str
-    version: str
-    since: float
-    labels: tuple[str, ...]
-    drawing: str
-    device: str
-    functions: tuple[FunctionState, ...]
-    clicks: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceState:
-    """How the running service stands. callers: (who, requests, last call) of the last hour."""
-
-    pid: int
-    host: str
-    port: int
-    is_nuclio: bool
-    started: float
-    offers: tuple[OfferState, ...]
-    problems: dict[str, str]
-    callers: tuple[tuple[str, int, float], ...]
-
-    @property
-    def url(self) -> str:
-        """Address on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +73,20 @@ class Verdict:
 
 
 def state(workspace: Workspace) -> ServiceState | None:
-    """Return how the service stands, None when it does not run."""
-    if not _is_running(workspace):
-        return None
+    """Return how the service stands, None when it does not run.
+
+    Raises:
+        ServeError: when it runs, but is of another version of LSL and says what we cannot read.
+    """
+    row = _written(workspace)
     try:
-        row = read_json(workspace.serve / STATE_FILE)
-    except WorkspaceError:
-        return None  # it is loading its models
-    return _state(row)
+        return None if row is None else state_of(row)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ServeError(
+            "The service that runs is of another version of LSL, and how it stands cannot be read.",
+            hint="Stop it and start it again: lsl serve --stop",
+            detail=repr(error),
+        ) from error
 
 
 def last_settings(workspace: Workspace) -> ServiceSettings:
@@ -237,17 +169,23 @@ def stop(workspace: Workspace) -> bool:
     Raises:
         ServeError: when it does not stop.
     """
-    found = state(workspace)
-    if found is None:
+    row = _written(workspace)
+    if row is None:
         return False
+    try:
+        pid = int(row["pid"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServeError(
+            "The service that runs does not say which process it is.", hint="End it by hand."
+        ) from error
     with contextlib.suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + _STOP_S
     while time.monotonic() < end:
         if not _is_running(workspace):
             return True
         time.sleep(0.1)
-    raise ServeError(f"The service (process {found.pid}) does not stop.", hint="End it by hand.")
+    raise ServeError(f"The service (process {pid}) does not stop.", hint="End it by hand.")
 
 
 def try_image(
@@ -357,21 +295,14 @@ def _is_running(workspace: Workspace) -> bool:
         return True
 
 
-def _state(row: dict[str, Any]) -> ServiceState:
-    offers = tuple(
-        OfferState(
-            **{k: v for k, v in offer.items() if k not in ("labels", "functions")},
-            labels=tuple(offer["labels"]),
-            functions=tuple(
-                FunctionState(**{k: v for k, v in f.items() if k != "use"}, **f["use"])
-                for f in offer["functions"]
-            ),
-        )
-        for offer in row["offers"]
-    )
-    callers = tuple((c["who"], c["requests"], c["last"]) for c in row["callers"])
-    kept = ("pid", "host", "port", "is_nuclio", "started", "problems")
-    return ServiceState(**{k: row[k] for k in kept}, offers=offers, callers=callers)
+def _written(workspace: Workspace) -> Any:  # noqa: ANN401 - whatever its version wrote
+    """Return what the service wrote down; None when it does not run, or loads its models yet."""
+    if not _is_running(workspace):
+        return None
+    try:
+        return read_json(workspace.serve / STATE_FILE)
+    except WorkspaceError:
+        return None
 
 
 def _last_words(log: Path) -> str:

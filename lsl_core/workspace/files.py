@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,12 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
             hint="Restore it from a backup, or remove it and import again.",
             detail=str(error),
         ) from error
+
+
+def known_fields(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those fields of a JSON object that a dataclass has; a newer LSL may write more."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in row.items() if name in known}
 
 
 def link_or_copy(source: Path, target: Path) -> None:
