@@ -133,7 +133,7 @@ def look() -> None:
 header("Activity", "Everything that runs, ran or waits here. Closing the page stops nothing.")
 everything = activity.list_runs(session.workspace())
 if not everything:
-    empty("Imports, trainings and predictions", "Nothing was started in this workspace yet.",
+    empty("Imports, trainings and predictions", "No work was given to the background yet.",
           page="pages/tasks.py", label="Begin with a task")  # fmt: skip
 else:
     has_active = any(run.phase.is_active for run in everything)

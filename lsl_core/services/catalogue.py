@@ -92,7 +92,7 @@ def task_states(workspace: Workspace, session: CvatSession) -> dict[int, str]:
     for push in reversed(cvat.Journal(workspace.journal).pushes(url=session.url)):
         if push.phase is PushPhase.DONE:
             added = push.summary["result"]["added"]
-            states[push.task_id] = f"pushed {added} shapes {_ago(push.created)}"
+            states[push.task_id] = f"pushed {added:,} shapes {_ago(push.created)}"
     return states
 
 

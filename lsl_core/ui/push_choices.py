@@ -56,10 +56,11 @@ def mapping_editor(
         hide_index=True,
         disabled=["Model label", "Objects shown"],
         column_config={
+            "Objects shown": st.column_config.NumberColumn(format="localized"),
             "Label in CVAT": st.column_config.SelectboxColumn(
                 options=[*targets, CREATE, LEAVE_OUT],
                 help="Where the objects go; a new label has the model's name",
-            )
+            ),
         },
         alt="Where each label of the model goes",
     )

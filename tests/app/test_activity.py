@@ -21,7 +21,7 @@ def submit(workspace) -> str:
 
 
 def test_nothing_was_started_yet(open_page) -> None:
-    assert "Nothing was started in this workspace yet" in words(open_page("activity"))
+    assert "No work was given to the background yet" in words(open_page("activity"))
 
 
 def test_a_waiting_run_is_listed_and_can_be_cancelled(open_page, workspace) -> None:

@@ -67,7 +67,7 @@ def wait_for_answer(page, **wanted) -> dict:
 
 
 def count(page) -> int:
-    return int(page.locator("[data-id=total]").inner_text().split()[0])
+    return int(page.locator("[data-id=total]").inner_text().split()[0].replace(",", ""))
 
 
 def wait_for_frame(page) -> None:

@@ -4,6 +4,7 @@
 const sessions = new Map();
 const viewers = new WeakMap();
 const asText = (percent) => (percent / 100).toFixed(2);
+const grouped = (count) => count.toLocaleString("en"); // as the pages write numbers
 
 class Viewer {
   constructor(root) {
@@ -154,7 +155,7 @@ class Viewer {
     const toggle = this.root.querySelector('[data-do="existing"]');
     if (existing === null || toggle.hidden) this.show.existing = existing !== null; // asked for: shown
     toggle.hidden = existing === null;
-    this.at("existing").textContent = `In CVAT (${this.scene.existing.length})`;
+    this.at("existing").textContent = `In CVAT (${grouped(this.scene.existing.length)})`;
     this.totals = labels.map(() => 0);
     for (const object of this.scene.objects) this.totals[object.label]++;
     this.rows = labels.map((label, i) => this.countRow(label, i));
@@ -180,7 +181,7 @@ class Viewer {
     name.title = label.name;
     const first = make("th", "", make("span", "label", ...sign(), name));
     first.scope = "row";
-    const total = make("td", "of", `of ${this.totals[i]}`);
+    const total = make("td", "of", `of ${grouped(this.totals[i])}`);
     const range = Object.assign(make("input", ""), {type: "range", min: this.range.min, max: 100, step: 1});
     range.setAttribute("aria-label", `Score threshold of ${label.name}`);
     range.addEventListener("input", () => this.setOwn(i, +range.value));
@@ -194,7 +195,7 @@ class Viewer {
     const {kept, here, scene, range} = this, counts = this.totals.map(() => 0);
     const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
     for (const object of this.shown) counts[object.label]++;
-    const total = `${this.shown.length} of ${scene.objects.length}`;
+    const total = `${grouped(this.shown.length)} of ${grouped(scene.objects.length)}`;
     range.value = kept.threshold;
     const own = Object.keys(kept.own).length;
     put(this.at("score"), asText(kept.threshold));
@@ -202,7 +203,7 @@ class Viewer {
     range.setAttribute("aria-valuetext", `${asText(kept.threshold)}, ${total} shown`);
     put(this.at("own"), own ? `${own} own` : "");
     this.rows.forEach(({line, shown, range: slider, value}, i) => {
-      put(shown, String(counts[i]));
+      put(shown, grouped(counts[i]));
       line.classList.toggle("none", !counts[i] && this.totals[i] > 0);
       slider.value = this.limit(i);
       slider.classList.toggle("follows", !(i in kept.own));
