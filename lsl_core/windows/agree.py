@@ -79,21 +79,26 @@ def agreement(fragments: Fragments, areas: Floats) -> Agreement:
     boxes = fragments.boxes
     inter = area(shared(boxes[left], boxes[right]))
     in_left, in_right = (area(shared(boxes[side], strips)) for side in (left, right))
-    by_boxes = Agreement(
-        left, right, inter, in_left, in_right, _box_ious(boxes[left], boxes[right], strips), strips
-    )
     if fragments.solid is None or not len(left):
-        return by_boxes
-    bounds = _Bounds.of(fragments, areas, by_boxes)
+        ious = _box_ious(boxes[left], boxes[right], strips)
+        return Agreement(left, right, inter, in_left, in_right, ious, strips)
+    ious = _ious(inter, in_left, in_right)
+    boxed = Agreement(left, right, inter, in_left, in_right, ious, strips)
+    bounds = _Bounds.of(fragments, areas, boxed)
     is_sure, matters, is_likeliest = bounds.judged()
-    for is_open in (matters & is_likeliest, matters):
-        rows = np.flatnonzero(is_open & matters & ~is_sure)
-        bounds.least[rows] = bounds.most[rows] = _counted(fragments, areas, by_boxes.take(rows))
-        is_sure, matters, _ = bounds.judged()
+    bounds.count_shared(fragments, matters & is_likeliest & ~is_sure)
+    is_sure, matters, _ = bounds.judged()
+    bounds.count_shared(fragments, matters & ~is_sure)
+    bounds.count_inside(fragments, matters & ~is_sure)
+    is_sure, matters, _ = bounds.judged()
     inter, (in_left, in_right) = bounds.least[:, 0], bounds.most[:, 1:].T
-    ious = inter / np.maximum(in_left + in_right - inter, 1e-9)
+    ious = _ious(inter, in_left, in_right)
     found = Agreement(left, right, inter, in_left, in_right, ious, strips)
     return found.take(is_sure | (matters & (found.inter > 0)))
+
+
+def _ious(inter: Floats, in_left: Floats, in_right: Floats) -> Floats:
+    return inter / np.maximum(in_left + in_right - inter, 1e-9)
 
 
 def _box_ious(first: Floats, second: Floats, strips: Ints) -> Floats:
@@ -122,11 +127,13 @@ def _box_ious(first: Floats, second: Floats, strips: Ints) -> Floats:
 class _Bounds:
     """What is known of P pairs without or with counting.
 
-    least, most: (P, 3) bounds of the shared area and of the area of either side in the strip.
-    sides: rivals of each pair: others with the same (fragment, window of the other one), by
-    either side. wanted: (P,) IoU that makes a pair one object.
+    pairs: what boxes say of them. least, most: (P, 3) bounds of the shared area and of the area of
+    either side in the strip; equal once counted. sides: rivals of each pair: others with the same
+    (fragment, window of the other one), by either side. wanted: (P,) IoU that makes a pair one
+    object.
     """
 
+    pairs: Agreement
     least: Floats
     most: Floats
     sides: tuple[_Rivals, _Rivals]
@@ -148,11 +155,35 @@ class _Bounds:
         labels = fragments.class_ids
         first, second = boxed.keys(fragments)
         return cls(
+            boxed,
             np.maximum(np.column_stack([boxed.inter - gaps.sum(1), inside - gaps]), 0),
             np.column_stack([most, most_in]),
             (_Rivals.of(first), _Rivals.of(second)),
             np.where(labels[left] == labels[right], SAME, np.inf),
         )
+
+    def count_shared(self, fragments: Fragments, chosen: NDArray[np.bool_]) -> None:
+        """Count the shared area of chosen pairs, where it is open."""
+        assert fragments.solid is not None
+        rows = np.flatnonzero(chosen & (self.least[:, 0] < self.most[:, 0]))
+        left, right = self.pairs.left[rows], self.pairs.right[rows]
+        whole = fragments.boxes.astype(np.int64)
+        self.least[rows, 0] = shared_areas(fragments.solid, whole, left, right)
+        self.most[rows, 0] = self.least[rows, 0]
+
+    def count_inside(self, fragments: Fragments, chosen: NDArray[np.bool_]) -> None:
+        """Count what chosen pairs that share area have in the strip, where it is open."""
+        assert fragments.solid is not None
+        whole = fragments.boxes.astype(np.int64)
+        ends = (self.pairs.left, self.pairs.right)
+        for column, (index, side) in enumerate(zip(ends, self.sides, strict=True), 1):
+            is_open = self.least[:, column] < self.most[:, column]
+            rows = np.flatnonzero(chosen & is_open & (self.least[:, 0] > 0))
+            # the same fragment and other window, the same strip
+            _, first, row = np.unique(side.row[rows], return_index=True, return_inverse=True)
+            once = rows[first]
+            inside = areas_inside(fragments.solid, whole, index[once], self.pairs.strips[once])
+            self.least[rows, column] = self.most[rows, column] = inside[row]
 
     def judged(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which pairs are surely one object, can change anything, are likely one object.
@@ -206,31 +237,3 @@ class _Rivals:
         others = np.where(is_best, -np.inf, value)
         second = np.maximum.reduceat(others[self.order], self.first)[self.row]
         return np.where(is_best & (self.total(is_best) < 2), second, best)
-
-
-def _counted(fragments: Fragments, areas: Floats, pairs: Agreement) -> Floats:
-    """Return the shared area of each pair and the area of either side in the strip, (P, 3)."""
-    assert fragments.solid is not None
-    whole = fragments.boxes.astype(np.int64)
-    inter = shared_areas(fragments.solid, whole, pairs.left, pairs.right)
-    counted = np.column_stack([inter, areas[pairs.left], areas[pairs.right]]).astype(np.float64)
-    touch = np.flatnonzero(inter)
-    sides = zip((pairs.left, pairs.right), pairs.keys(fragments), strict=True)
-    for column, (index, key) in enumerate(sides, 1):
-        counted[touch, column] = _inside(
-            fragments, areas, index[touch], key[touch], pairs.strips[touch]
-        )
-    return counted
-
-
-def _inside(fragments: Fragments, areas: Floats, index: Ints, key: Ints, strips: Ints) -> Floats:
-    """Return how many pixels of each fragment lie in its strip; the same key, the same strip."""
-    assert fragments.solid is not None
-    _, first, row = np.unique(key, return_index=True, return_inverse=True)
-    index, strips = index[first], strips[first]
-    boxes = fragments.boxes[index]
-    result = areas[index]
-    out = np.flatnonzero(((boxes[:, :2] < strips[:, :2]) | (boxes[:, 2:] > strips[:, 2:])).any(1))
-    whole = fragments.boxes.astype(np.int64)
-    result[out] = areas_inside(fragments.solid, whole, index[out], strips[out])
-    return result[row]

@@ -19,7 +19,7 @@ DEEP_PX = 256
 
 #: x1, y1, x2, y2.
 Rect = Sequence[int]
-View = Rect
+View = tuple[int, ...]
 Span = tuple[int, int]
 Place = tuple[int, int]
 #: Columns and rows in which the same windows see all pixels.
@@ -58,7 +58,7 @@ class Composer:
         """Return a composer of fragments that have pixels."""
         assert fragments.pixels is not None
         return cls(
-            fragments.views.tolist(),
+            [tuple(view) for view in fragments.views.tolist()],
             fragments.seen_in.tolist(),
             fragments.places.tolist(),
             fragments.pixels,
@@ -66,7 +66,9 @@ class Composer:
             fragments.image_hw,
         )
 
-    def compose(self, members: Sequence[int], *, witnesses: bool = False) -> Composed | None:
+    def compose(
+        self, members: Sequence[int], around: Rect, *, witnesses: bool = False
+    ) -> Composed | None:
         """Return one object out of its fragments, or None when nothing is left.
 
         Where one window sees the object, its pixels are taken. Where several do, soft pixels are
@@ -75,14 +77,15 @@ class Composer:
 
         Args:
             members: fragments.
+            around: the box around their places.
             witnesses: whether windows that see the place and found nothing have a say as well.
         """
         if not self.is_soft and not witnesses:
-            block = self._block(members)
+            block = self._block(members, around)
             if block is not None:
                 return block
         parts = self._parts(members)
-        x0, y0, x1, y1 = around = self._around(members)
+        x0, y0, x1, y1 = around
         views = {view: self.views[view] for view in parts}
         if witnesses:
             views = {k: view for k, view in enumerate(self.views) if _meets(view, around)}
@@ -93,7 +96,7 @@ class Composer:
         fill(whole, (x0, y0), (columns, rows), views, parts)
         return _trimmed(whole, (x0, y0), self.is_soft)
 
-    def average(self, members: Sequence[int]) -> Composed | None:
+    def average(self, members: Sequence[int], around: Rect) -> Composed | None:
         """Return what lies between the outlines that several windows drew of one object.
 
         The mean of the windows over each pixel and its neighbours, solid from half on: as near
@@ -101,8 +104,8 @@ class Composer:
 
         Args:
             members: fragments, the deepest first; it stands in where another window sees nothing.
+            around: the box around their places.
         """
-        around = self._around(members)
         x0, y0 = around[:2]
         deepest = [(self.places[members[0]], self.pixels[members[0]])]
         layers = []
@@ -124,29 +127,23 @@ class Composer:
             parts.setdefault(self.seen_in[i], []).append((self.places[i], self.pixels[i]))
         return parts
 
-    def _around(self, members: Sequence[int]) -> tuple[int, int, int, int]:
-        low_x, low_y, high_x, high_y = zip(*(self.places[i] for i in members), strict=True)
-        return min(low_x), min(low_y), max(high_x), max(high_y)
-
-    def _block(self, members: Sequence[int]) -> Composed | None:
+    def _block(self, members: Sequence[int], around: Rect) -> Composed | None:
         """Return the usual case by one copy for each part, None in all others.
 
         The usual case are solid parts, one in each window of a block of columns and rows. There
         the deepest window is known without looking: it changes in the midst of each overlap.
         """
         views = [self.views[self.seen_in[i]] for i in members]
-        across = _shares(frozenset([(view[0], view[2]) for view in views]))
-        down = _shares(frozenset([(view[1], view[3]) for view in views]))
-        is_block = len({self.seen_in[i] for i in members}) == len(across) * len(down)
-        if not is_block or len(members) != len(across) * len(down):
+        shares = _shares(frozenset(views))
+        if len(shares) != len(members):
             return None
-        places = [self.places[i] for i in members]
-        x0, y0, x1, y1 = self._around(members)
+        x0, y0, x1, y1 = around
         whole = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        for i, (x, y, right, bottom), view in zip(members, places, views, strict=True):
-            columns, rows = across[view[0], view[2]], down[view[1], view[3]]
-            a, c = max(x, columns[0]), min(right, columns[1])
-            b, d = max(y, rows[0]), min(bottom, rows[1])
+        for i, view in zip(members, views, strict=True):
+            x, y, right, bottom = self.places[i]
+            left, top, until_x, until_y = shares[view]
+            a, c = max(x, left), min(right, until_x)
+            b, d = max(y, top), min(bottom, until_y)
             if a < c and b < d:
                 whole[b - y0 : d - y0, a - x0 : c - x0] = self.pixels[i][
                     b - y : d - y, a - x : c - x
@@ -217,18 +214,32 @@ def _between(layers: list[Pixels], is_soft: bool) -> Pixels:
 
     Out of nine pixels eight count, so that the ends of thin bars are not lost.
     """
-    total = strongest = layers[0]
+    total = layers[0]
     for layer in layers[1:]:
         total = np.asarray(cv2.add(total, layer, dtype=cv2.CV_16U))
-        strongest = np.asarray(cv2.max(strongest, layer))
     near = cv2.boxFilter(total, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     count = 8 * len(layers)
-    mean = np.minimum(np.rint(near / count), 255) if is_soft else near >= count / 2
-    return np.asarray(cv2.min(mean.astype(np.uint8), strongest), np.uint8)
+    if not is_soft:
+        return np.asarray((near >= count / 2) & (total > 0)).view(np.uint8)
+    mean = np.minimum(np.rint(near / count), 255).astype(np.uint8)
+    return np.asarray(cv2.min(mean, np.maximum.reduce(layers)), np.uint8)
 
 
-@lru_cache(maxsize=1024)
-def _shares(spans: frozenset[Span]) -> Mapping[Span, Span]:
+@lru_cache(maxsize=4096)
+def _shares(views: frozenset[View]) -> Mapping[View, Rect]:
+    """Return which part of the plane each view of a block sees deepest; nothing for no block."""
+    across = _axis({(view[0], view[2]) for view in views})
+    down = _axis({(view[1], view[3]) for view in views})
+    if len(across) * len(down) != len(views):
+        return {}
+    parts = {}
+    for view in views:
+        (x0, x1), (y0, y1) = across[view[0], view[2]], down[view[1], view[3]]
+        parts[view] = (x0, y0, x1, y1)
+    return parts
+
+
+def _axis(spans: set[Span]) -> Mapping[Span, Span]:
     """Return which part of an axis belongs to each window along it; nothing for nested windows."""
     ordered = sorted(spans)
     if any(a[0] == b[0] or a[1] >= b[1] for a, b in pairwise(ordered)):

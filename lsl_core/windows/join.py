@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,12 @@ class _Groups:
         """The deepest member of each group."""
         return self.members[self.first]
 
+    def around(self, boxes: NDArray[Any]) -> NDArray[Any]:
+        """Return the box around those of all members of each group, (G, 4)."""
+        own = boxes[self.members]
+        low = np.minimum.reduceat(own[:, :2], self.first)
+        return np.concatenate([low, np.maximum.reduceat(own[:, 2:], self.first)], axis=1)
+
 
 def join(fragments: Fragments) -> Joined:
     """Return each object once, whole where the windows together saw all of it."""
@@ -69,7 +76,7 @@ def join(fragments: Fragments) -> Joined:
     margin = fragments.depths().min(1)
     number = groups(len(fragments), found.links)
     grouped = _grouped(number, margin)
-    tops, around = grouped.tops, _around(fragments, grouped)
+    tops, around = grouped.tops, grouped.around(fragments.boxes)
     as_seen = (grouped.counts == 1) | _shows_all(fragments, grouped, around, margin)
     doubted = _doubted(fragments, areas, grouped, as_seen)
     as_seen &= ~doubted
@@ -140,13 +147,6 @@ def _doubted(
     return doubted
 
 
-def _around(fragments: Fragments, grouped: _Groups) -> Floats:
-    """Return the box around all members of each group, (G, 4)."""
-    boxes = fragments.boxes[grouped.members]
-    low = np.minimum.reduceat(boxes[:, :2], grouped.first)
-    return np.concatenate([low, np.maximum.reduceat(boxes[:, 2:], grouped.first)], axis=1)
-
-
 def _are_slivers(
     fragments: Fragments, grouped: _Groups, chosen: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
@@ -203,11 +203,18 @@ def _composed(
 ) -> tuple[list[Composed], Ints]:
     """Return the groups that no window shows as it is, and their numbers, without empty ones."""
     composer, members = Composer.of(fragments), grouped.members.tolist()
-    begins = grouped.first[parts].tolist()
-    counts = grouped.counts[parts].tolist()
+    rows = zip(
+        grouped.first[parts].tolist(),
+        grouped.counts[parts].tolist(),
+        grouped.around(fragments.places)[parts].tolist(),
+        doubted[parts].tolist(),
+        strict=True,
+    )
     made = [
-        (composer.average if is_doubted else composer.compose)(members[begin : begin + count])
-        for begin, count, is_doubted in zip(begins, counts, doubted[parts].tolist(), strict=True)
+        (composer.average if is_doubted else composer.compose)(
+            members[begin : begin + count], around
+        )
+        for begin, count, around, is_doubted in rows
     ]
     there = np.array([one is not None for one in made], bool)
     return [one for one in made if one is not None], parts[there]

@@ -72,14 +72,13 @@ def _part(x0: int, y0: int, x1: int, y1: int) -> Part:
 
 
 def _is_rim(one: Rim, large: Pixels, small: Pixels) -> bool:
+    size = cv2.countNonZero(small)
+    if size > SMALL_PX:
+        return False
     both = cv2.bitwise_and(large[one.in_large], small[one.in_small])
-    count, size = cv2.countNonZero(both), cv2.countNonZero(small)
-    share = count / max(1, size)
-    if (
-        size > SMALL_PX
-        or not COVERED[0] <= share <= COVERED[1]
-        or count > LOSS * cv2.countNonZero(large)
-    ):
+    count = cv2.countNonZero(both)
+    is_partly = COVERED[0] <= count / max(1, size) <= COVERED[1]
+    if not is_partly or count > LOSS * cv2.countNonZero(large):
         return False
     rows, columns = one.in_large
     top, left = max(0, rows.start - RIM_PX), max(0, columns.start - RIM_PX)

@@ -61,7 +61,9 @@ def _joined(fragments: Fragments) -> Instances:
     for members in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
         weights = np.maximum(areas[members], 1)
         score = float((fragments.scores[members] * weights).sum() / weights.sum())
-        layer = composer.compose(members.tolist(), witnesses=True)
+        places = fragments.places[members]
+        around = [*places[:, :2].min(0).tolist(), *places[:, 2:].max(0).tolist()]
+        layer = composer.compose(members.tolist(), around, witnesses=True)
         if layer is None:
             continue
         for part, place in _parts(layer.pixels, layer.xy, is_soft=composer.is_soft):
