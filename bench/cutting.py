@@ -27,7 +27,7 @@ def run(*, side: int, repeat: int) -> None:
     values = int(np.prod(shape))
     large, copy = np.ones(256 << 20, np.uint8), np.empty(256 << 20, np.uint8)
     _, spent = cost(lambda: np.copyto(copy, large), repeat=9)
-    speed = 2 * large.nbytes / spent.wall_s
+    speed = 2 * large.nbytes / spent.cpu_s
     print(f"\n{len(windows)} windows of {side}², memory moves {speed / 1e9:.1f} GB/s (copying)")
     rows = []
     batch8, batch32 = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
@@ -39,8 +39,8 @@ def run(*, side: int, repeat: int) -> None:
         *((n, w, 5) for n, w in _levelling(image, windows).items()),
     ):
         floor = values * moved / speed
-        wall = floor if work is None else cost(work, repeat=repeat)[1].wall_s
-        rows.append({"name": name, "ms": wall * 1e3, "times floor": wall / floor})
+        took = floor if work is None else cost(work, repeat=repeat)[1].cpu_s
+        rows.append({"name": name, "CPU ms": took * 1e3, "times floor": took / floor})
     table(rows)
     cv2.setNumThreads(-1)
 

@@ -202,18 +202,6 @@ def test_levels_are_percentiles_of_regions_and_bilinear_between_their_middles(
     assert np.allclose(transform.levelled(pixels, 12.0), wanted, atol=1e-4)
 
 
-def test_no_product_of_levelling_is_large_enough_to_start_threads(monkeypatch) -> None:
-    sizes, multiply = [], np.matmul
-
-    def noted(a: np.ndarray, b: np.ndarray, **given: object) -> np.ndarray:
-        sizes.append(a.shape[0] * a.shape[1] * b.shape[1])
-        return multiply(a, b, **given)
-
-    monkeypatch.setattr(np, "matmul", noted)
-    transform.levelled(np.zeros((1100, 5000, 3), np.uint8), 8.0)
-    assert max(sizes) <= transform._PRODUCT
-
-
 def test_importing_the_models_loads_no_torch() -> None:
     code = "import sys, lsl_core.models; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
