@@ -26,7 +26,9 @@ from lsl_core.services.workspaces import Workspace
 @click.option("--frame", "frames", type=int, multiple=True, help="Only this frame of --task.")
 @click.option("--job", type=int, help="Only the frames of this job of --task.")
 @click.option("--keep-newer", is_flag=True, help="Add what is missing, take nothing away.")
-@click.option("--confirm", default="", metavar="TASK", help="The task's number, when shapes go.")
+@click.option(
+    "--confirm", default="", metavar="TASK", help="The task's number, when something goes."
+)
 @click.option("--dry-run", is_flag=True, help="With --task: say what would change.")
 @click.pass_context
 def restore(
@@ -89,9 +91,16 @@ def _live(
     dry_run: bool,
     progress: Progress,
 ) -> None:
-    click.echo(f"{'label':<24} {'now':>7} {'add':>7} {'remove':>7}")
+    click.echo(
+        f"{'label':<24} {'':<7} {'now':>7} {'there':>7} {'edited':>7} {'add':>7} {'remove':>7}"
+    )
     for row in plan.labels:
-        click.echo(f"{row.label:<24} {row.now:>7} {row.add:>7} {row.remove:>7}")
+        click.echo(
+            f"{row.label:<24} {row.kind:<7} {row.now:>7} {row.duplicates:>7} {row.conflicts:>7} "
+            f"{row.add:>7} {row.remove:>7}"
+        )
+    for left in plan.skipped:
+        click.echo(f"Frame {left.frame}: {left.objects} left out: {left.reason}", err=True)
     for warning in plan.warnings:
         click.echo(warning, err=True)
     if dry_run or plan.does_nothing:
@@ -100,7 +109,7 @@ def _live(
     result = restoring_live.apply_live(
         session, workspace, repository, one, plan, confirm=confirm, progress=progress
     )
-    click.echo(f"Brought back {result.added} shapes, took {result.removed} away: {plan.task.url}")
+    click.echo(f"Brought back {result.added} objects, took {result.removed} away: {plan.task.url}")
     click.echo(f"Take it back with: lsl undo {result.push_id}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from lsl_core.cli.shared import token_of, workspace_of
+from lsl_core.cli.shared import secret, token_of, workspace_of
 from lsl_core.services import backups, connections
 from lsl_core.services.backups import Repository, Snapshot
 from lsl_core.services.connections import CvatSession, CvatSettings
@@ -32,6 +32,9 @@ def into(
 
     Another one takes the token of the environment, a key that `cvat-setup` kept for that user
     there, or asks for the password.
+
+    Raises:
+        UserInput: a password is needed and there is no terminal to ask for it.
     """
     settings = workspace.settings().cvat
     if url is None:
@@ -42,7 +45,11 @@ def into(
     token = token_of(ctx)
     if token or connections.is_kept(there):
         return connections.open_session(there, token=token)
-    password = click.prompt(f"Password of {there.user} at {url}", hide_input=True, err=True)
+    password = secret(
+        f"The password of {there.user} at {url}",
+        hint="Set CVAT_ACCESS_TOKEN to a token of that server, sign in there once with lsl "
+        f"cvat-setup --url {url} --cvat-username {there.user}, or pipe the password in.",
+    )
     login = connections.PasswordLogin(there.user, password)
     return connections.sign_in(login, url=url, organisation=org)
 

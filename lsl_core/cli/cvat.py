@@ -11,6 +11,7 @@ from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.push_options import PushWish, push_options, wish_of
 from lsl_core.cli.shared import (
     check_conf,
+    secret,
     session_of,
     slide_of,
     slide_options,
@@ -79,8 +80,10 @@ def _login(
     if not url:
         raise UserInput("Which server?", hint="Give --url, or --profile of cvat-cli.")
     if user is not None:
-        secret = password or click.prompt("Password", hide_input=True, err=True)
-        return url, PasswordLogin(user, secret)
+        password = password or secret(
+            f"The password of {user}", hint="Pipe it in, or set CVAT_ACCESS_TOKEN to a token."
+        )
+        return url, PasswordLogin(user, password)
     if not token:
         raise UserInput(
             "Who signs in?", hint="Give --cvat-username, or set CVAT_ACCESS_TOKEN to a token."
@@ -178,7 +181,7 @@ def _table(plan: PushPlan) -> str:
 @click.argument("push_id", required=False)
 @click.pass_context
 def undo(ctx: click.Context, push_id: str | None) -> None:
-    """Take back a push; shapes that people edited since stay. Without PUSH_ID: list pushes."""
+    """Take back a push or restore; what people edited since stays. Without PUSH_ID: list pushes."""
     workspace = workspace_of(ctx)
     if push_id is None:
         for record in pushing.list_pushes(workspace):
@@ -186,9 +189,13 @@ def undo(ctx: click.Context, push_id: str | None) -> None:
         return
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
         result = pushing.undo(session, workspace, push_id, progress=progress)
-    click.echo(f"Removed {result.deleted} shapes.")
+    back = f", brought {result.restored} back" if result.restored else ""
+    click.echo(f"Removed {result.deleted} objects{back}.")
     if result.kept:
-        click.echo(f"{len(result.kept)} stay, since people edited them.")
+        click.echo(f"{len(result.kept)} stay, since people edited them:")
+    for kept in result.kept[:20]:
+        what = f"{kept.kind.removesuffix('s')} {kept.id} on frame {kept.frame}"
+        click.echo(f"  {what}")
 
 
 @click.command()

@@ -11,6 +11,7 @@ import click
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import (
     check_conf,
+    secret,
     slide_of,
     slide_options,
     threshold_options,
@@ -34,10 +35,10 @@ def labelstudio_setup(
     ctx: click.Context, url: str, token: str | None, insecure: bool, image_hosts: tuple[str, ...]
 ) -> None:
     """Sign in to Label Studio and remember it for this workspace."""
-    token = token or click.prompt("Access token", hide_input=True, err=True)
+    token = token or secret("An access token", hint="Pipe it in, or give it with --token.")
     workspace = workspace_of(ctx)
     user = labelstudio.set_up(
-        workspace, url=url, token=str(token), verify_tls=not insecure, image_hosts=image_hosts
+        workspace, url=url, token=token, verify_tls=not insecure, image_hosts=image_hosts
     )
     click.echo(f"Signed in to {url} as {user}.")
 

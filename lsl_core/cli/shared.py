@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from lsl_core.errors import BadThreshold, PartlyDone
+from lsl_core.errors import BadThreshold, PartlyDone, UserInput
 from lsl_core.services import connections, workspaces
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.workspaces import Workspace
@@ -37,6 +38,24 @@ def token_of(ctx: click.Context) -> str | None:
 def session_of(ctx: click.Context, workspace: Workspace) -> CvatSession:
     """Sign in as `cvat-setup` arranged it, or with the token in the environment."""
     return connections.open_session(workspace.settings().cvat, token=token_of(ctx))
+
+
+def secret(what: str, *, hint: str) -> str:
+    """Ask for a password or token; without a terminal the first line of the input is it.
+
+    Args:
+        what: is asked for, for example "Password".
+        hint: other ways to give it.
+
+    Raises:
+        UserInput: there is neither a terminal nor a line.
+    """
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, err=True))
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise UserInput(f"{what} is needed, and there is no terminal to ask for it.", hint=hint)
+    return line
 
 
 def slide_options(command: Command) -> Command:

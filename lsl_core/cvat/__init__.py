@@ -109,7 +109,7 @@ from lsl_core.cvat.tasks import (
     task_jobs,
     task_labels,
 )
-from lsl_core.cvat.undo import KeptShape, UndoResult, undo_push
+from lsl_core.cvat.undo import Kept, UndoResult, undo_push
 from lsl_core.geometry.drawable import Drawing
 
 __all__ = [
@@ -134,7 +134,7 @@ __all__ = [
     "JobKind",
     "Journal",
     "Judged",
-    "KeptShape",
+    "Kept",
     "LabelAttribute",
     "LabelMaps",
     "LabelMatch",

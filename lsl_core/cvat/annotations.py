@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.content import KINDS, Key, Keyed, by_key, content_key, key_of, kind_of
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
@@ -24,7 +24,7 @@ from lsl_core.cvat.tasks import (
     labels_of,
     require_images,
 )
-from lsl_core.errors import CvatNotFound
+from lsl_core.errors import CvatNotFound, CvatRequestFailed
 
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ _IN_POOL = "on a frame of the ground truth"
 
 
 class Action(StrEnum):
-    """What a PATCH does with the shapes that it carries."""
+    """What a PATCH does with the annotations that it carries."""
 
     CREATE = "create"
     DELETE = "delete"
@@ -42,8 +42,9 @@ class Action(StrEnum):
 class TaskState:
     """A task with all that a push or an import has to know, read at one time.
 
-    annotations: as CVAT sends them, without ground truth and replicas. validation: frames whose
-    shapes are not ordinary work, with the reason.
+    annotations: as CVAT sends them, without ground truth and replicas. separate: what each job
+    holds, where jobs overlap; empty where they do not, since `annotations` tells it then.
+    validation: frames whose shapes are not ordinary work, with the reason.
     """
 
     task: TaskInfo
@@ -51,7 +52,33 @@ class TaskState:
     frames: tuple[FrameInfo, ...]
     jobs: tuple[JobInfo, ...]
     annotations: Json
+    separate: dict[int, Json]
     validation: dict[int, str]
+
+    @property
+    def stored(self) -> Json:
+        """The annotations as they are written and taken away; see `stored_annotations`."""
+        return joined(self.separate.values()) if self.separate else self.annotations
+
+    def by_job(self) -> dict[int, Json]:
+        """Return what each ordinary job holds."""
+        if self.separate:
+            return self.separate
+        jobs = [job for job in self.jobs if job.kind is JobKind.ANNOTATION]
+        at = {frame: job.id for job in jobs for frame in range(job.start_frame, job.stop_frame + 1)}
+        held: dict[int, Json] = {job.id: {kind: [] for kind in KINDS} for job in jobs}
+        for kind in KINDS:
+            for entry in self.annotations[kind]:
+                if int(entry["frame"]) in at:  # CVAT takes frames that no job has
+                    held[at[int(entry["frame"])]][kind].append(entry)
+        return held
+
+    def holders(self, entries: Sequence[Json]) -> tuple[int, ...]:
+        """Return the job that holds each of these, which were read here."""
+        if not entries:
+            return ()
+        held = {key: job_id for job_id, part in self.by_job().items() for key in by_key(part)}
+        return tuple(held[key_of(entry)] for entry in entries)
 
     def objects(self) -> Converted:
         """Return the annotations as instances; class ids index `labels`."""
@@ -80,8 +107,30 @@ def read_task(session: CvatSession, task_id: int) -> TaskState:
         tuple(frames),
         tuple(task_jobs),
         task_annotations(session, task_id),
+        _by_job(session, task_jobs) if task.overlap else {},
         validation_frames(session, task, task_jobs),
     )
+
+
+def stored_annotations(session: CvatSession, task: TaskInfo) -> Json:
+    """Return the annotations of a task as its jobs hold them.
+
+    Where jobs overlap, CVAT's answer for a task is another one: it joins tracks that go on in the
+    next job, and leaves out one of two equal shapes.
+    """
+    if not task.overlap:
+        return task_annotations(session, task.id)
+    return joined(_by_job(session, jobs_of(session, task)).values())
+
+
+def _by_job(session: CvatSession, task_jobs: Sequence[JobInfo]) -> dict[int, Json]:
+    ordinary = [job.id for job in task_jobs if job.kind is JobKind.ANNOTATION]
+    return {job_id: job_annotations(session, job_id) for job_id in ordinary}
+
+
+def joined(parts: Collection[Json]) -> Json:
+    """Return the annotations of several jobs as those of one task."""
+    return {kind: [entry for part in parts for entry in part[kind]] for kind in KINDS}
 
 
 def task_annotations(session: CvatSession, task_id: int) -> Json:
@@ -95,22 +144,24 @@ def task_annotations(session: CvatSession, task_id: int) -> Json:
     return answer
 
 
-def task_contents(session: CvatSession, task_id: int) -> dict[int, str]:
-    """Return the content of each shape of a task by its id; no shape is held longer than that."""
-    answer = session.transport.json(
-        "GET",
-        f"/api/tasks/{task_id}/annotations/",
-        doing=f"reading the annotations of task {task_id}",
-        hook=_keyed,
-    )
-    return dict(answer["shapes"])
+def stored_contents(session: CvatSession, task: TaskInfo) -> dict[Key, str]:
+    """Return the content of each of `stored_annotations`; none is held longer than that."""
+    paths = [f"/api/tasks/{task.id}/annotations/"]
+    if task.overlap:
+        ordinary = [job for job in jobs_of(session, task) if job.kind is JobKind.ANNOTATION]
+        paths = [f"/api/jobs/{job.id}/annotations/" for job in ordinary]
+    doing = f"reading the annotations of task {task.id}"
+    answers = [session.transport.json("GET", path, doing=doing, hook=_keyed) for path in paths]
+    return {
+        (kind, one.id): one.content for answer in answers for kind in KINDS for one in answer[kind]
+    }
 
 
-def _keyed(found: Json) -> Json | tuple[int, str]:
-    """Return id and content of a shape; what else there is as it is."""
-    if "points" in found and "label_id" in found:
-        return int(found.get("id") or 0), content_key(found)
-    return found
+def _keyed(found: Json) -> Json | Keyed:
+    """Return id and content of an annotation, or of a part of one; what else there is packed."""
+    if "label_id" in found:
+        return Keyed(int(found.get("id") or 0), content_key(found))
+    return packed(found)
 
 
 def job_annotations(session: CvatSession, job_id: int) -> Json:
@@ -125,31 +176,45 @@ def job_annotations(session: CvatSession, job_id: int) -> Json:
 
 
 def change_job(
-    session: CvatSession, job_id: int, action: Action, shapes: Sequence[Json]
+    session: CvatSession, job_id: int, action: Action, entries: Sequence[Json]
 ) -> list[Json]:
-    """Create or delete shapes of a job in one step that CVAT does whole or not at all.
+    """Create or delete annotations of a job in one step that CVAT does whole or not at all.
 
     Never repeated here: an answer that got lost may mean that it is done.
 
     Args:
         session: who does it.
-        job_id: the job that covers the frames of all shapes.
+        job_id: the job that covers the frames of all of them.
         action: create adds them, delete takes those with these ids away.
-        shapes: as `from_instances` makes them, or as they were read.
+        entries: tags, shapes and tracks as they were read, or as `from_instances` makes them.
 
     Returns:
-        The shapes as CVAT answered, in the order sent; created ones with their new ids.
+        The created annotations as CVAT answered, with their ids, in the order sent.
+
+    Raises:
+        CvatRequestFailed: the answer holds others than were sent.
     """
+    kinds = [kind_of(entry) for entry in entries]
+    body: Json = {"version": 0, **{kind: [] for kind in KINDS}}
+    for kind, entry in zip(kinds, unpacked(entries), strict=True):
+        body[kind].append(entry)
+    doing = "writing to" if action is Action.CREATE else "deleting in"
     answer = session.transport.json(
         "PATCH",
         f"/api/jobs/{job_id}/annotations/",
-        doing=f"writing to job {job_id}"
-        if action is Action.CREATE
-        else f"deleting in job {job_id}",
+        doing=f"{doing} job {job_id}",
         query={"action": action.value},
-        body={"version": 0, "tags": [], "shapes": unpacked(shapes), "tracks": []},
+        body=body,
     )
-    return list(answer["shapes"])
+    if action is Action.DELETE:
+        return []
+    if any(len(answer[kind]) != len(body[kind]) for kind in KINDS):
+        raise CvatRequestFailed(
+            f"CVAT's answer to {len(entries)} new annotations does not name them all.",
+            hint="Try again.",
+        ) from ValueError("as many as were sent are needed")
+    answers = {kind: iter(answer[kind]) for kind in KINDS}
+    return [next(answers[kind]) for kind in kinds]
 
 
 def validation_frames(

@@ -1,48 +1,98 @@
-"""What makes a shape the same shape: everything that a person can see or change, not its id."""
+"""What makes an annotation the same one: everything that a person can see or change, not its id.
+
+An annotation is a tag, a shape or a track, as CVAT sends it: a track has keyframes in "shapes", a
+shape a "type", a tag neither. CVAT counts the ids of the three apart, so a `Key` names one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lsl_core.cvat.packing import dumps
-
 Json = dict[str, Any]
+Kind = Literal["tags", "shapes", "tracks"]
+#: A kind and an id: what names an annotation of a task.
+Key = tuple[Kind, int]
+
+#: The lists that annotations come in, in the order of CVAT's answers.
+KINDS: tuple[Kind, ...] = ("tags", "shapes", "tracks")
 
 #: Below this, a whole number is written without an exponent.
 _EXACT = 1e15
 
 
-def content_key(shape: Json, *, group: bool = True) -> str:
-    """Return a hash of a shape's content, the same before it is sent and after it is read.
+class Keyed(NamedTuple):
+    """All that is kept of an annotation where only its content counts."""
+
+    id: int
+    content: str
+
+
+def kind_of(entry: Json) -> Kind:
+    """Return which of CVAT's lists an annotation belongs in."""
+    if "shapes" in entry:
+        return "tracks"
+    return "shapes" if "type" in entry else "tags"
+
+
+def key_of(entry: Json) -> Key:
+    """Return what names an annotation that was read."""
+    return kind_of(entry), int(entry["id"])
+
+
+def content_key(entry: Json, *, group: bool = True) -> str:
+    """Return a hash of an annotation's content, the same before it is sent and after it is read.
 
     Leaves out the id, and the score, which older servers do not keep and nobody can edit.
 
     Args:
-        shape: as it is sent or as it was read.
+        entry: a tag, shape or track, or a part of a skeleton, as it is sent or as it was read.
         group: False leaves out the number of its group, which is arbitrary.
     """
+    if "type" in entry:
+        text = _shape_text(entry, group=group)
+    else:
+        where = [entry["frame"], entry["label_id"]]
+        text = json.dumps([*where, *_common(entry, group=group)])
+    keys = sorted(entry.get("shapes") or (), key=lambda shape: int(shape["frame"]))
+    text += "".join(_shape_text(shape, group=group) for shape in keys)
+    parts = (
+        part.content if isinstance(part, Keyed) else content_key(part, group=group)
+        for part in entry.get("elements") or ()
+    )
+    text += "".join(sorted(parts))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shape_text(shape: Json, *, group: bool) -> str:
+    """Return what is drawn in a shape, or in a keyframe of a track, which has no label."""
     points = shape.get("points") or ()
     if shape["type"] == "mask":
         values = _runs(points)
     else:
         values = json.dumps([round(float(value), 2) for value in points])
-    attributes = sorted((a["spec_id"], str(a["value"])) for a in shape.get("attributes") or ())
-    first = json.dumps([shape["type"], shape["frame"], shape["label_id"]])
+    first = json.dumps([shape["type"], shape["frame"], shape.get("label_id")])
     rest = [
         round(float(shape.get("rotation") or 0.0), 2),
         bool(shape.get("occluded")),
         int(shape.get("z_order") or 0),
-        int(shape.get("group") or 0) if group else 0,
-        shape.get("source") or "manual",
-        attributes,
+        *_common(shape, group=group),
     ]
-    text = f"{first[:-1]}, {values}, {json.dumps(rest)[1:]}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    if shape.get("outside"):  # where a track is not to be seen; older keys know nothing of it
+        rest.append("outside")
+    return f"{first[:-1]}, {values}, {json.dumps(rest)[1:]}"
+
+
+def _common(entry: Json, *, group: bool) -> list[Any]:
+    return [
+        int(entry.get("group") or 0) if group else 0,
+        entry.get("source") or "manual",
+        sorted((a["spec_id"], str(a["value"])) for a in entry.get("attributes") or ()),
+    ]
 
 
 def _runs(points: Sequence[float]) -> str:
@@ -60,14 +110,13 @@ def _runs(points: Sequence[float]) -> str:
 
 def state_key(annotations: Json) -> str:
     """Return a hash of all annotations of a task, whatever order they come in."""
-    rows = sorted((int(s["id"]), content_key(s)) for s in annotations.get("shapes") or ())
-    rest = [
-        sorted(dumps(entry, sort_keys=True) for entry in annotations.get(kind) or ())
-        for kind in ("tags", "tracks")
+    rows = [
+        sorted((int(entry["id"]), content_key(entry)) for entry in annotations.get(kind) or ())
+        for kind in KINDS
     ]
-    return hashlib.sha256(json.dumps([rows, rest]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def by_id(shapes: Iterable[Json]) -> dict[int, Json]:
-    """Return the shapes under their ids."""
-    return {int(shape["id"]): shape for shape in shapes}
+def by_key(annotations: Json) -> dict[Key, Json]:
+    """Return all annotations of a task or job under what names them."""
+    return {(kind, int(entry["id"])): entry for kind in KINDS for entry in annotations[kind]}

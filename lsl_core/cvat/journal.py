@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lsl_core.cvat.annotations import Action
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.content import Key, content_key, kind_of
 from lsl_core.cvat.packing import dumps, packed
 from lsl_core.errors import UserInput
 from lsl_core.workspace.database import Database
@@ -45,6 +45,16 @@ _MIGRATIONS = (
     """,
     # NULL in batches that were written before
     "ALTER TABLE cvat_batches ADD COLUMN num_shapes INT",
+    # CVAT counts the ids of tags, shapes and tracks apart
+    """
+    CREATE TABLE cvat_created (
+        push_id TEXT NOT NULL, batch_id INT NOT NULL, kind TEXT NOT NULL, entry_id INT NOT NULL,
+        content TEXT NOT NULL, score REAL NOT NULL, PRIMARY KEY (push_id, kind, entry_id)
+    ) WITHOUT ROWID;
+    INSERT INTO cvat_created SELECT push_id, batch_id, 'shapes', shape_id, content, score
+        FROM cvat_shapes;
+    DROP TABLE cvat_shapes
+    """,
 )
 
 
@@ -94,8 +104,8 @@ class PushRecord:
     summary: dict[str, Any]
 
 
-class StoredShapes(Collection[Json]):
-    """The shapes of a batch as the journal keeps them; unpacked each time that they are read."""
+class StoredEntries(Collection[Json]):
+    """The annotations of a batch as the journal keeps them; unpacked each time they are read."""
 
     def __init__(self, data: bytes, count: int | None) -> None:
         self._data = data
@@ -107,13 +117,13 @@ class StoredShapes(Collection[Json]):
     def __iter__(self) -> Iterator[Json]:
         return iter(json.loads(gzip.decompress(self._data), object_hook=packed))
 
-    def __contains__(self, shape: object) -> bool:
-        return any(shape == one for one in self)
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == one for one in self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Shapes that are sent in one request, which CVAT does whole or not at all.
+    """Tags, shapes and tracks that are sent in one request, which CVAT does whole or not at all.
 
     id: 0 until it is written down. sent: when, seconds since the epoch, or None.
     """
@@ -122,7 +132,7 @@ class Batch:
     job_id: int
     action: Action
     part: Part
-    shapes: Collection[Json]
+    entries: Collection[Json]
     state: BatchState = BatchState.PLANNED
     sent: float | None = None
     reason: str = ""
@@ -178,12 +188,12 @@ class Journal:
             )
 
     def mark_done(self, push_id: str, batch: Batch, ids: Sequence[int | None]) -> None:
-        """Write down that a batch is stored, with the ids that the server gave its shapes.
+        """Write down that a batch is stored, with the ids that the server gave its annotations.
 
         Args:
             push_id: of which push.
             batch: what was sent.
-            ids: one per shape of a create, None for one that a person took away meanwhile.
+            ids: one per entry of a create, None for one that a person took away meanwhile.
         """
         with self._db.write() as db:
             db.execute(
@@ -191,11 +201,11 @@ class Journal:
             )
             if batch.action is Action.CREATE and batch.part is Part.PUSH:
                 db.executemany(
-                    "INSERT OR REPLACE INTO cvat_shapes VALUES (?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO cvat_created VALUES (?, ?, ?, ?, ?, ?)",
                     [
-                        (push_id, batch.id, shape_id, content_key(s), s.get("score", 1.0))
-                        for s, shape_id in zip(batch.shapes, ids, strict=True)
-                        if shape_id is not None
+                        (push_id, batch.id, kind_of(e), new_id, content_key(e), e.get("score", 1.0))
+                        for e, new_id in zip(batch.entries, ids, strict=True)
+                        if new_id is not None
                     ],
                 )
 
@@ -216,21 +226,32 @@ class Journal:
             ).fetchall()
         return [_batch(row) for row in rows]
 
-    def created_shapes(self, push_id: str) -> dict[int, str]:
-        """Return the ids of the shapes that a push made, with the hash of their content."""
+    def created(self, push_id: str) -> dict[Key, str]:
+        """Return what a push made, with the hash of its content."""
         with self._db.read() as db:
             rows = db.execute(
-                "SELECT shape_id, content FROM cvat_shapes WHERE push_id = ?", (push_id,)
+                "SELECT kind, entry_id, content FROM cvat_created WHERE push_id = ?", (push_id,)
             ).fetchall()
-        return {row["shape_id"]: row["content"] for row in rows}
+        return {(row["kind"], row["entry_id"]): row["content"] for row in rows}
+
+    def jobs_of_created(self, push_id: str) -> dict[Key, int]:
+        """Return the job that each annotation of a push was made in."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT kind, entry_id, job_id FROM cvat_created JOIN cvat_batches b"
+                " ON b.id = batch_id WHERE cvat_created.push_id = ?",
+                (push_id,),
+            ).fetchall()
+        return {(row["kind"], row["entry_id"]): row["job_id"] for row in rows}
 
     def scores(self, push_id: str) -> dict[int, float]:
         """Return the score of each shape that a push made; also where CVAT keeps none."""
         with self._db.read() as db:
             rows = db.execute(
-                "SELECT shape_id, score FROM cvat_shapes WHERE push_id = ?", (push_id,)
+                "SELECT entry_id, score FROM cvat_created WHERE push_id = ? AND kind = 'shapes'",
+                (push_id,),
             ).fetchall()
-        return {row["shape_id"]: row["score"] for row in rows}
+        return {row["entry_id"]: row["score"] for row in rows}
 
     def own_shapes(self, *, url: str, task_id: int, task_created: str) -> dict[int, str]:
         """Return the ids of all shapes that pushes to a task ever made, with their content.
@@ -240,11 +261,11 @@ class Journal:
         """
         with self._db.read() as db:
             rows = db.execute(
-                "SELECT shape_id, content FROM cvat_shapes JOIN cvat_pushes p ON p.id = push_id"
-                " WHERE url = ? AND task_id = ? AND task_created = ?",
+                "SELECT entry_id, content FROM cvat_created JOIN cvat_pushes p ON p.id = push_id"
+                " WHERE kind = 'shapes' AND url = ? AND task_id = ? AND task_created = ?",
                 (url, task_id, task_created),
             ).fetchall()
-        return {row["shape_id"]: row["content"] for row in rows}
+        return {row["entry_id"]: row["content"] for row in rows}
 
     def finish(self, push_id: str, phase: PushPhase, summary: dict[str, Any]) -> None:
         """Write down how a push, or its undoing, ended; adds to its summary."""
@@ -285,11 +306,11 @@ class Journal:
 
 
 def _insert(db: Any, push_id: str, batch: Batch) -> int:  # noqa: ANN401 - a sqlite3 connection
-    data = gzip.compress(dumps([*batch.shapes]).encode(), compresslevel=1)
+    data = gzip.compress(dumps([*batch.entries]).encode(), compresslevel=1)
     cursor = db.execute(
         "INSERT INTO cvat_batches (push_id, job_id, action, part, shapes, state, num_shapes)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (push_id, batch.job_id, batch.action, batch.part, data, batch.state, len(batch.shapes)),
+        (push_id, batch.job_id, batch.action, batch.part, data, batch.state, len(batch.entries)),
     )
     return int(cursor.lastrowid)
 
@@ -304,7 +325,7 @@ def _batch(row: Any) -> Batch:  # noqa: ANN401 - a sqlite3 row
         row["job_id"],
         Action(row["action"]),
         Part(row["part"]),
-        StoredShapes(row["shapes"], row["num_shapes"]),
+        StoredEntries(row["shapes"], row["num_shapes"]),
         BatchState(row["state"]),
         row["sent"],
         row["reason"],

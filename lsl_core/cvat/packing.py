@@ -41,22 +41,23 @@ def whole(shape: Json) -> Json:
     return packed(shape)
 
 
-def unpacked(shapes: Iterable[Json]) -> list[Json]:
-    """Return shapes whose points are lists, for JSON; copies where something changes."""
+def unpacked(entries: Iterable[Json]) -> list[Json]:
+    """Return annotations whose points are lists, for JSON; copies where something changes."""
     found = []
-    for shape in shapes:
-        points = shape.get("points")
+    for entry in entries:
+        points = entry.get("points")
         if isinstance(points, array):
-            shape = {**shape, "points": points.tolist()}
-        if shape.get("elements"):
-            shape = {**shape, "elements": unpacked(shape["elements"])}
-        found.append(shape)
+            entry = {**entry, "points": points.tolist()}
+        for nested in ("shapes", "elements"):  # keyframes of a track, parts of a skeleton
+            if entry.get(nested):
+                entry = {**entry, nested: unpacked(entry[nested])}
+        found.append(entry)
     return found
 
 
-def dumps(value: object, *, sort_keys: bool = False) -> str:
+def dumps(value: object) -> str:
     """Return JSON of something that holds shapes."""
-    return json.dumps(value, default=_as_list, sort_keys=sort_keys)
+    return json.dumps(value, default=_as_list)
 
 
 def _as_list(value: object) -> list[float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lsl_core.cvat.content import Kind
 from lsl_core.cvat.label_matching import LabelMatch
 from lsl_core.cvat.tasks import CvatLabel, TaskInfo
 from lsl_core.geometry.cleaning import AS_THEY_ARE, Cleaning
@@ -74,7 +75,8 @@ class LabelRow:
     """What a push does to one label of the task, counted in objects.
 
     duplicates: not added, the same object is there. conflicts: ours that meet a person's object
-    with IoU of 0.5 or more without being the same.
+    with IoU of 0.5 or more without being the same; those of a backup that a person edited since.
+    kind: of a backup also tags and tracks.
     """
 
     label: str
@@ -83,6 +85,7 @@ class LabelRow:
     duplicates: int
     conflicts: int
     remove: int
+    kind: Kind = "shapes"
 
     @property
     def after(self) -> int:
@@ -117,9 +120,8 @@ class PushPlan:
 
     token: names this plan; the same task, objects and choices give the same one, anything else
     another. state: hash of the task's annotations that it was made for. matches: where each label
-    of the model goes. create: shapes to add. remove: shapes to take away. jobs: which job each
-    frame of these belongs to; second_jobs: the other job of a frame that two overlapping jobs
-    share. warnings: for people, each a sentence.
+    of the model goes. create: what to add; of a backup also tags and tracks. remove: what to take
+    away. create_jobs, remove_jobs: the job of each of these. warnings: for people, each a sentence.
     """
 
     token: str
@@ -136,8 +138,8 @@ class PushPlan:
     warnings: tuple[str, ...]
     create: tuple[Json, ...]
     remove: tuple[Json, ...]
-    jobs: dict[int, int]
-    second_jobs: dict[int, int] = field(default_factory=dict)
+    create_jobs: tuple[int, ...]
+    remove_jobs: tuple[int, ...]
 
     @property
     def num_add(self) -> int:

@@ -116,12 +116,11 @@ class _Work:
                 url=session.url, task_id=state.task.id, task_created=state.task.created
             )
         self._live: dict[int, list[Json]] = defaultdict(list)
-        for shape in state.annotations["shapes"]:
+        for shape in state.stored["shapes"]:
             self._live[shape["frame"]].append(shape)
-        groups = (int(s.get("group") or 0) for s in state.annotations["shapes"])
+        groups = (int(s.get("group") or 0) for s in state.stored["shapes"])
         self._next_group = max(groups, default=0) + 1
         self._jobs: dict[int, int] = {}
-        self._second_jobs: dict[int, int] = {}
         self._create: list[Json] = []
         self._remove: list[Json] = []
         self._rows: list[FrameRow] = []
@@ -172,7 +171,7 @@ class _Work:
     def plan(self, run_id: str) -> PushPlan:
         """Put the plan together."""
         require_sound(self._create, [frame.image_hw for frame in self._state.frames])
-        state = state_key(self._state.annotations)
+        state = state_key(self._state.stored)
         # by name, so that a label which has to be made first changes nothing
         content = [content_key({**s, "label_id": self._names[s["label_id"]]}) for s in self._create]
         removed = [int(s["id"]) for s in self._remove]
@@ -185,7 +184,7 @@ class _Work:
             mode=self._mode,
             run_id=run_id,
             state=state,
-            num_shapes=len(self._state.annotations["shapes"]),
+            num_shapes=len(self._state.stored["shapes"]),
             matches=self._matches,
             labels=self._label_rows(),
             frames=tuple(self._rows),
@@ -193,8 +192,8 @@ class _Work:
             warnings=tuple(self._warnings()),
             create=tuple(self._create),
             remove=tuple(self._remove),
-            jobs=self._jobs,
-            second_jobs=self._second_jobs,
+            create_jobs=tuple(self._jobs[int(s["frame"])] for s in self._create),
+            remove_jobs=self._state.holders(self._remove),
         )
 
     def _refusal(self, frame: int, found: Instances) -> str:
@@ -214,12 +213,10 @@ class _Work:
                 hint="The task's images changed: predict again.",
             )
         ordinary = [job for job in self._state.jobs if job.kind is JobKind.ANNOTATION]
-        covering = [job.id for job in ordinary if job.covers(frame)]
-        if not covering:
+        covering = next((job.id for job in ordinary if job.covers(frame)), None)
+        if covering is None:
             return "no job covers it"
-        self._jobs[frame] = covering[0]
-        if len(covering) > 1:
-            self._second_jobs[frame] = covering[1]
+        self._jobs[frame] = covering
         return ""
 
     def _replaceable(self, frame: int) -> list[Json]:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, task_annotations, task_contents
-from lsl_core.cvat.content import by_id, content_key, state_key
+from lsl_core.cvat.annotations import Action, stored_annotations, stored_contents
+from lsl_core.cvat.content import Key, by_key, content_key, key_of, state_key
 from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
 from lsl_core.cvat.plan import PushMode, PushPlan
 from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FailedShapes:
-    """Shapes of a frame that the server refused, and why."""
+    """How much of a frame the server refused, and why."""
 
     frame: int
     shapes: int
@@ -40,10 +40,10 @@ class FailedShapes:
 class PushResult:
     """What a push did, read back from the server.
 
-    added: shapes that are there now. removed: shapes that were taken away. kept: automatic shapes
-    that stayed, since a person edited them. missing: shapes that were stored and are not there as
-    they were sent. failed: what the server refused. human_unchanged: whether every other shape is
-    what it was. task_url: where to look.
+    Counts are of tags, shapes and tracks. added: those that are there now. removed: those that were
+    taken away. kept: those that stayed, since a person edited them. missing: those that were stored
+    and are not there as they were sent. failed: what the server refused. human_unchanged: whether
+    everything else is what it was. task_url: where to look.
     """
 
     push_id: str
@@ -89,7 +89,7 @@ def apply_push(
         CvatError: when the server went away; `resume_push` goes on.
     """
     _require_allowed(session, plan, confirmed_task)
-    live = task_annotations(session, plan.task.id)
+    live = stored_annotations(session, plan.task)
     if state_key(live) != plan.state:
         now, then = len(live["shapes"]), plan.num_shapes
         count = f" It had {then} shapes and has {now}." if now != then else ""
@@ -121,11 +121,8 @@ def apply_push(
             "token": plan.token,
         },
     )
-    batches = make_batches(plan.create, plan.jobs, Action.CREATE, Part.PUSH)
-    batches += make_batches(plan.remove, plan.jobs, Action.DELETE, Part.PUSH)
-    # where jobs overlap, a shape lies in one of the two; the other one knows nothing of its id
-    shared = [shape for shape in plan.remove if int(shape["frame"]) in plan.second_jobs]
-    batches += make_batches(shared, plan.second_jobs, Action.DELETE, Part.PUSH)
+    batches = make_batches(plan.create, plan.create_jobs, Action.CREATE, Part.PUSH)
+    batches += make_batches(plan.remove, plan.remove_jobs, Action.DELETE, Part.PUSH)
     journal.begin(record, batches)
     return _finish(session, journal, record, progress, settle_s)
 
@@ -196,16 +193,15 @@ def open_record(session: CvatSession, journal: Journal, push_id: str) -> PushRec
     return record
 
 
-def known_ids(record: PushRecord) -> set[int]:
-    """Return the ids of the shapes that were there before a push."""
-    shapes = read_snapshot(Path(record.snapshot))["shapes"]
-    return {int(shape["id"]) for shape in shapes}
+def known_before(record: PushRecord) -> set[Key]:
+    """Return what names the annotations that were there before a push."""
+    return set(by_key(read_snapshot(Path(record.snapshot))))
 
 
 def _finish(
     session: CvatSession, journal: Journal, record: PushRecord, progress: Progress, settle_s: float
 ) -> PushResult:
-    sender = Sender(session, journal, record.id, known_ids=known_ids(record), settle_s=settle_s)
+    sender = Sender(session, journal, record.id, known=known_before(record), settle_s=settle_s)
     sender.send_all(Part.PUSH, progress, doing="Pushing")
     progress.start("Reading back", total=1, unit="task")
     result = _read_back(session, journal, record, kept=len(sender.kept))
@@ -220,41 +216,43 @@ def _read_back(
     session: CvatSession, journal: Journal, record: PushRecord, *, kept: int
 ) -> PushResult:
     live = _live(session, record)
-    created = journal.created_shapes(record.id)
+    created = journal.created(record.id)
     batches = journal.batches(record.id, Part.PUSH)
     removed = {
-        int(shape["id"])
+        key_of(entry)
         for batch in batches
         if batch.action is Action.DELETE
-        for shape in batch.shapes
+        for entry in batch.entries
     }
-    before = by_id(read_snapshot(Path(record.snapshot))["shapes"])
+    before = by_key(read_snapshot(Path(record.snapshot)))
     failed = [
-        FailedShapes(int(next(iter(batch.shapes))["frame"]), len(batch.shapes), batch.reason)
+        FailedShapes(int(next(iter(batch.entries))["frame"]), len(batch.entries), batch.reason)
         for batch in batches
         if batch.state is BatchState.FAILED
     ]
-    there = sum(live.get(i) == content for i, content in created.items())
-    planned = sum(len(b.shapes) for b in batches if b.action is Action.CREATE)
+    there = sum(live.get(key) == content for key, content in created.items())
+    planned = sum(len(b.entries) for b in batches if b.action is Action.CREATE)
     refused = sum(f.shapes for f in failed)
     return PushResult(
         push_id=record.id,
         task_id=record.task_id,
         added=there,
-        removed=sum(i not in live for i in removed),
+        removed=sum(key not in live for key in removed),
         kept=kept,
         missing=planned - refused - there,
         failed=tuple(failed),
         human_unchanged=all(
-            live.get(i) == content_key(shape) for i, shape in before.items() if i not in removed
+            live.get(key) == content_key(entry)
+            for key, entry in before.items()
+            if key not in removed
         ),
         task_url=f"{session.url}/tasks/{record.task_id}",
     )
 
 
-def _live(session: CvatSession, record: PushRecord) -> dict[int, str]:
+def _live(session: CvatSession, record: PushRecord) -> dict[Key, str]:
     try:
-        return task_contents(session, record.task_id)
+        return stored_contents(session, bare_task(session, record.task_id))
     except CvatError as error:
         raise type(error)(
             f"The push is done, but it could not be read back. {error.message}",

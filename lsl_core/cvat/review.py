@@ -306,9 +306,10 @@ def _pushed_shapes(journal: Journal, push_id: str) -> list[Json]:
         content_key(shape): shape
         for batch in journal.batches(push_id, Part.PUSH)
         if batch.action is Action.CREATE
-        for shape in batch.shapes
+        for shape in batch.entries
     }
     return [
         {**sent[content], "id": shape_id}
-        for shape_id, content in journal.created_shapes(push_id).items()
+        for (kind, shape_id), content in journal.created(push_id).items()
+        if kind == "shapes"
     ]

@@ -2,21 +2,21 @@
 
 CVAT does a PATCH whole or not at all, but its answer can get lost (a proxy gives up after 60 s
 and CVAT stores all the same). Repeating it would double everything. So before a batch is sent
-again, the job is read: shapes of the batch that appeared there mean that it is done.
+again, the job is read: annotations of the batch that appeared there mean that it is done.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 from lsl_core.cvat.annotations import Action, change_job, job_annotations
-from lsl_core.cvat.content import by_id, content_key
+from lsl_core.cvat.content import Key, by_key, content_key, key_of, kind_of
 from lsl_core.cvat.errors import is_server_error, may_have_happened, seconds_to_wait
 from lsl_core.cvat.journal import Batch, BatchState, Journal, Part
 from lsl_core.cvat.session import CvatSession
@@ -40,25 +40,38 @@ _FOUND_SHARE = 0.5
 
 
 def make_batches(
-    shapes: Iterable[Json], jobs: dict[int, int], action: Action, part: Part
+    entries: Iterable[Json], jobs: Iterable[int], action: Action, part: Part
 ) -> list[Batch]:
-    """Cut shapes into batches of one job each, bounded in shapes and in bytes."""
+    """Cut annotations into batches of one job each, bounded in number and in bytes.
+
+    Args:
+        entries: tags, shapes and tracks.
+        jobs: the job of each.
+        action: what is done with them.
+        part: the push or its undoing.
+    """
     by_job: dict[int, list[Json]] = defaultdict(list)
-    for shape in shapes:
-        by_job[jobs[int(shape["frame"])]].append(shape)
+    for entry, job_id in zip(entries, jobs, strict=True):
+        by_job[job_id].append(entry)
     batches = []
     for job_id, members in by_job.items():
         group: list[Json] = []
         numbers = 0
-        for shape in members:
-            size = len(shape.get("points") or ())
+        for entry in members:
+            size = _size(entry)
             if group and (len(group) >= _BATCH_SHAPES or numbers + size > _BATCH_NUMBERS):
                 batches.append(Batch(0, job_id, action, part, tuple(group)))
                 group, numbers = [], 0
-            group.append(shape)
+            group.append(entry)
             numbers += size
         batches.append(Batch(0, job_id, action, part, tuple(group)))
     return batches
+
+
+def _size(entry: Json) -> int:
+    """Return how many numbers an annotation has, the keyframes of a track among them."""
+    nested = (*(entry.get("shapes") or ()), *(entry.get("elements") or ()))
+    return len(entry.get("points") or ()) + sum(map(_size, nested))
 
 
 class Sender:
@@ -68,7 +81,7 @@ class Sender:
         session: who sends.
         journal: where it is written down.
         push_id: of which push.
-        known_ids: shapes that were there before the push; they are never taken for its own.
+        known: what was there before the push; it is never taken for its own.
         settle_s: how long to wait for a batch whose answer was lost.
     """
 
@@ -78,14 +91,14 @@ class Sender:
         journal: Journal,
         push_id: str,
         *,
-        known_ids: Iterable[int],
+        known: Iterable[Key],
         settle_s: float = SETTLE_S,
     ) -> None:
         self._session, self._journal, self._push_id = session, journal, push_id
-        self._taken = set(known_ids) | set(journal.created_shapes(push_id))
+        self._taken = set(known) | set(journal.created(push_id))
         self._lock = Lock()
         self._settle_s = settle_s
-        self.kept: list[Json] = []  # shapes not deleted, since a person edited them
+        self.kept: list[Json] = []  # not deleted, since a person edited them
 
     def send_all(self, part: Part, progress: Progress, *, doing: str) -> None:
         """Send every batch that is not settled: creates first, so that nothing is ever missing.
@@ -102,7 +115,7 @@ class Sender:
         """
         batches = self._journal.batches(self._push_id, part)
         waiting = [b for b in batches if b.state in (BatchState.PLANNED, BatchState.SENDING)]
-        total, left = (sum(len(b.shapes) for b in some) for some in (batches, waiting))
+        total, left = (sum(len(b.entries) for b in some) for some in (batches, waiting))
         progress.start(doing, total=total, unit="shapes")
         progress.advance(total - left)
         for action in (Action.CREATE, Action.DELETE):
@@ -134,7 +147,7 @@ class Sender:
                     if batch is None:
                         more = False
                     else:
-                        running[pool.submit(self._send, batch)] = len(batch.shapes)
+                        running[pool.submit(self._send, batch)] = len(batch.entries)
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     count = running.pop(future)
@@ -145,7 +158,7 @@ class Sender:
         """Bring one batch to its end: stored, or refused for good."""
         if batch.state is BatchState.SENDING and self._is_stored(batch, settle_s=self._settle_s):
             return
-        batch = replace(batch, shapes=tuple(batch.shapes))  # unpacked once, for all tries
+        batch = replace(batch, entries=tuple(batch.entries))  # unpacked once, for all tries
         for pause in (*_RETRY_WAITS_S, None):
             if batch.action is Action.DELETE:
                 batch = self._still_ours(batch)
@@ -187,33 +200,33 @@ class Sender:
         return False
 
     def _change(self, batch: Batch) -> list[int | None]:
-        """Send a batch once; return the ids that CVAT gave, in the order of the shapes."""
-        if not batch.shapes:
+        """Send a batch once; return the ids that CVAT gave, in the order of its entries."""
+        if not batch.entries:
             return []
-        shapes = [self._for_the_wire(batch.action, shape) for shape in batch.shapes]
-        answer = change_job(self._session, batch.job_id, batch.action, shapes)
-        if batch.action is Action.DELETE:
-            return []
-        ids: list[int | None] = [shape.get("id") for shape in answer]
-        if len(ids) != len(batch.shapes) or None in ids:
+        entries = [self._for_the_wire(batch.action, entry) for entry in batch.entries]
+        answer = change_job(self._session, batch.job_id, batch.action, entries)
+        if any(entry.get("id") is None for entry in answer):
             raise CvatRequestFailed(
-                f"CVAT's answer to {len(batch.shapes)} new shapes does not name them all.",
+                f"CVAT's answer to {len(batch.entries)} new annotations lacks ids.",
                 hint="Try again.",
-            ) from ValueError(f"{len(ids)} ids")
-        return ids
+            ) from ValueError("no id")
+        return [int(entry["id"]) for entry in answer]
 
-    def _for_the_wire(self, action: Action, shape: Json) -> Json:
+    def _for_the_wire(self, action: Action, entry: Json) -> Json:
         left_out = {"id"} if action is Action.CREATE else set()
         if not self._session.server.keeps_score:
             left_out.add("score")
-        sent = {key: value for key, value in shape.items() if key not in left_out}
-        if action is Action.CREATE and sent.get("elements"):  # a skeleton that comes back
-            sent["elements"] = [self._for_the_wire(action, part) for part in sent["elements"]]
+        sent = {key: value for key, value in entry.items() if key not in left_out}
+        if action is Action.CREATE:
+            for nested in ("shapes", "elements"):  # keyframes of a track, parts of a skeleton
+                if sent.get(nested):
+                    sent[nested] = [self._for_the_wire(action, part) for part in sent[nested]]
         return sent
 
     def _done(self, batch: Batch, ids: Sequence[int | None]) -> None:
+        made = zip(batch.entries, ids, strict=False)  # a delete brings no ids
         with self._lock:
-            self._taken.update(shape_id for shape_id in ids if shape_id is not None)
+            self._taken.update((kind_of(entry), id_) for entry, id_ in made if id_ is not None)
         self._journal.mark_done(self._push_id, batch, ids)
 
     def _is_stored(self, batch: Batch, *, settle_s: float) -> bool:
@@ -226,12 +239,13 @@ class Sender:
         until = (batch.sent or 0.0) + settle_s
         pause = 0.2
         while True:
-            live = job_annotations(self._session, batch.job_id)["shapes"]
+            live = by_key(job_annotations(self._session, batch.job_id))
             with self._lock:
-                ids = self._find(batch, live)
-                found = sum(shape_id is not None for shape_id in ids)
-                if found >= max(1, _FOUND_SHARE * len(batch.shapes)):
-                    self._taken.update(shape_id for shape_id in ids if shape_id is not None)
+                keys = self._find(batch, live)
+                found = [key for key in keys if key is not None]
+                if len(found) >= max(1, _FOUND_SHARE * len(batch.entries)):
+                    self._taken.update(found)
+                    ids = [None if key is None else key[1] for key in keys]
                     self._journal.mark_done(self._push_id, batch, ids)
                     return True
             if time.time() >= until:
@@ -239,44 +253,44 @@ class Sender:
             time.sleep(min(pause, max(0.0, until - time.time())))
             pause = min(pause * 2, 5.0)
 
-    def _find(self, batch: Batch, live: Sequence[Json]) -> list[int | None]:
-        """Return the ids of live shapes with the content of the batch's, None for those gone."""
-        free: dict[str, list[int]] = defaultdict(list)
-        for shape in live:
-            if int(shape["id"]) not in self._taken:
-                free[content_key(shape)].append(int(shape["id"]))
-        found: list[int | None] = []
-        for shape in batch.shapes:
-            ids = free.get(content_key(shape))
-            found.append(ids.pop(0) if ids else None)
+    def _find(self, batch: Batch, live: Mapping[Key, Json]) -> list[Key | None]:
+        """Return what is there with the content of each entry of a batch, None for what is gone."""
+        free: dict[str, list[Key]] = defaultdict(list)
+        for key, entry in live.items():
+            if key not in self._taken:
+                free[content_key(entry)].append(key)
+        found: list[Key | None] = []
+        for entry in batch.entries:
+            keys = free.get(content_key(entry))
+            found.append(keys.pop(0) if keys else None)
         return found
 
     def _still_ours(self, batch: Batch) -> Batch:
-        """Return the batch without shapes that a person edited or deleted since it was planned."""
-        live = by_id(job_annotations(self._session, batch.job_id)["shapes"])
+        """Return the batch without what a person edited or deleted since it was planned."""
+        live = by_key(job_annotations(self._session, batch.job_id))
         ours: list[Json] = []
         edited: list[Json] = []
-        for shape in batch.shapes:
-            now = live.get(int(shape["id"]))
+        for entry in batch.entries:
+            now = live.get(key_of(entry))
             if now is not None:
-                is_same = content_key(now) == content_key(shape)
+                is_same = content_key(now) == content_key(entry)
                 (ours if is_same else edited).append(now)
         with self._lock:
-            known = {int(shape["id"]) for shape in self.kept}
-            self.kept += [shape for shape in edited if int(shape["id"]) not in known]
-        return replace(batch, shapes=tuple(ours))
+            known = set(map(key_of, self.kept))
+            self.kept += [entry for entry in edited if key_of(entry) not in known]
+        return replace(batch, entries=tuple(ours))
 
     def _refused(self, batch: Batch, error: CvatError) -> None:
         """Try a refused batch again by frame, so that one bad frame does not stop the others."""
         by_frame: dict[int, list[Json]] = defaultdict(list)
-        for shape in batch.shapes:
-            by_frame[int(shape["frame"])].append(shape)
+        for entry in batch.entries:
+            by_frame[int(entry["frame"])].append(entry)
         if len(by_frame) <= 1:
             self._journal.mark_failed(batch.id, error.message)
             return
         parts = [
-            replace(batch, id=0, shapes=tuple(shapes), state=BatchState.PLANNED, sent=None)
-            for shapes in by_frame.values()
+            replace(batch, id=0, entries=tuple(entries), state=BatchState.PLANNED, sent=None)
+            for entries in by_frame.values()
         ]
         for part in self._journal.split(self._push_id, batch, parts):
             self._send(part)

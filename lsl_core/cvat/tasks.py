@@ -22,7 +22,8 @@ class TaskInfo:
     frames: number of images. jobs, jobs_done: number of jobs, and of completed ones. assignee: a
     user name, or "". status: annotation, validation or completed. created, updated: ISO 8601.
     url: its page in CVAT. chunk_size: images in a chunk. has_image_chunks: whether chunks hold
-    image files, not video. validation: "", "gt" or "gt_pool".
+    image files, not video. validation: "", "gt" or "gt_pool". overlap: images that a job shares
+    with the one before it.
     """
 
     id: int
@@ -42,6 +43,7 @@ class TaskInfo:
     chunk_size: int
     has_image_chunks: bool
     validation: str
+    overlap: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +261,14 @@ def frames_of(task: TaskInfo, meta: Json) -> list[FrameInfo]:
 
 def labels_of(session: CvatSession, task: TaskInfo) -> list[CvatLabel]:
     """Return the labels of a task that was read already."""
+    entries = label_entries(session, task)
+    return [read_label(entry) for entry in entries if not entry.get("has_parent")]
+
+
+def label_entries(session: CvatSession, task: TaskInfo) -> list[Json]:
+    """Return the labels of a task as the API lists them: parts of skeletons, attributes and all."""
     doing = f"reading the labels of task {task.id}"
-    found = session.transport.pages("/api/labels", doing=doing, **_of_organisation(task))
-    return [read_label(entry) for entry in found if not entry.get("has_parent")]
+    return list(session.transport.pages("/api/labels", doing=doing, **_of_organisation(task)))
 
 
 def jobs_of(session: CvatSession, task: TaskInfo) -> list[JobInfo]:
@@ -361,6 +368,7 @@ def read_task_info(entry: Json, url: str, *, project: str, labels: tuple[str, ..
         chunk_size=int(entry.get("data_chunk_size") or 0),
         has_image_chunks=entry.get("data_original_chunk_type") == "imageset",
         validation=entry.get("validation_mode") or "",
+        overlap=int(entry.get("overlap") or 0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Taking a push back: exactly its own shapes go, and what it took away returns."""
+"""Taking a push back: exactly what it made goes, and what it took away returns."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, task_annotations
-from lsl_core.cvat.content import by_id, content_key
+from lsl_core.cvat.annotations import Action, stored_annotations
+from lsl_core.cvat.content import Key, Kind, by_key, content_key, key_of
 from lsl_core.cvat.journal import Batch, BatchState, Journal, Part, PushPhase, PushRecord
-from lsl_core.cvat.push import known_ids, open_record
+from lsl_core.cvat.push import known_before, open_record
 from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
 from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.tasks import bare_task
 from lsl_core.errors import UserInput
 from lsl_core.progress import NULL, Progress
 
@@ -19,10 +20,14 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class KeptShape:
-    """A shape of ours that stays, since a person edited it."""
+class Kept:
+    """A tag, shape or track of ours that stays, since a person edited it.
 
-    shape_id: int
+    id: CVAT's, among those of its kind. frame: its own, or the first one of a track.
+    """
+
+    kind: Kind
+    id: int
     frame: int
     label_id: int
 
@@ -31,9 +36,9 @@ class KeptShape:
 class UndoResult:
     """What undoing a push did.
 
-    deleted: shapes of ours that are gone now. gone: those that a person had deleted before.
-    restored: shapes that the push had taken away and that are back, with new ids. kept: ours that
-    a person edited; they stay. is_verified: whether the server was read and holds just that.
+    deleted: what was ours and is gone now. gone: what a person had deleted before. restored: what
+    the push had taken away and is back, with new ids. kept: ours that a person edited; they stay.
+    is_verified: whether the server was read and holds just that.
     """
 
     push_id: str
@@ -41,7 +46,7 @@ class UndoResult:
     deleted: int
     gone: int
     restored: int
-    kept: tuple[KeptShape, ...]
+    kept: tuple[Kept, ...]
     is_verified: bool
 
 
@@ -53,9 +58,9 @@ def undo_push(
     progress: Progress = NULL,
     settle_s: float = SETTLE_S,
 ) -> UndoResult:
-    """Delete the shapes that a push made, and bring back what it took away.
+    """Delete what a push made, and bring back what it took away.
 
-    Shapes that a person edited since stay and are listed. An undo that was killed goes on when it
+    What a person edited since stays and is listed. An undo that was killed goes on when it
     is asked for again. A push that is still open is settled first, and then undone.
 
     Raises:
@@ -65,7 +70,7 @@ def undo_push(
     record = open_record(session, journal, push_id)
     if record.phase is PushPhase.UNDONE:
         raise UserInput(f"Push {push_id} is undone already.")
-    sender = Sender(session, journal, push_id, known_ids=known_ids(record), settle_s=settle_s)
+    sender = Sender(session, journal, push_id, known=known_before(record), settle_s=settle_s)
     if record.phase is not PushPhase.UNDOING:
         sender.settle(Part.PUSH)
         _plan_undo(session, journal, record)
@@ -80,53 +85,57 @@ def undo_push(
 
 
 def _plan_undo(session: CvatSession, journal: Journal, record: PushRecord) -> None:
-    live = by_id(task_annotations(session, record.task_id)["shapes"])
-    batches = journal.batches(record.id, Part.PUSH)
-    jobs = {int(s["frame"]): b.job_id for b in batches for s in b.shapes}
+    live = _live(session, record)
+    jobs = journal.jobs_of_created(record.id)
     ours = [
-        live[shape_id]
-        for shape_id, content in journal.created_shapes(record.id).items()
-        if shape_id in live and content_key(live[shape_id]) == content
+        live[key]
+        for key, content in journal.created(record.id).items()
+        if key in live and content_key(live[key]) == content
     ]
-    back = _taken_away(batches, live)
-    todo = make_batches(back, jobs, Action.CREATE, Part.UNDO)
-    todo += make_batches(ours, jobs, Action.DELETE, Part.UNDO)
+    back = _taken_away(journal.batches(record.id, Part.PUSH), live)
+    todo = make_batches(
+        [entry for entry, _ in back], [job for _, job in back], Action.CREATE, Part.UNDO
+    )
+    todo += make_batches(ours, [jobs[key_of(e)] for e in ours], Action.DELETE, Part.UNDO)
     journal.begin_undo(record.id, todo)
 
 
-def _taken_away(batches: list[Batch], live: Mapping[int, Json]) -> list[Json]:
-    """Return the shapes that the push deleted and that are not there."""
+def _live(session: CvatSession, record: PushRecord) -> dict[Key, Json]:
+    return by_key(stored_annotations(session, bare_task(session, record.task_id)))
+
+
+def _taken_away(batches: list[Batch], live: Mapping[Key, Json]) -> list[tuple[Json, int]]:
+    """Return what the push deleted and that is not there, each with its job."""
     sent = (BatchState.DONE, BatchState.SENDING)
     gone = {
-        int(shape["id"]): shape
+        key_of(entry): (entry, batch.job_id)
         for batch in batches
         if batch.action is Action.DELETE and batch.state in sent
-        for shape in batch.shapes
-        if int(shape["id"]) not in live
+        for entry in batch.entries
+        if key_of(entry) not in live
     }
     return list(gone.values())
 
 
 def _result(session: CvatSession, journal: Journal, record: PushRecord) -> UndoResult:
-    live = by_id(task_annotations(session, record.task_id)["shapes"])
-    created = journal.created_shapes(record.id)
+    live = _live(session, record)
+    created = journal.created(record.id)
     batches = journal.batches(record.id, Part.UNDO)
-    to_delete = {int(s["id"]) for b in batches if b.action is Action.DELETE for s in b.shapes}
-    left = [live[i] for i in created if i in live]
+    to_delete = {key_of(e) for b in batches if b.action is Action.DELETE for e in b.entries}
+    left = [key for key in created if key in live]
     kept = tuple(
-        KeptShape(int(s["id"]), int(s["frame"]), int(s["label_id"]))
-        for s in left
-        if content_key(s) != created[int(s["id"])]
+        Kept(*key, frame=int(live[key]["frame"]), label_id=int(live[key]["label_id"]))
+        for key in left
+        if content_key(live[key]) != created[key]
     )
-    returned = [s for b in batches if b.action is Action.CREATE for s in b.shapes]
-    there = {content_key(s) for s in live.values()}
-    restored = sum(content_key(s) in there for s in returned)
-    deleted = sum(i not in live for i in to_delete)
+    returned = [e for b in batches if b.action is Action.CREATE for e in b.entries]
+    there = set(map(content_key, live.values()))
+    restored = sum(content_key(entry) in there for entry in returned)
     return UndoResult(
         push_id=record.id,
         task_id=record.task_id,
-        deleted=deleted,
-        gone=len(created) - len(to_delete) - sum(i not in to_delete for i in created if i in live),
+        deleted=sum(key not in live for key in to_delete),
+        gone=len(created) - len(to_delete) - sum(key not in to_delete for key in left),
         restored=restored,
         kept=kept,
         is_verified=len(left) == len(kept) and restored == len(returned),

@@ -6,7 +6,7 @@ the image, a mask whose runs do not add up or a polygon of two points pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from lsl_core.sandbox.answers import ApiError, server_error
@@ -195,10 +195,13 @@ class Catalogue:
 
     Args:
         specs: for each label id, its attribute ids with their default values.
+        mutable: ids of the attributes that may change along a track: they belong to its keyframes,
+            all others to the track.
     """
 
-    def __init__(self, specs: dict[int, dict[int, str]]) -> None:
+    def __init__(self, specs: dict[int, dict[int, str]], mutable: frozenset[int]) -> None:
         self._specs = specs
+        self._mutable = mutable
 
     def check(self, things: list[Thing]) -> None:
         """Refuse annotations of unknown labels or attributes.
@@ -210,15 +213,39 @@ class Catalogue:
             specs = self._specs.get(thing["label_id"])
             if specs is None:
                 raise ApiError(400, [f"label_id `{thing['label_id']}` is invalid"])
-            for attribute in thing.get("attributes") or []:
-                if attribute["spec_id"] not in specs:
-                    raise ApiError(400, [f"spec_id `{attribute['spec_id']}` is invalid"])
+            if "shapes" in thing:
+                self._require(thing, specs.keys() - self._mutable)
+                for shape in thing["shapes"]:
+                    self._require(shape, specs.keys() & self._mutable)
+            else:
+                self._require(thing, specs.keys())
+
+    def _require(self, thing: Thing, known: Collection[int]) -> None:
+        for attribute in thing.get("attributes") or []:
+            if attribute["spec_id"] not in known:
+                raise ApiError(400, [f"spec_id `{attribute['spec_id']}` is invalid"])
 
     def filled(self, thing: Thing) -> list[dict[str, Any]]:
         """Give all attributes of an annotation: the ones sent, and defaults for the rest."""
-        sent = {item["spec_id"]: str(item["value"]) for item in thing.get("attributes") or []}
         specs = self._specs[thing["label_id"]]
-        return [
-            {"spec_id": spec_id, "value": sent.get(spec_id, default)}
-            for spec_id, default in specs.items()
-        ]
+        if "shapes" in thing:
+            specs = {id_: default for id_, default in specs.items() if id_ not in self._mutable}
+        return _with_values(thing, specs)
+
+    def along(self, track: Thing) -> list[list[dict[str, Any]]]:
+        """Give the attributes of each keyframe: those sent, else what the one before it had."""
+        specs = self._specs[track["label_id"]]
+        values = {id_: default for id_, default in specs.items() if id_ in self._mutable}
+        found = []
+        for shape in track["shapes"]:
+            found.append(_with_values(shape, values))
+            values = {item["spec_id"]: item["value"] for item in found[-1]}
+        return found
+
+
+def _with_values(thing: Thing, otherwise: dict[int, str]) -> list[dict[str, Any]]:
+    sent = {item["spec_id"]: str(item["value"]) for item in thing.get("attributes") or []}
+    return [
+        {"spec_id": spec_id, "value": sent.get(spec_id, value)}
+        for spec_id, value in otherwise.items()
+    ]

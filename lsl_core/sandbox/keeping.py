@@ -21,11 +21,11 @@ KINDS = ("tags", "shapes", "tracks")
 
 def catalogue(db: Database, task: Row) -> Catalogue:
     """Read which labels and attributes a task's annotations may name."""
-    specs: dict[int, dict[int, str]] = {}
-    for label in labels.of_task(db, task):
-        rows = labels.specs_of(db, label["id"])
-        specs[label["id"]] = {row["id"]: row["default_value"] for row in rows}
-    return Catalogue(specs)
+    rows = {label["id"]: labels.specs_of(db, label["id"]) for label in labels.of_task(db, task)}
+    specs = {id_: {row["id"]: row["default_value"] for row in of} for id_, of in rows.items()}
+    return Catalogue(
+        specs, frozenset(row["id"] for of in rows.values() for row in of if row["mutable"])
+    )
 
 
 def _dump(value: Any) -> str:  # noqa: ANN401 - any JSON
@@ -72,9 +72,9 @@ def _track_row(
             "points": list(map(float, shape.get("points") or [])),
             "id": shape_id,
             "frame": shape["frame"],
-            "attributes": shape.get("attributes") or [],
+            "attributes": attributes,
         }
-        for shape_id, shape in zip(ids, track["shapes"], strict=True)
+        for shape_id, shape, attributes in zip(ids, track["shapes"], book.along(track), strict=True)
     ]
     return (
         track_id, job_id, track["frame"], track["label_id"], track.get("group"),
@@ -111,6 +111,8 @@ def insert(
     Raises:
         ApiError: 400 if an id is taken.
     """
+    if kind == "tracks":
+        things = [track for track in things if track["shapes"]]  # CVAT keeps no empty ones
     with db.write() as conn:
         ids = _with_ids(db, kind, things)
         pairs = zip(things, ids, strict=True)

@@ -58,17 +58,17 @@ def apply_live(
         repository: where the snapshot lies.
         snapshot: what it is brought back from; read and hashed first, unless that was done.
         plan: what a person has looked at.
-        confirm: the task's number, typed, when shapes are taken away.
-        progress: counts shapes.
+        confirm: the task's number, typed, when something is taken away.
+        progress: counts objects.
 
     Raises:
-        RestoreRefused: shapes would go and the number was not typed.
+        RestoreRefused: something would go and the number was not typed.
         Damaged: the snapshot is not what was written.
         TaskChanged: the task moved since the plan was made; nothing is written then.
     """
     if plan.num_remove and confirm.strip() != str(plan.task.id):
         raise RestoreRefused(
-            f"{plan.num_remove} shapes of task {plan.task.id} would go.",
+            f"{plan.num_remove} objects of task {plan.task.id} would go.",
             hint=f"If you mean it, type the task's number: {plan.task.id}",
         )
     if not snapshot.is_verified:

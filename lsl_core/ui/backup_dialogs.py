@@ -26,6 +26,8 @@ from lsl_core.ui.layout import escaped
 
 #: What the choice of an organisation shows for a person's own workspace.
 PERSONAL = "– personal workspace –"
+#: How many frames are named whose objects are left out.
+_LEFT_OUT = 5
 
 
 def look_and_restore(repository: Repository, one: Snapshot, cvat: CvatSession) -> None:
@@ -142,12 +144,21 @@ def frames_of(text: str) -> list[int] | None:
 def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: PushPlan) -> None:
     st.dataframe(
         pd.DataFrame(
-            [(row.label, row.now, row.add, row.remove, row.after) for row in plan.labels],
-            columns=["Label", "Now in CVAT", "Comes back", "Goes", "After"],
+            [
+                (row.label, row.kind, row.now, row.conflicts, row.add, row.remove, row.after)
+                for row in plan.labels
+            ],
+            columns=["Label", "Kind", "Now", "Edited since", "Comes back", "Goes", "After"],
         ),
         hide_index=True, alt="What changes in the live task",
     )  # fmt: skip
-    for warning in plan.warnings:
+    left_out = [
+        f"Frame {left.frame}: {plural(left.objects, 'object')} left out: {left.reason}"
+        for left in plan.skipped[:_LEFT_OUT]
+    ]
+    if len(plan.skipped) > _LEFT_OUT:
+        left_out.append(f"… and on {plural(len(plan.skipped) - _LEFT_OUT, 'more frame')}")
+    for warning in (*left_out, *plan.warnings):
         st.markdown(f":orange[:material/warning:] {escaped(warning)}")
     if plan.does_nothing:
         st.markdown(":green[:material/check_circle:] The task is as it was. Nothing to do.")
@@ -158,13 +169,13 @@ def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: Pus
     )
     typed = ""
     if plan.num_remove:
-        drawn = sum((shape.get("source") or "manual") != "auto" for shape in plan.remove)
+        drawn = sum((entry.get("source") or "manual") != "auto" for entry in plan.remove)
         typed = st.text_input(
-            f"{plural(plan.num_remove, 'shape')} would go, {drawn:,} of them drawn or edited by "
+            f"{plural(plan.num_remove, 'object')} would go, {drawn:,} of them drawn or edited by "
             f"people. Type the task's number, {plan.task.id}",
             key=keys.BACKUPS_IN_PLACE_TYPED,
         ) or ""  # fmt: skip
-    parts = [f"bring back {plural(plan.num_add, 'shape')}"] if plan.num_add else []
+    parts = [f"bring back {plural(plan.num_add, 'object')}"] if plan.num_add else []
     parts += [f"take {plan.num_remove:,} away"] if plan.num_remove else []
     label = f"In task {plan.task.id}: {', '.join(parts)}"
     with st.container(horizontal=True):
@@ -181,7 +192,7 @@ def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: Pus
             cvat, session.workspace(), repository, one, plan, confirm=typed
         )
     st.success(
-        f"Brought back {plural(result.added, 'shape')}, took {result.removed:,} away. "
+        f"Brought back {plural(result.added, 'object')}, took {result.removed:,} away. "
         f"Take it back: `lsl undo {result.push_id}`",
         icon=":material/check_circle:",
     )

@@ -158,8 +158,11 @@ def history(cvat: CvatSession, task_id: int) -> None:
     undone = st.session_state.get(keys.PUSH_UNDONE)
     if undone is not None and undone.task_id == task_id and undone.kept:
         st.info(
-            f"{plural(len(undone.kept), 'shape')} stayed, since people edited them: "
-            + ", ".join(f"#{kept.shape_id} on frame {kept.frame}" for kept in undone.kept[:20]),
+            f"{plural(len(undone.kept), 'object')} stayed, since people edited them: "
+            + ", ".join(
+                f"{kept.kind.removesuffix('s')} #{kept.id} on frame {kept.frame}"
+                for kept in undone.kept[:20]
+            ),
             icon=":material/edit:",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_job_comes_back_into_the_live_task_and_undo_takes_it_away(lsl, world):
     back = ("backup", "restore", "--snapshot", one, "--task", world.task, "--job", job)
     assert "Nothing was written" in lsl(*back, "--dry-run")[1]
     code, out, _ = lsl(*back)
-    assert (code, "Brought back 1 shapes" in out) == (0, True)
+    assert (code, "Brought back 1 objects" in out) == (0, True)
     push = out.split()[-1]
     now = api(world.session, "GET", f"/api/jobs/{job}/annotations/")["shapes"]
     assert [shape["points"] for shape in now] == [shape["points"] for shape in kept["shapes"]]
@@ -117,6 +118,49 @@ def test_shapes_only_go_when_the_tasks_number_is_typed(lsl, world):
     assert (code, "would go" in err) == (20, True)
     assert lsl(*back, "--confirm", world.task)[0] == 0
     assert len(api(world.session, "GET", f"/api/jobs/{job}/annotations/")["shapes"]) == 1
+
+
+def test_a_password_without_a_terminal_is_said_to_be_needed_or_piped_in(
+    lsl, world, tmp_path, monkeypatch
+):
+    lsl("backup", "now", "--project", world.project)
+    one = first_id(lsl("backup", "list")[1])
+    with Sandbox(tmp_path / "fresh") as fresh:
+        back = ("backup", "restore", "--snapshot", one, "--into", fresh.url)
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        code, _, err = lsl(*back)
+        assert (code, "Stopped" in err) == (2, False)
+        assert f"The password of {DEMO_USER} at {fresh.url} is needed" in err
+        assert "CVAT_ACCESS_TOKEN" in err
+        monkeypatch.setattr("sys.stdin", io.StringIO(DEMO_PASSWORD + "\n"))
+        code, told, _ = lsl(*back)
+    assert (code, told.count("is now")) == (0, 1)
+
+
+def test_tags_and_tracks_are_counted_by_kind(lsl, world):
+    job = jobs_of(world.session, world.task)[0]["id"]
+    shape = api(world.session, "GET", f"/api/jobs/{job}/annotations/")["shapes"][0]
+    common = {"frame": 0, "label_id": shape["label_id"], "attributes": []}
+    key = {"type": "rectangle", "frame": 0, "points": [1.0, 1.0, 9.0, 9.0]}
+    body = {"version": 0, "tags": [common], "shapes": [], "tracks": [{**common, "shapes": [key]}]}
+    path = f"/api/jobs/{job}/annotations/"
+    api(world.session, "PATCH", path, body, query={"action": "create"})
+    lsl("backup", "now", "--project", world.project)
+    one = first_id(lsl("backup", "list")[1])
+    api(world.session, "DELETE", path)
+    back = ("backup", "restore", "--snapshot", one, "--task", world.task)
+    code, out, err = lsl(*back, "--frame", 0, "--dry-run")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["cell", "shapes", "1", "0", "0", "1", "0"] in rows
+    assert ["cell", "tags", "0", "0", "0", "1", "0"] in rows
+    assert (code, f"Frame 0: 1 left out: a track comes back whole, with all frames of job {job}"
+            in err) == (0, True)  # fmt: skip
+    code, out, _ = lsl(*back, "--job", job)
+    assert (code, "Brought back 3 objects" in out) == (0, True)
+    now = api(world.session, "GET", path)
+    assert [len(now[kind]) for kind in ("tags", "shapes", "tracks")] == [1, 1, 1]
+    code, out, _ = lsl("undo", out.split()[-1])
+    assert (code, "Removed 3 objects" in out) == (0, True)
 
 
 def test_before_a_deployment_goes_everything_is_saved_and_fills_a_fresh_one(

@@ -40,10 +40,12 @@ class Nursery:
         seed: int,
         *,
         undo: str = "",
+        restore: Path | None = None,
         kill_after_s: float | None = None,
     ) -> float:
-        """Let a child push, or undo, and kill it after a while; return the seconds that it had."""
+        """Let a child push, restore or undo, and kill it after a while; return its seconds."""
         job = {"folder": str(folder), "task": task, "seed": seed, "undo": undo}
+        job |= {"restore": str(restore)} if restore else {}
         pid = int(self._ask(json.dumps(job)))
         begun = time.monotonic()
         if kill_after_s is not None:

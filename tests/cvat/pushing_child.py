@@ -19,10 +19,18 @@ from lsl_core.cvat import (
     sending,
     undo_push,
 )
+from lsl_core.cvat.backup import SavedTask, plan_restore, saved_units
+
+
+def saved_of(path: str) -> list[SavedTask]:
+    """Return the tasks of a backup whose documents lie in one JSON file."""
+    found = json.loads(Path(path).read_text())
+    (unit,) = saved_units(found, found.__getitem__)
+    return unit.tasks()
 
 
 def work(url: str, job: dict[str, object]) -> None:
-    """Push the predictions of a seed, or undo that."""
+    """Push the predictions of a seed, bring a backup back, or undo that."""
     sending._BATCH_SHAPES = 3
     folder, task = Path(str(job["folder"])), int(str(job["task"]))
     journal = Journal(folder / "j.sqlite")
@@ -31,6 +39,11 @@ def work(url: str, job: dict[str, object]) -> None:
     with connect(url, login, organisation="") as session:
         if job["undo"]:
             undo_push(session, journal, str(job["undo"]))
+            return
+        if "restore" in job:
+            (saved,) = saved_of(str(job["restore"]))
+            plan = plan_restore(session, saved)
+            apply_push(session, plan, journal, snapshot=folder / "child.gz")
             return
         found = random_predictions(np.random.default_rng(int(str(job["seed"]))))
         plan = plan_push(session, task, found, ("cell",), journal=journal)

@@ -11,7 +11,7 @@ from cvat_helpers import discs, make_task
 from push_helpers import draw_by_hand, rectangle
 
 from lsl_core.cvat import Journal, apply_push, plan_push, task_annotations, undo_push
-from lsl_core.cvat.annotations import task_contents
+from lsl_core.cvat.annotations import stored_contents
 from lsl_core.cvat.content import content_key
 from lsl_core.cvat.journal import Part
 from lsl_core.cvat.packing import dumps, packed, unpacked, whole
@@ -54,9 +54,9 @@ def test_the_contents_of_a_task_are_those_of_its_shapes(session, tmp_path):
     for frame in range(3):
         draw_by_hand(session, task, rectangle(session, task, [1, 1, 9, 9], frame=frame))
     shapes = task_annotations(session, task.id)["shapes"]
-    expected = {shape["id"]: content_key(shape) for shape in shapes}
+    expected = {("shapes", shape["id"]): content_key(shape) for shape in shapes}
     assert len(expected) == 3
-    assert task_contents(session, task.id) == expected
+    assert stored_contents(session, task) == expected
 
 
 def test_a_push_of_an_older_journal_can_be_undone(session, tmp_path):
@@ -67,5 +67,5 @@ def test_a_push_of_an_older_journal_can_be_undone(session, tmp_path):
     with sqlite3.connect(tmp_path / "j.sqlite") as db:
         db.execute("UPDATE cvat_batches SET num_shapes = NULL")
     db.close()
-    assert sum(len(batch.shapes) for batch in journal.batches(push.push_id, Part.PUSH)) == 2
+    assert sum(len(batch.entries) for batch in journal.batches(push.push_id, Part.PUSH)) == 2
     assert undo_push(session, journal, push.push_id).deleted == 2

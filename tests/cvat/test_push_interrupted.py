@@ -60,12 +60,12 @@ def test_a_push_killed_between_commit_and_journal_resumes_without_doubles(
     assert stored > 0
     (record,) = journal.pushes(url=session.url, task_id=task.id)
     assert record.phase is PushPhase.OPEN
-    assert journal.created_shapes(record.id) == {}
+    assert journal.created(record.id) == {}
 
     result = resume_push(session, journal, record.id, settle_s=0.1)
     assert (result.added, result.is_verified) == (6, True)
     assert len(live(session, task)) == 6
-    assert set(journal.created_shapes(record.id)) == {s["id"] for s in live(session, task)}
+    assert set(journal.created(record.id)) == {("shapes", s["id"]) for s in live(session, task)}
     assert undo_push(session, journal, record.id).deleted == 6
 
 
@@ -91,11 +91,11 @@ def test_a_shape_that_was_there_before_is_never_taken_for_ours(session, task, jo
     record = PushRecord(
         "p", session.url, task.id, task.created, "", "add", "demo", 0.0, PushPhase.OPEN, "", {}
     )
-    for known, state in (([theirs["id"]], BatchState.PLANNED), ([], BatchState.DONE)):
+    for known, state in (([("shapes", theirs["id"])], BatchState.PLANNED), ([], BatchState.DONE)):
         push = replace(record, id=f"p{len(known)}")
         journal.begin(push, [batch])
         journal.mark_sending(journal.batches(push.id, Part.PUSH)[0].id)
-        sender = Sender(session, journal, push.id, known_ids=known, settle_s=0.05)
+        sender = Sender(session, journal, push.id, known=known, settle_s=0.05)
         sender.settle(Part.PUSH)
         assert [b.state for b in journal.batches(push.id, Part.PUSH)] == [state]
 
@@ -204,7 +204,7 @@ def test_undo_takes_exactly_ours_and_leaves_what_a_person_edited(session, task, 
 
     undone = undo_push(session, journal, result.push_id)
     assert (undone.deleted, undone.gone, undone.restored) == (2, 1, 0)
-    assert [kept.shape_id for kept in undone.kept] == [ours[0]["id"]]
+    assert [kept.id for kept in undone.kept] == [ours[0]["id"]]
     assert undone.is_verified
     assert {s["id"] for s in live(session, task)} == {human["id"], ours[0]["id"]}
     with pytest.raises(UserInput, match="undone already"):
@@ -249,7 +249,7 @@ def test_a_shape_edited_while_the_undo_was_interrupted_stays(
     edit(session, task, edited, occluded=True)
     undone = undo_push(session, journal, result.push_id)
     assert [shape["id"] for shape in live(session, task)] == [edited["id"]]
-    assert [kept.shape_id for kept in undone.kept] == [edited["id"]]
+    assert [kept.id for kept in undone.kept] == [edited["id"]]
     assert undone.deleted == 2
 
 

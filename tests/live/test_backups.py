@@ -10,7 +10,15 @@ from cvat_helpers import write_images
 from random_work import draw_people
 
 from lsl_core.backups import Repository, State, Tier
-from lsl_core.cvat import apply_push, create_task, task_annotations, task_jobs, undo_push
+from lsl_core.cvat import (
+    apply_push,
+    create_task,
+    task_annotations,
+    task_jobs,
+    task_labels,
+    undo_push,
+)
+from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.cvat.backup import (
     Document,
     differences,
@@ -19,7 +27,7 @@ from lsl_core.cvat.backup import (
     read_unit,
     saved_units,
 )
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.content import KINDS, content_key
 from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
 
 pytestmark = pytest.mark.live
@@ -131,3 +139,37 @@ def test_one_job_comes_back_into_the_live_task_and_undo_takes_it_away(
     assert Counter(map(content_key, task_annotations(session, task.id)["shapes"])) == before
     assert undo_push(session, journal, result.push_id).is_verified
     assert Counter(map(content_key, task_annotations(session, task.id)["shapes"])) == lost
+
+
+def test_tags_and_tracks_come_back_into_the_live_task_too(
+    repository, session, project, task, journal, tmp_path
+):
+    job = task_jobs(session, task.id)[1]
+    label = next(found for found in task_labels(session, task.id) if found.name == "thing")
+    common = {"frame": job.start_frame, "label_id": label.id, "attributes": [], "group": 0,
+              "source": "manual"}  # fmt: skip
+    keys = [
+        {"type": "rectangle", "frame": job.start_frame, "points": [1.0, 1.0, 9.0, 9.0]},
+        {"type": "rectangle", "frame": job.stop_frame, "points": [3.0, 3.0, 9.0, 9.0],
+         "outside": True},
+    ]  # fmt: skip
+    change_job(session, job.id, Action.CREATE, [common, {**common, "shapes": keys}])
+    one = take(repository, session, project, Tier.ANNOTATIONS)
+    found = restoring.saved_task(repository, one, task.id)
+    assert plan_restore(session, found).does_nothing
+    before = contents(session, task)
+    session.transport.send("DELETE", f"/api/jobs/{job.id}/annotations/", doing="the test")
+    lost = contents(session, task)
+    plan = plan_restore(session, found, job=job.id)
+    assert {row.kind for row in plan.labels if row.add} >= {"tags", "tracks"}
+    result = apply_push(session, plan, journal, snapshot=tmp_path / "before.gz")
+    assert (result.is_verified, result.human_unchanged) == (True, True)
+    assert contents(session, task) == before
+    assert plan_restore(session, found).does_nothing
+    assert undo_push(session, journal, result.push_id).is_verified
+    assert contents(session, task) == lost
+
+
+def contents(session, task):
+    found = task_annotations(session, task.id)
+    return Counter((kind, content_key(entry)) for kind in KINDS for entry in found[kind])

@@ -194,7 +194,7 @@ def test_edited_shapes_stay_when_a_push_is_undone(session, task, journal, tmp_pa
     edited = shapes_of(session, task)[0]
     edit(session, task, edited, occluded=True)
     undone = undo_push(session, journal, push.push_id)
-    assert [kept.shape_id for kept in undone.kept] == [edited["id"]]
+    assert [kept.id for kept in undone.kept] == [edited["id"]]
     assert [shape["id"] for shape in shapes_of(session, task)] == [edited["id"]]
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.backup.saved import Relabel, SavedTask
-from lsl_core.cvat.content import content_key, state_key
+from lsl_core.cvat.content import KINDS, Key, Kind, content_key, key_of, kind_of, state_key
 from lsl_core.cvat.plan import FrameRow, LabelRow, PushPlan, RestoreMode, SkippedFrame
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import JobKind, job_of
+from lsl_core.cvat.tasks import JobInfo, JobKind, label_entries
+from lsl_core.cvat.tracks import expand
 from lsl_core.errors import RestoreRefused, UserInput
 
 Json = dict[str, Any]
@@ -28,42 +30,42 @@ def plan_restore(
     task_id: int | None = None,
     keep_newer: bool = False,
 ) -> PushPlan:
-    """Work out what makes frames of the live task what they were in a backup. Writes nothing.
+    """Work out what makes jobs of the live task what they were in a backup. Writes nothing.
 
-    Shapes that are there as they were stay, with their ids; what is missing is added, what came
-    later is taken away. `apply_push` does it, `undo_push` takes it back.
+    Tags, shapes and tracks that are there as they were stay, with their ids; what is missing is
+    added, what came later is taken away, what a person edited since (the same id, another content)
+    becomes what it was. A track is of its job: it comes back when all frames of the job are
+    chosen, and is listed as left out otherwise. `apply_push` does it, `undo_push` takes it back.
 
     Args:
         session: who asks.
         saved: the task as the backup holds it.
         frames: which ones; all when None.
-        job: only the frames of this job, by its id in the backup.
+        job: only what this job holds, by its id in the backup.
         task_id: the live task; the one that was backed up when None.
-        keep_newer: whether what came later stays, so that nothing is taken away.
+        keep_newer: whether what people added or edited later stays, so that nothing is taken away.
 
     Raises:
         CvatNotFound: the task is gone; restore it as a new one.
-        RestoreRefused: the live task has other frames than the backup's.
+        RestoreRefused: the live task has other frames or other jobs than the backup's.
         UserInput: no such job or frame in the backup.
     """
     state = read_task(session, saved.id if task_id is None else task_id)
     _require_same_frames(saved, state)
-    chosen = _frames(saved, state, frames, job)
-    relabel = Relabel(saved.labels, _live_labels(state))
-    wanted = _saved_shapes(saved, relabel, chosen)
-    live: dict[str, list[Json]] = defaultdict(list)
-    for shape in state.annotations["shapes"]:
-        if int(shape["frame"]) in chosen:
-            live[content_key(shape)].append(shape)
-    create = []
-    for shape in wanted:
-        same = live[content_key(shape)]
-        if same:
-            same.pop()
-        else:
-            create.append(shape)
-    remove = [] if keep_newer else [shape for left in live.values() for shape in left]
-    return _plan(session, state, create, remove, _warnings(saved, state, relabel, chosen))
+    pairs = _pairs(saved, state, job)
+    chosen = _frames(pairs, frames)
+    relabel = Relabel(saved.labels, label_entries(session, state.task))
+    held = state.by_job()
+    changes = _Changes(saved.id == state.task.id, keep_newer)
+    for entry, live in pairs:
+        before = saved.annotations(int(entry["id"]))
+        if before is None:
+            raise RestoreRefused(
+                f"The backup lacks the annotations of job {entry['id']}.",
+                hint="Choose another snapshot: lsl backup list",
+            )
+        changes.add_job(live, before, held[live.id], relabel, chosen)
+    return _plan(session, state, changes, _warnings(state, relabel, changes))
 
 
 def _require_same_frames(saved: SavedTask, state: TaskState) -> None:
@@ -83,16 +85,27 @@ def _require_same_frames(saved: SavedTask, state: TaskState) -> None:
         )
 
 
+def _pairs(saved: SavedTask, state: TaskState, job: int | None) -> list[tuple[Json, JobInfo]]:
+    """Return the ordinary jobs of a backup, or one of them, each with the live one."""
+    ordinary = [j for j in saved.jobs if (j.get("type") or "annotation") == JobKind.ANNOTATION]
+    wanted = [entry for entry in ordinary if job is None or int(entry["id"]) == job]
+    if job is not None and not wanted:
+        ids = ", ".join(str(entry["id"]) for entry in ordinary)
+        raise UserInput(f"The backup has no job {job}.", hint=f"It has: {ids}")
+    live = {(j.start_frame, j.stop_frame): j for j in state.jobs if j.kind is JobKind.ANNOTATION}
+    places = [(int(entry["start_frame"]), int(entry["stop_frame"])) for entry in wanted]
+    if not live.keys() >= set(places):
+        raise RestoreRefused(
+            f'Task {state.task.id} "{state.task.name}" is cut into other jobs than the backup.',
+            hint="Restore the backup as a new task instead.",
+        )
+    return [(entry, live[place]) for entry, place in zip(wanted, places, strict=True)]
+
+
 def _frames(
-    saved: SavedTask, state: TaskState, frames: Collection[int] | None, job: int | None
+    pairs: Sequence[tuple[Json, JobInfo]], frames: Collection[int] | None
 ) -> frozenset[int]:
-    everything = {frame.frame for frame in state.frames}
-    if job is not None:
-        found = next((entry for entry in saved.jobs if int(entry["id"]) == job), None)
-        if found is None:
-            ids = ", ".join(str(entry["id"]) for entry in saved.jobs)
-            raise UserInput(f"The backup has no job {job}.", hint=f"It has: {ids}")
-        everything &= set(range(int(found["start_frame"]), int(found["stop_frame"]) + 1))
+    everything = {f for _, live in pairs for f in range(live.start_frame, live.stop_frame + 1)}
     if frames is None:
         return frozenset(everything)
     unknown = sorted(set(frames) - everything)
@@ -104,104 +117,152 @@ def _frames(
     return frozenset(frames)
 
 
-def _live_labels(state: TaskState) -> list[Json]:
-    return [
-        {
-            "id": label.id,
-            "name": label.name,
-            "attributes": [{"id": a.id, "name": a.name} for a in label.attributes],
-        }
-        for label in state.labels
-    ]
+@dataclass(slots=True)
+class _Changes:
+    """What has to change in the live task, in the making.
+
+    is_same_task: whether ids in the backup mean the same annotations. counts: of each kind, label
+    id and one of "add", "there", "edited" and "remove". left_out: tracks by frame and reason.
+    """
+
+    is_same_task: bool
+    keep_newer: bool
+    create: list[tuple[Json, int]] = field(default_factory=list)
+    remove: list[tuple[Json, int]] = field(default_factory=list)
+    counts: Counter[tuple[Kind, int, str]] = field(default_factory=Counter)
+    left_out: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def add_job(
+        self, job: JobInfo, before: Json, now: Json, relabel: Relabel, chosen: frozenset[int]
+    ) -> None:
+        """Compare what a job held with what it holds."""
+        is_whole = chosen.issuperset(range(job.start_frame, job.stop_frame + 1))
+        for kind in KINDS:
+            was = [(key_of(e), new) for e in before.get(kind) or () for new in relabel([e])]
+            live = list(now[kind])
+            if kind != "tracks":
+                was = [(key, entry) for key, entry in was if int(entry["frame"]) in chosen]
+                live = [entry for entry in live if int(entry["frame"]) in chosen]
+            missing, newer = self._compare(was, live)
+            if kind == "tracks" and not is_whole:
+                self._leave_out(job, [*(entry for _, entry in missing), *newer], chosen)
+            else:
+                self._take(job, missing, newer)
+
+    def _compare(
+        self, was: list[tuple[Key, Json]], live: list[Json]
+    ) -> tuple[list[tuple[Key, Json]], list[Json]]:
+        """Return what is not there as it was, with the key that it had, and what came later."""
+        free: dict[str, list[Json]] = defaultdict(list)
+        for entry in live:
+            free[content_key(entry)].append(entry)
+        missing = []
+        for key, entry in was:
+            same = free[content_key(entry)]
+            if same:
+                same.pop()
+                self._count(entry, "there")
+            else:
+                missing.append((key, entry))
+        return missing, [entry for left in free.values() for entry in left]
+
+    def _take(self, job: JobInfo, missing: list[tuple[Key, Json]], newer: list[Json]) -> None:
+        there = set(map(key_of, newer)) if self.is_same_task else set()
+        for key, entry in missing:
+            if key in there:
+                self._count(entry, "edited")
+            if key not in there or not self.keep_newer:
+                self._count(entry, "add")
+                self.create.append((entry, job.id))
+        for entry in () if self.keep_newer else newer:
+            self._count(entry, "remove")
+            self.remove.append((entry, job.id))
+
+    def _leave_out(self, job: JobInfo, tracks: list[Json], chosen: frozenset[int]) -> None:
+        """Note the tracks of a job that are to be seen on the chosen frames and differ."""
+        reason = f"a track comes back whole, with all frames of job {job.id}"
+        for track in tracks:
+            seen = chosen.intersection(int(shape["frame"]) for shape in expand(track, [job]))
+            if seen:
+                self.left_out[min(seen), reason] += 1
+
+    def _count(self, entry: Json, what: str) -> None:
+        self.counts[kind_of(entry), int(entry["label_id"]), what] += 1
+
+    def without(self, frames: Collection[int], reason: str) -> None:
+        """Leave out tags and shapes that would go to these frames."""
+        kept = []
+        for entry, job_id in self.create:
+            if kind_of(entry) != "tracks" and int(entry["frame"]) in frames:
+                self.left_out[int(entry["frame"]), reason] += 1
+                self.counts[kind_of(entry), int(entry["label_id"]), "add"] -= 1
+            else:
+                kept.append((entry, job_id))
+        self.create = kept
 
 
-def _saved_shapes(saved: SavedTask, relabel: Relabel, frames: frozenset[int]) -> list[Json]:
-    """Return the shapes of ordinary jobs on these frames, in the live task's labels."""
-    seen: set[int] = set()
-    shapes: list[Json] = []
-    for entry in saved.jobs:
-        if (entry.get("type") or "annotation") != JobKind.ANNOTATION:
-            continue
-        annotations = saved.annotations(int(entry["id"]))
-        if annotations is None:
-            raise RestoreRefused(
-                f"The backup lacks the annotations of job {entry['id']}.",
-                hint="Choose another snapshot: lsl backup list",
-            )
-        for shape in annotations["shapes"]:
-            if int(shape["frame"]) in frames and int(shape["id"]) not in seen:
-                seen.add(int(shape["id"]))
-                shapes += relabel([shape])
-    return shapes
-
-
-def _warnings(
-    saved: SavedTask, state: TaskState, relabel: Relabel, frames: frozenset[int]
-) -> list[str]:
+def _warnings(state: TaskState, relabel: Relabel, changes: _Changes) -> list[str]:
     said = [
         f'Objects of the label "{name}" stay away: the task has no such label any more.'
         for name in sorted(relabel.missing)
     ]
-    for kind in ("tags", "tracks"):
-        before = Counter(
-            int(entry["frame"])
-            for job in saved.jobs
-            for entry in (saved.annotations(int(job["id"])) or {}).get(kind) or ()
-        )
-        now = Counter(int(entry["frame"]) for entry in state.annotations.get(kind) or ())
-        if any(before[frame] != now[frame] for frame in frames):
-            said.append(
-                f"The {kind} differ from the backup's and stay as they are now: only shapes can "
-                "be brought back into a live task. A new task brings back everything."
-            )
-    touched = [job for job in state.jobs if any(job.covers(frame) for frame in frames)]
-    if done := sum(job.state == "completed" for job in touched):
+    if edited := sum(n for (_, _, what), n in changes.counts.items() if what == "edited"):
+        fate = "stay as they are now" if changes.keep_newer else "become what they were"
+        said.append(f"{edited} of the objects were edited by people since, and {fate}.")
+    touched = {job_id for _, job_id in (*changes.create, *changes.remove)}
+    if done := sum(job.id in touched and job.state == "completed" for job in state.jobs):
         said.append(f"{done} of the jobs that change are marked as completed in CVAT.")
     return said
 
 
 def _plan(
-    session: CvatSession,
-    state: TaskState,
-    create: list[Json],
-    remove: list[Json],
-    warnings: list[str],
+    session: CvatSession, state: TaskState, changes: _Changes, warnings: list[str]
 ) -> PushPlan:
-    names = {label.id: label.name for label in state.labels}
     deleted = {frame.frame for frame in state.frames if frame.deleted}
-    skipped = Counter(int(s["frame"]) for s in create if int(s["frame"]) in deleted)
-    create = [shape for shape in create if int(shape["frame"]) not in deleted]
-    added, gone = (Counter(names[s["label_id"]] for s in part) for part in (create, remove))
-    now = Counter(names.get(s["label_id"], "?") for s in state.annotations["shapes"])
-    plus, minus = (Counter(int(s["frame"]) for s in part) for part in (create, remove))
-    frames = sorted(plus.keys() | minus.keys())
-    state_of_task = state_key(state.annotations)
-    ingredients = [state_of_task, sorted(map(content_key, create)), sorted(s["id"] for s in remove)]
-    token = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
+    changes.without(deleted, "was deleted in CVAT")
+    create, remove = [e for e, _ in changes.create], [e for e, _ in changes.remove]
+    state_of_task = state_key(state.stored)
+    ingredients = [state_of_task, sorted(map(content_key, create)), sorted(map(key_of, remove))]
+    plus, minus = (Counter(int(entry["frame"]) for entry in part) for part in (create, remove))
     return PushPlan(
-        token=token,
+        token=hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16],
         task=state.task,
         url=session.url,
         mode=RestoreMode.RESTORE,
         run_id="",
         state=state_of_task,
-        num_shapes=len(state.annotations["shapes"]),
+        num_shapes=len(state.stored["shapes"]),
         matches=(),
-        labels=tuple(
-            LabelRow(label.name, now[label.name], added[label.name], 0, 0, gone[label.name])
-            for label in state.labels
-            if now[label.name] or added[label.name]
-        ),
+        labels=_label_rows(state, changes.counts),
         frames=tuple(
             FrameRow(frame, state.frames[frame].name, plus[frame], 0, 0, minus[frame])
-            for frame in frames
+            for frame in sorted(plus.keys() | minus.keys())
         ),
         skipped=tuple(
-            SkippedFrame(frame, count, "was deleted in CVAT")
-            for frame, count in sorted(skipped.items())
+            SkippedFrame(frame, count, reason)
+            for (frame, reason), count in sorted(changes.left_out.items())
         ),
         warnings=tuple(warnings),
         create=tuple(create),
         remove=tuple(remove),
-        jobs={frame: job_of(state.jobs, frame).id for frame in frames},
+        create_jobs=tuple(job_id for _, job_id in changes.create),
+        remove_jobs=tuple(job_id for _, job_id in changes.remove),
     )
+
+
+def _label_rows(state: TaskState, counts: Counter[tuple[Kind, int, str]]) -> tuple[LabelRow, ...]:
+    now = Counter((kind, int(e["label_id"])) for kind in KINDS for e in state.stored[kind])
+    rows = [
+        LabelRow(
+            label.name,
+            now[kind, label.id],
+            counts[kind, label.id, "add"],
+            counts[kind, label.id, "there"],
+            counts[kind, label.id, "edited"],
+            counts[kind, label.id, "remove"],
+            kind,
+        )
+        for kind in ("shapes", "tags", "tracks")
+        for label in state.labels
+    ]
+    return tuple(row for row in rows if row.now or row.add or row.conflicts)

@@ -10,6 +10,7 @@ from lsl_core.cvat.annotations import job_annotations
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.backup.people import People
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
+from lsl_core.cvat.content import KINDS
 from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatError, CvatUnreachable
 from lsl_core.progress import NULL, Progress
@@ -222,7 +223,7 @@ def _annotations(session: CvatSession, task: SavedTask, done: Reapplied, *, what
             path = f"/api/jobs/{new_job}/annotations/"
             session.transport.json("PUT", path, doing="writing annotations", body=body)
             now = job_annotations(session, new_job)
-            for kind in ("tags", "shapes", "tracks"):
+            for kind in KINDS:
                 lost = len(body[kind]) - len(now[kind])
                 if lost:
                     done.not_restored.append((f"{lost} {kind} of {what}", "CVAT did not keep them"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lsl_core.cvat.backup.inventory import UnitKind
+from lsl_core.cvat.content import KINDS
 from lsl_core.cvat.shapes import Converted, to_instances
 from lsl_core.cvat.tasks import (
     CvatLabel,
@@ -129,7 +130,7 @@ class Relabel:
 
     def __init__(self, before: Iterable[Json], after: Iterable[Json]) -> None:
         targets = {_full_name(label, of): label for label, of in _named(after)}
-        self._labels: dict[int, int] = {}
+        self._labels: dict[int, Json] = {}
         self._specs: dict[int, int] = {}
         self.missing: set[str] = set()
         self._names: dict[int, str] = {}
@@ -139,7 +140,7 @@ class Relabel:
             target = targets.get(name)
             if target is None:
                 continue
-            self._labels[int(label["id"])] = int(target["id"])
+            self._labels[int(label["id"])] = target
             specs = {spec["name"]: int(spec["id"]) for spec in target.get("attributes") or ()}
             for spec in label.get("attributes") or ():
                 if spec["name"] in specs:
@@ -154,33 +155,40 @@ class Relabel:
 
     def document(self, annotations: Mapping[str, Any]) -> Json:
         """Return the annotations of a job in the other task's labels."""
-        return {kind: self(annotations.get(kind) or ()) for kind in ("tags", "shapes", "tracks")}
+        return {kind: self(annotations.get(kind) or ()) for kind in KINDS}
 
     def _entry(self, entry: Json) -> Json | None:
         label = self._labels.get(int(entry["label_id"]))
         if label is None:
             self.missing.add(self._names.get(int(entry["label_id"]), str(entry["label_id"])))
             return None
+        is_track = isinstance(entry.get("shapes"), list)
         made = {key: value for key, value in entry.items() if key != "id"}
-        made["label_id"] = label
-        made["attributes"] = self._attributes(entry)
+        made["label_id"] = int(label["id"])
+        made["attributes"] = self._attributes(entry, label, (False,) if is_track else (False, True))
         if entry.get("elements"):
             made["elements"] = self(entry["elements"])
-        # a track's own shapes carry ids and the attributes that change, but no label
-        if isinstance(entry.get("shapes"), list):
+        # keyframes carry ids and the attributes that change on the way, but no label
+        if is_track:
             made["shapes"] = [
                 {k: v for k, v in shape.items() if k != "id"}
-                | {"attributes": self._attributes(shape)}
+                | {"attributes": self._attributes(shape, label, (True,))}
                 for shape in entry["shapes"]
             ]
         return made
 
-    def _attributes(self, entry: Json) -> list[Json]:
-        return [
-            {"spec_id": self._specs[int(item["spec_id"])], "value": item["value"]}
-            for item in entry.get("attributes") or ()
-            if int(item["spec_id"]) in self._specs
-        ]
+    def _attributes(self, entry: Json, label: Json, mutable: tuple[bool, ...]) -> list[Json]:
+        """Return the values of a label's attributes; the default of one that came later."""
+        values = {
+            int(spec["id"]): str(spec.get("default_value") or "")
+            for spec in label.get("attributes") or ()
+            if bool(spec.get("mutable")) in mutable
+        }
+        for item in entry.get("attributes") or ():
+            spec_id = self._specs.get(int(item["spec_id"]))
+            if spec_id in values:
+                values[spec_id] = item["value"]
+        return [{"spec_id": spec_id, "value": value} for spec_id, value in values.items()]
 
 
 def _named(labels: Iterable[Json]) -> list[tuple[Json, str]]:
