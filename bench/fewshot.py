@@ -3,7 +3,8 @@
     python bench/fewshot.py --mode fsis --train T.json --val V.json --test E.json --images DIR
 
 Prints a table, and the same as one line of JSON; for `fsis_segonly` the IoU of labels instead of
-AP. Any COCO source will do.
+AP. `ece` is the expected calibration error of the scores that people see, `ece_raw` that of the
+network's. Any COCO source will do.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.geometry.coco import from_coco_segmentation
+from lsl_core.models.calibrated import calibrate
 from lsl_core.models.compact import START
 from lsl_core.progress import NullProgress
 from lsl_core.training import FitSettings, Sample, evaluate, fit
+from lsl_core.training.calibration import calibration_error
 from lsl_core.training.correcting import DRAW_BOX_S, DRAW_MASK_S, correction_seconds
 from lsl_core.training.score import matches
 from lsl_core.types import MODES, CropMasks, Geometry, Instances, Metrics, Mode, ModelCard
@@ -103,19 +106,31 @@ def run_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         found += model.predict([pixels], floor_score=0.02)
         seconds += time.perf_counter() - began
     semantic = MODES[arguments.mode].semantic
-    metrics: Metrics = evaluate([s.instances for s in test], found, labels, semantic=semantic)
+    truth = [s.instances for s in test]
+    metrics: Metrics = evaluate(truth, found, labels, semantic=semantic)
+    shown = calibrated(found, fitted.card)
     return {
         "seed": seed,
         **asdict(metrics),
         "mean_iou": metrics.headline[1] if semantic else None,
         "val": asdict(fitted.metrics) if fitted.metrics else None,
         "thresholds": fitted.card.thresholds,
-        "left_work_s": left_work(found, [s.instances for s in test], fitted.card),
+        "left_work_s": left_work(shown, truth, fitted.card),
+        "calibration": fitted.card.calibration,
+        "ece_raw": round(calibration_error(truth, found, labels), 4),
+        "ece": round(calibration_error(truth, shown, labels), 4),
         "iterations": fitted.card.settings["iterations"],
         "train_seconds": fitted.card.train_seconds,
         "train_cpu_seconds": round(cpu, 1),
         "ms_per_image": round(1000 * seconds / max(len(test), 1), 1),
     }
+
+
+def calibrated(found: list[Instances], card: ModelCard) -> list[Instances]:
+    """Return what was found with the scores that people see."""
+    if card.calibration is None:
+        return found
+    return [replace(f, scores=calibrate(f.scores, card.calibration)) for f in found]
 
 
 def left_work(found: list[Instances], truth: list[Instances], card: ModelCard) -> dict[str, float]:
@@ -133,7 +148,7 @@ def report(rows: list[dict[str, Any]]) -> None:
     """Print the table, with the AP of each label or its IoU, and the line of JSON."""
     semantic = bool(rows[0]["iou"])
     figures = ("mean_iou",) if semantic else ("ap", "ap50", "ap75")
-    columns = (*figures, "train_seconds", "train_cpu_seconds", "ms_per_image")
+    columns = (*figures, "ece_raw", "ece", "train_seconds", "train_cpu_seconds", "ms_per_image")
     print("".join(f"{name:>18}" for name in ("seed", *columns)))
     for row in rows:
         print("".join(f"{row[name]:>18.3f}" for name in ("seed", *columns)))

@@ -117,8 +117,7 @@ with right:
     run = runs.latest("train")
     is_done = run is not None and run.phase == "done"
     if run is not None and (not is_done or not cards):
-        runs.panel(run.id)
-        model_panels.watch(run)
+        model_panels.trainings(run)
     if cards:
         chosen = model_panels.models(cards)
         next_panel.label_next(chosen)

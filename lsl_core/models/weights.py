@@ -62,6 +62,7 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
         "learnt": tuple(fields.get("learnt", ())),
         "held_out": tuple(fields.get("held_out", ())),
         "calibration": None if calibration is None else (calibration[0], calibration[1]),
+        "sizes": tuple((mean, spread) for mean, spread in fields.get("sizes", ())),
     }
 
 

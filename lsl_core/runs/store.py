@@ -150,7 +150,7 @@ class RunStore:
         with self._db.write() as db:
             db.execute("UPDATE runs SET cancel = 1 WHERE id = ?", (run_id,))
             db.execute(
-                "UPDATE runs SET phase = ?, message = 'Cancelled before it began.', ended = ?"
+                "UPDATE runs SET phase = ?, message = 'It had not begun.', ended = ?"
                 " WHERE id = ? AND phase = ?",
                 (RunPhase.CANCELLED, time.time(), run_id, RunPhase.QUEUED),
             )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lsl_core.errors import RunCancelled
 from lsl_core.models import FAMILIES, check_mode, save_model
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import pretrained
@@ -165,7 +166,7 @@ def train(
     card = save_model(workspace.models / model_id, card, fitted.state)
     admit(workspace, card, keep_anyway=keep_anyway)
     if fitted.stopped:
-        progress.check()
+        raise RunCancelled("Cancelled.", hint=f"{card.id} is kept: the best until then.")
     return card
 
 

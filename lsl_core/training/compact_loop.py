@@ -19,6 +19,7 @@ from lsl_core.errors import ModelError
 from lsl_core.models.compact import transform
 from lsl_core.models.compact.model import build
 from lsl_core.models.compact.network import CompactNetwork
+from lsl_core.models.compact.sizes import Sizes
 from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
 from lsl_core.training.box_masks import with_masks
@@ -28,7 +29,7 @@ from lsl_core.training.losses import batch_loss
 from lsl_core.training.samples import Sample, fingerprint
 from lsl_core.training.settings import FitSettings
 from lsl_core.training.targets import Targets, make_targets
-from lsl_core.training.tiles import Tile, make_tile, object_sizes, polarity
+from lsl_core.training.tiles import Tile, label_sizes, make_tile, object_sizes, polarity
 from lsl_core.training.trained import Score, Trained
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.windows import cut
@@ -166,7 +167,7 @@ class Work:
     """What learning begins from.
 
     batches: draws what is learnt, with rng. network: as it begins, on the device. look, facts: how
-    pixels come to it, and what a card keeps of it.
+    pixels come to it, and what a card keeps of it. sizes: of each label, where they tell labels.
     """
 
     batches: _Batches
@@ -175,11 +176,13 @@ class Work:
     facts: dict[str, float | int | str | bool]
     device: torch.device
     rng: np.random.Generator
+    sizes: Sizes
 
     def trained(self, state: dict[str, Tensor]) -> Trained:
         """Return what came out, before any step."""
         answering = partial(build, state=state, device=self.device)
-        return Trained(state, self.look.scale, dict(self.facts), 0, answering)
+        facts = dict(self.facts)
+        return Trained(state, self.look.scale, facts, 0, answering, sizes=self.sizes)
 
 
 def set_up(
@@ -198,7 +201,8 @@ def set_up(
     tiles, device = _Tiles(samples, settings, look), choose_device(settings.device)
     network = _network(settings, len(labels), progress).to(device)
     batches = _Batches(tiles, rng, settings.mode, num_labels=len(labels), device=device)
-    return Work(batches, network, look, _facts(recipe, look, settings), device, rng)
+    sizes = label_sizes(samples, len(labels)) if settings.mode is Mode.FSOD else ()
+    return Work(batches, network, look, _facts(recipe, look, settings), device, rng, sizes)
 
 
 def _facts(

@@ -219,5 +219,6 @@ def _card(
         },
         weights_sha256="",
         licence=trained.licence,
+        sizes=trained.sizes,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

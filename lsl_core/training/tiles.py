@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsl_core.geometry.masks import clip
 from lsl_core.models.compact import transform
+from lsl_core.models.compact.sizes import Sizes, are_whole, log_sizes
 from lsl_core.training.samples import Sample
 from lsl_core.types import OBJECT_THRESHOLD, CropMasks, Hw, Instances, SlideWindows, Window
 from lsl_core.windows import plan
@@ -18,6 +20,9 @@ F32 = NDArray[np.float32]
 
 #: An object of which a crop shows less than this share is not evidence of how it looks.
 LEAST_VISIBLE = 0.35
+#: No label's sizes are believed to spread less, in logarithms: a few objects look alike by chance,
+#: and boxes that are found are not as exact as those that are drawn.
+LEAST_SPREAD = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +95,27 @@ def object_sizes(samples: Sequence[Sample]) -> F32:
             sizes.append(np.sqrt(sides.prod(axis=1)))
     sizes_px: F32 = np.concatenate(sizes).astype(np.float32)
     return sizes_px[sizes_px > 0]
+
+
+def label_sizes(samples: Sequence[Sample], num_labels: int) -> Sizes:
+    """Return mean and spread of the logarithm of each label's size.
+
+    Objects at the edge of their image may be cut and tell nothing. The spread is that of another
+    object to come: the fewer were drawn, the wider. A label of which no whole object was drawn may
+    have any size that others have. With one label, or no whole object, there is nothing to tell.
+    """
+    drawn = [sample.instances for sample in samples]
+    whole = [are_whole(of.boxes, of.image_hw) for of in drawn]
+    logs = np.concatenate([log_sizes(of.boxes)[w] for of, w in zip(drawn, whole, strict=True)])
+    ids = np.concatenate([of.class_ids[w] for of, w in zip(drawn, whole, strict=True)])
+    if num_labels < 2 or not len(logs):
+        return ()
+    of_label = [logs[ids == k] if (ids == k).any() else logs for k in range(num_labels)]
+    return tuple((float(of.mean()), _spread(of)) for of in of_label)
+
+
+def _spread(logs: F32) -> float:
+    return max(float(logs.std()), LEAST_SPREAD) * math.sqrt(1 + 1 / len(logs))
 
 
 def make_tile(

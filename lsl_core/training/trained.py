@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lsl_core.models.base import Model
+from lsl_core.models.compact.sizes import Sizes
 from lsl_core.types import ModelCard
 
 #: Of weights that nothing but the images of the one who trains went into.
@@ -19,7 +20,7 @@ class Trained:
     """Weights on the CPU, the factor images are resized by, what rebuilds the network.
 
     model: makes the model that answers with these weights, for measuring. stopped: somebody ended
-    it before its time. licence: what may be done with the weights.
+    it before its time. licence: what may be done with the weights. sizes: as in the card.
     """
 
     state: dict[str, Tensor]
@@ -29,6 +30,7 @@ class Trained:
     model: Callable[[ModelCard], Model]
     stopped: bool = False
     licence: str = OWN_LICENCE
+    sizes: Sizes = ()
 
 
 #: How good a training is on held-out images, in [0, 1]; None where it only looks, and these images

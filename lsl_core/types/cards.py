@@ -147,7 +147,9 @@ class ModelCard:
     that the network needs to be rebuilt. weights_sha256: hash of the weights file. created:
     ISO 8601, UTC. comparison: with the parent. curve: (iteration, figure) of the held-out images
     during training. learnt, held_out: SHA-256 of the images it learnt from and was measured on.
-    calibration: slope and shift that make raw scores chances of being right, or None.
+    calibration: slope and shift that make raw scores chances of being right, or None. sizes: mean
+    and spread of the logarithm of each label's size (square root of the box, pixels), or () where
+    sizes tell no labels apart.
     """
 
     id: str
@@ -173,6 +175,7 @@ class ModelCard:
     learnt: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     calibration: tuple[float, float] | None = None
+    sizes: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_first_pass(self) -> bool:
@@ -191,10 +194,8 @@ class ModelCard:
     @property
     def fingerprint(self) -> str:
         """What tells two models apart that may answer differently; part of every cache key."""
-        if self.calibration is None:
-            return self.weights_sha256
-        slope, shift = self.calibration
-        return f"{self.weights_sha256}:{slope!r}:{shift!r}"
+        numbers = (*(self.calibration or ()), *(n for size in self.sizes for n in size))
+        return ":".join([self.weights_sha256, *map(repr, numbers)])
 
 
 class RunPhase(StrEnum):

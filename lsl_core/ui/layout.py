@@ -63,7 +63,7 @@ def header(title: str, purpose: str) -> DeltaGenerator:
 
 def empty(what: str, why: str, *, page: str = "", label: str = "", icon: str = "") -> None:
     """Say what a page will show, why it shows nothing, and link to what mends it."""
-    with st.container(border=True, horizontal_alignment="center", gap="small"):
+    with st.container(border=True, horizontal_alignment="center", gap="small", height="stretch"):
         st.space("small")
         st.markdown(f"### {icon or ':material/inbox:'} {what}", text_alignment="center")
         st.markdown(why, text_alignment="center")

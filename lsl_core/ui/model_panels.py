@@ -9,19 +9,29 @@ import streamlit as st
 
 from lsl_core.services import activity, modelling, training_pictures
 from lsl_core.services.modelling import ModelCard
-from lsl_core.types import MODES, Beside, RunState, Verdict
+from lsl_core.types import MODES, Beside, RunPhase, RunState, Verdict
 from lsl_core.ui import address, charts, keys, pictures, runs, session, version_panel
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
+
+
+def trainings(newest: RunState) -> None:
+    """Draw how the newest training ended, if it did, and all that go on, the running one first."""
+    going_on = [run for run in activity.list_runs(session.workspace(), active=True)
+                if run.kind == "train"]  # fmt: skip
+    ended = [] if newest.phase.is_active else [newest]
+    for run in ended + sorted(going_on, key=lambda run: run.phase is not RunPhase.RUNNING):
+        runs.panel(run.id)
+        watch(run)
 
 
 def watch(run: RunState) -> None:
     """Draw the curve of a run, anew every two seconds while it trains."""
     if run.phase.is_active:
         st.fragment(_curve, run_every=runs.PERIOD_S)(run.id)
-        return
-    with st.expander(f"Training curve of {run.subject}", icon=":material/show_chart:"):
-        _curve(run.id)
+    elif activity.run_metrics(session.workspace(), run.id):
+        with st.expander(f"Training curve of {run.subject}", icon=":material/show_chart:"):
+            _curve(run.id)
 
 
 def _curve(run_id: str) -> None:
@@ -32,7 +42,7 @@ def _curve(run_id: str) -> None:
             charts.training_curve(metrics), config=charts.CONFIG, key=f"curve-{run_id}",
             alt="Loss and held-out figures by iteration",
         )  # fmt: skip
-    elif activity.get_run(session.workspace(), run_id).phase.is_active:
+    elif activity.get_run(session.workspace(), run_id).phase is RunPhase.RUNNING:
         st.caption("The curve begins with the first iterations.")
     pictures.row(training_pictures.of_run(session.workspace(), run_id))
 

@@ -112,7 +112,8 @@ def _ended(run: RunState) -> None:
     if run.phase is RunPhase.DONE:
         st.markdown(f"{icon} **{title(run)}**: done{took}.")
         return
-    st.markdown(f"{icon} **{title(run)}**: {word.lower()}. {run.message}")
+    says = "" if run.message == f"{word}." else run.message
+    st.markdown(f"{icon} **{title(run)}**: {word.lower()}. {says}")
     if run.hint:
         st.markdown(f":material/arrow_forward: {run.hint}")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -63,18 +63,19 @@ class World:
             task.draw({i: scene.instances for i, scene in enumerate(scenes)})
         return task
 
-    def write_images(self, scenes: list[Scene]) -> list[Path]:
+    def write_images(self, scenes: list[Scene], *, first: int = 0) -> list[Path]:
         folder = self.workspace.data / "drawn"
         folder.mkdir(exist_ok=True)
-        paths = [folder / f"parts_{i:03d}.png" for i in range(len(scenes))]
+        paths = [folder / f"parts_{first + i:03d}.png" for i in range(len(scenes))]
         for path, scene in zip(paths, scenes, strict=True):
             assert cv2.imwrite(str(path), cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR))
         return paths
 
-    def add_source(self, name: str, *, images: int = 4) -> sources.SourceInfo:
-        """Keep drawn scenes as a labelled source of this workspace."""
-        scenes = [draw_scene(SceneKind.PARTS, seed=i, image_hw=(300, 400)) for i in range(images)]
-        paths = self.write_images(scenes)
+    def add_source(self, name: str, *, images: int = 4, first: int = 0) -> sources.SourceInfo:
+        """Keep drawn scenes, from number `first` on, as a labelled source of this workspace."""
+        seeds = range(first, first + images)
+        scenes = [draw_scene(SceneKind.PARTS, seed=seed, image_hw=(300, 400)) for seed in seeds]
+        paths = self.write_images(scenes, first=first)
         labelled = [
             sources.LabelledImage(
                 reference(None, i, path, scene),

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from lsl_core.geometry.boxes import nms
 from lsl_core.models.compact.network import UNIT
+from lsl_core.models.compact.sizes import Sizes, told_by_size
 from lsl_core.models.soft import FAINT, Frame, assembled, enlarged, semantic_parts
 from lsl_core.types import Instances, Mode, SoftMasks
 
@@ -30,7 +31,9 @@ STRONG = 0.3
 MOST = 2000
 
 
-def decode(mode: Mode, maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+def decode(
+    mode: Mode, maps: dict[str, F32], frame: Frame, floor_score: float, sizes: Sizes = ()
+) -> Instances:
     """Read one window's outputs.
 
     Args:
@@ -38,12 +41,15 @@ def decode(mode: Mode, maps: dict[str, F32], frame: Frame, floor_score: float) -
         maps: per head (channels, h, w), as probabilities but for `ltrb` and `offset`.
         frame: how they lie in the window.
         floor_score: lowest score kept.
+        sizes: of each label, as in the card; nothing but boxes is told by them.
 
     Returns:
         Instances in window pixels, highest score first.
     """
     h, w = frame.grid_hw
     maps = {name: value[:, :h, :w] for name, value in maps.items()}
+    if mode is Mode.FSOD:
+        return _decode_boxes(maps, frame, floor_score, sizes)
     return _DECODERS[mode](maps, frame, floor_score)
 
 
@@ -76,10 +82,13 @@ def _peaks(heat: F32, ltrb: F32, floor_score: float) -> _Peaks:
     return _Peaks(x, y, boxes, scores).take(nms(boxes, scores, alike, iou_limit=SAME_OBJECT))
 
 
-def _decode_boxes(maps: dict[str, F32], frame: Frame, floor_score: float) -> Instances:
+def _decode_boxes(
+    maps: dict[str, F32], frame: Frame, floor_score: float, sizes: Sizes
+) -> Instances:
     peaks = _peaks(maps["heat"], maps["ltrb"], floor_score)
-    chances = maps["label"][:, peaks.y, peaks.x]  # (K, N)
-    boxes, scores = _in_window(peaks.boxes, frame), peaks.scores * chances.max(axis=0)
+    boxes = _in_window(peaks.boxes, frame)
+    chances = told_by_size(maps["label"][:, peaks.y, peaks.x], boxes, sizes, frame.image_hw)
+    scores = peaks.scores * chances.max(axis=0)
     class_ids = chances.argmax(axis=0).astype(np.int32)
     kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & (scores >= floor_score)
     order = np.flatnonzero(kept)[np.argsort(-scores[kept], kind="stable")]
@@ -171,7 +180,6 @@ def _decode_semantic(maps: dict[str, F32], frame: Frame, floor_score: float) -> 
 
 
 _DECODERS: dict[Mode, Callable[[dict[str, F32], Frame, float], Instances]] = {
-    Mode.FSOD: _decode_boxes,
     Mode.WSIS: _decode_masks,
     Mode.FSIS: _decode_masks,
     Mode.FSIS_SEGONLY: _decode_semantic,

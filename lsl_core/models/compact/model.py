@@ -53,7 +53,7 @@ class CompactModel:
                 window_hw = (windows[i].shape[0], windows[i].shape[1])
                 frame = Frame.of(window_hw, (shape[0], shape[1]), stride=STRIDE)
                 of_window = {name: value[row] for name, value in maps.items()}
-                found[i] = decode(self.card.mode, of_window, frame, floor_score)
+                found[i] = decode(self.card.mode, of_window, frame, floor_score, self.card.sizes)
         return [found[i] for i in range(len(windows))]
 
     def _input(self, windows: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
