@@ -17,10 +17,8 @@ from lsl_core.ui.layout import escaped, facts
 
 def trainings(newest: RunState) -> None:
     """Draw how the newest training ended, if it did, and all that go on, the running one first."""
-    going_on = [run for run in activity.list_runs(session.workspace(), active=True)
-                if run.kind == "train"]  # fmt: skip
     ended = [] if newest.phase.is_active else [newest]
-    for run in ended + sorted(going_on, key=lambda run: run.phase is not RunPhase.RUNNING):
+    for run in ended + [run for run in runs.going_on() if run.kind == "train"]:
         runs.panel(run.id)
         watch(run)
 

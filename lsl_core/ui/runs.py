@@ -68,6 +68,12 @@ def latest(kind: str, ends: str = "") -> RunState | None:
     return None
 
 
+def going_on() -> list[RunState]:
+    """Return the active runs, those under way before those that wait."""
+    found = activity.list_runs(session.workspace(), active=True)
+    return sorted(found, key=lambda run: run.phase is not RunPhase.RUNNING)
+
+
 def newest(kind: str, ends: str) -> RunState | None:
     """Return the newest run of a kind whose subject ends with `ends`, or None."""
     found = activity.list_runs(session.workspace(), limit=50)
@@ -154,7 +160,7 @@ def strip() -> None:
 
 
 def _strip(before: frozenset[str]) -> None:
-    runs = activity.list_runs(session.workspace(), active=True)
+    runs = going_on()
     if before - {run.id for run in runs}:
         st.rerun()  # one ended: what the page shows may have changed
     for run in runs[:4]:

@@ -251,3 +251,23 @@ def test_where_a_version_changed_most_is_shown_side_by_side(open_page, world) ->
     n = len(drawn)
     assert f"**parts-v1** · a.png · {n - 1} of {n} found, 0 wrong" in text.replace("\\", "")
     assert f"**parts-v2** · a.png · {n} of {n} found, 0 wrong" in text.replace("\\", "")
+
+
+def test_the_running_training_stands_before_those_that_wait(open_page, world, monkeypatch) -> None:
+    monkeypatch.setattr("lsl_core.runs.queue.Queue.has_worker", lambda self: True)
+    world.add_source("belt")
+    first, second = (
+        activity.submit_training(
+            world.workspace, source="belt", name=name, mode=Mode.FSIS, owner="demo"
+        )
+        for name in ("by day", "by night")
+    )
+    RunStore(world.workspace.database).start(first)
+    app = open_page("train")
+    cancels = [b.key for b in app.button if (b.key or "").startswith("cancel-")]
+    assert cancels == [f"cancel-{first}", f"cancel-{second}"]
+    assert words(app).count("The curve begins") == 1, "one that waits has no curve"
+    activity.cancel_run(world.workspace, second)
+    app = open_page("train")
+    assert "**Training by night on belt**: cancelled. It had not begun." in words(app)
+    assert app.button(key=f"cancel-{first}"), "the one that goes on is still there"
