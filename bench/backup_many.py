@@ -2,6 +2,7 @@
 
     python bench/backup_many.py                                   # 60 projects, 500 tasks
     python bench/backup_many.py --projects 12 --tasks 100         # a fifth of it, to compare
+    python bench/backup_many.py --projects 2 --tasks 4 --copies 750     # 3,000 snapshots
 
 The sandbox holds tasks of two small images; after the first two backups of annotations the history
 is made longer by copies of it. Each line is a process of its own: wall time holds the server's
@@ -11,6 +12,8 @@ work, CPU seconds and memory are the client's. Requests are counted at the clien
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,6 +26,7 @@ import numpy as np
 
 from lsl_core import cvat
 from lsl_core.backups import Draft, Repository, Tier
+from lsl_core.cli.main import run as lsl
 from lsl_core.cvat.backup import list_units
 from lsl_core.cvat.transport import Transport
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
@@ -30,6 +34,7 @@ from lsl_core.services import (
     backing_up,
     backups,
     connections,
+    retaining,
     reviewing_backups,
     scheduling,
     workspaces,
@@ -108,9 +113,20 @@ def covered(root: str) -> dict[str, Any]:
 
 
 def stated(root: str) -> dict[str, Any]:
-    """List the snapshots with how the repository stands, as the page does."""
-    repository = backups.open_repository(Workspace(Path(root)))
-    return counted(lambda: backups.state(repository))
+    """List the snapshots with how the repository stands and its room, as the page does."""
+    workspace = Workspace(Path(root))
+    repository = backups.open_repository(workspace)
+    return counted(lambda: (backups.state(repository), retaining.room(workspace, repository)))
+
+
+def typed(root: str) -> dict[str, Any]:
+    """Say `lsl backup list`."""
+
+    def work() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            lsl(["--workspace", root, "backup", "list"])
+
+    return counted(work)
 
 
 def saved(root: str) -> dict[str, Any]:
@@ -167,7 +183,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
             repository = backups.open_repository(workspace)
             lengthen(repository, copies)
             count = len(backups.open_repository(workspace).snapshots())
-            _line(f"{count} snapshots: list", backup.apart(stated, root))
+            _line(f"{count} snapshots: lsl backup list", backup.apart(typed, root))
+            _line(f"{count} snapshots: the page's list", backup.apart(stated, root))
             _line(f"{count} snapshots: coverage", backup.apart(covered, root))
             _line(f"{count} snapshots: what comes next", backup.apart(planned, root))
             _line(f"{count} snapshots: run, nothing due", backup.apart(looked, root))

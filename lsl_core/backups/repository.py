@@ -56,7 +56,7 @@ class Repository:
         self.reader = BlobReader(store, sealer, self.index)
         self._lock = RepositoryLock(store)
         self._records: dict[str, Record] = {}
-        self._files: dict[StoredFile, StoredFile] = {}
+        self._files: dict[tuple[object, ...], StoredFile] = {}
         self._last: int | None = None
 
     @classmethod
@@ -292,7 +292,7 @@ class Repository:
                 f"Snapshot {name[:10]} cannot be understood.", detail=str(error)
             ) from error
         # most files of hourly snapshots are the same: they are in memory once
-        shared = tuple(self._files.setdefault(file, file) for file in record.files)
+        shared = tuple(self._files.setdefault(file.key, file) for file in record.files)
         return record.model_copy(update={"files": shared})
 
     def _open_marks(self, name: str, found: dict[str, bytes]) -> Marks:

@@ -85,6 +85,12 @@ class StoredFile(_Frozen):
     content: Content
     num_members: int = Field(default=0, ge=0)
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Return what equal files have in common and no others; quicker to compare than they."""
+        content = self.content
+        return self.name, self.sha256, content.sha256, content.pieces, content.depth
+
 
 class Verdict(_Frozen):
     """What somebody found who looked closely: `verify`, or a restore drill."""

@@ -115,17 +115,17 @@ class LocalStore:
     def list(self, prefix: str) -> dict[str, int]:
         """Return key and size of every whole file under a folder."""
         with self._speaking():
-            return dict(self._walk(self._root / prefix))
+            return dict(self._walk(self._root / prefix, prefix))
 
-    def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
+    def _walk(self, folder: Path, at: str) -> Iterator[tuple[str, int]]:
         if not folder.is_dir():
             return
         with os.scandir(folder) as entries:
             for entry in entries:
+                key = f"{at}/{entry.name}" if at else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    yield from self._walk(Path(entry.path))
+                    yield from self._walk(Path(entry.path), key)
                 elif not entry.name.startswith("."):
-                    key = Path(entry.path).relative_to(self._root).as_posix()
                     # somebody may take a file away, such as a lock, while we look
                     try:
                         size = entry.stat(follow_symlinks=False).st_size

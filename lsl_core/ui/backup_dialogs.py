@@ -145,10 +145,10 @@ def _confirm(repository: Repository, one: Snapshot, cvat: CvatSession, plan: Pus
     st.dataframe(
         pd.DataFrame(
             [
-                (row.label, row.kind, row.now, row.conflicts, row.add, row.remove, row.after)
+                (row.label, row.kind, row.add, row.remove, row.conflicts, row.now, row.after)
                 for row in plan.labels
             ],
-            columns=["Label", "Kind", "Now", "Edited since", "Comes back", "Goes", "After"],
+            columns=["Label", "Kind", "Comes back", "Goes", "Edited since", "Now", "After"],
         ),
         hide_index=True, alt="What changes in the live task",
     )  # fmt: skip

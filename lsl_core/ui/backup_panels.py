@@ -78,12 +78,12 @@ def _damage(usable: list[Snapshot], unreadable: Sequence[str]) -> None:
     damaged = [one for one in usable if one.is_damaged]
     if damaged:
         good = len(usable) - len(damaged)
-        verb = "is" if good == 1 else "are"
+        rest = f"{good} {'is' if good == 1 else 'are'} not" if good else "and no other is there"
         lines = [_what_is_left(one, usable) for one in damaged[:MOST_DAMAGED]]
         if len(damaged) > len(lines):
             lines.append(f"… and {len(damaged) - len(lines)} more: `lsl backup check`")
         st.error(
-            f"**{plural(len(damaged), 'snapshot')} damaged, {good} {verb} not.** Back up again, "
+            f"**{plural(len(damaged), 'snapshot')} damaged, {rest}.** Back up again, "
             "then verify: what is still there in CVAT is stored anew, and older snapshots that "
             "share it become whole.\n\n" + "\n".join(f"- {line}" for line in lines),
             icon=":material/broken_image:",

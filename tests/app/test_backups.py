@@ -73,7 +73,7 @@ def test_damage_is_said_in_plain_words_until_it_is_mended(open_page, world):
     backups.verify(repository)
     app = open_page("backups")
     assert not app.exception
-    assert "1 snapshot damaged, 0 are not" in words(app)
+    assert "1 snapshot damaged, and no other is there" in words(app)
     assert "there is no other copy" in words(app)
     # the next backup stores anew what is damaged
     backing_up.back_up_now(
