@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lsl_core.cvat.content import KINDS, Key, Keyed, by_key, content_key, key_of, kind_of
+from lsl_core.cvat.content import KINDS, Key, by_key, content_key, key_of, kind_of
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
@@ -24,9 +24,12 @@ from lsl_core.cvat.tasks import (
     labels_of,
     require_images,
 )
-from lsl_core.errors import CvatNotFound, CvatRequestFailed
+from lsl_core.errors import CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]
+
+#: How often annotations are asked for whose answer was cut in its middle.
+READS = 3
 
 _IN_POOL = "on a frame of the ground truth"
 
@@ -135,44 +138,50 @@ def joined(parts: Collection[Json]) -> Json:
 
 def task_annotations(session: CvatSession, task_id: int) -> Json:
     """Return tags, shapes and tracks of a task as CVAT sends them, points in arrays."""
-    answer: Json = session.transport.json(
-        "GET",
-        f"/api/tasks/{task_id}/annotations/",
-        doing=f"reading the annotations of task {task_id}",
-        hook=packed,
-    )
-    return answer
-
-
-def stored_contents(session: CvatSession, task: TaskInfo) -> dict[Key, str]:
-    """Return the content of each of `stored_annotations`; none is held longer than that."""
-    paths = [f"/api/tasks/{task.id}/annotations/"]
-    if task.overlap:
-        ordinary = [job for job in jobs_of(session, task) if job.kind is JobKind.ANNOTATION]
-        paths = [f"/api/jobs/{job.id}/annotations/" for job in ordinary]
-    doing = f"reading the annotations of task {task.id}"
-    answers = [session.transport.json("GET", path, doing=doing, hook=_keyed) for path in paths]
-    return {
-        (kind, one.id): one.content for answer in answers for kind in KINDS for one in answer[kind]
-    }
-
-
-def _keyed(found: Json) -> Json | Keyed:
-    """Return id and content of an annotation, or of a part of one; what else there is packed."""
-    if "label_id" in found:
-        return Keyed(int(found.get("id") or 0), content_key(found))
-    return packed(found)
+    return _whole(session, "task", task_id)
 
 
 def job_annotations(session: CvatSession, job_id: int) -> Json:
     """Return tags, shapes and tracks of one job as CVAT sends them, points in arrays."""
-    answer: Json = session.transport.json(
-        "GET",
-        f"/api/jobs/{job_id}/annotations/",
-        doing=f"reading the annotations of job {job_id}",
+    return _whole(session, "job", job_id)
+
+
+def stored_contents(session: CvatSession, task: TaskInfo) -> Iterator[tuple[Key, str]]:
+    """Yield the content of each of `stored_annotations` while they come; none is held.
+
+    Raises:
+        CvatError: also in the middle, when an answer is cut.
+    """
+    sources = [("task", task.id)]
+    if task.overlap:
+        ordinary = [job for job in jobs_of(session, task) if job.kind is JobKind.ANNOTATION]
+        sources = [("job", job.id) for job in ordinary]
+    for owner, number in sources:
+        for _, entry in _entries(session, owner, number):
+            yield key_of(entry), content_key(entry)
+
+
+def _whole(session: CvatSession, owner: str, number: int) -> Json:
+    for left in reversed(range(READS)):
+        found: Json = {kind: [] for kind in KINDS}
+        try:
+            for kind, entry in _entries(session, owner, number):
+                found[kind].append(entry)
+        except CvatUnreachable:
+            if not left:
+                raise
+        else:
+            return found
+    raise AssertionError("the last try returns or raises")
+
+
+def _entries(session: CvatSession, owner: str, number: int) -> Iterator[tuple[str, Json]]:
+    found = session.transport.entries(
+        f"/api/{owner}s/{number}/annotations/",
+        doing=f"reading the annotations of {owner} {number}",
         hook=packed,
     )
-    return answer
+    return ((kind, entry) for kind, entry in found if kind in KINDS)
 
 
 def change_job(
@@ -205,6 +214,7 @@ def change_job(
         doing=f"{doing} job {job_id}",
         query={"action": action.value},
         body=body,
+        hook=packed,
     )
     if action is Action.DELETE:
         return []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,13 +23,6 @@ KINDS: tuple[Kind, ...] = ("tags", "shapes", "tracks")
 
 #: Below this, a whole number is written without an exponent.
 _EXACT = 1e15
-
-
-class Keyed(NamedTuple):
-    """All that is kept of an annotation where only its content counts."""
-
-    id: int
-    content: str
 
 
 def kind_of(entry: Json) -> Kind:
@@ -60,11 +53,7 @@ def content_key(entry: Json, *, group: bool = True) -> str:
         text = json.dumps([*where, *_common(entry, group=group)])
     keys = sorted(entry.get("shapes") or (), key=lambda shape: int(shape["frame"]))
     text += "".join(_shape_text(shape, group=group) for shape in keys)
-    parts = (
-        part.content if isinstance(part, Keyed) else content_key(part, group=group)
-        for part in entry.get("elements") or ()
-    )
-    text += "".join(sorted(parts))
+    text += "".join(sorted(content_key(p, group=group) for p in entry.get("elements") or ()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

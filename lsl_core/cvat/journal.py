@@ -10,9 +10,10 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,17 @@ class PushRecord:
 
 
 class StoredEntries(Collection[Json]):
-    """The annotations of a batch as the journal keeps them; unpacked each time they are read."""
+    """The annotations of a batch, read from the journal each time that they are needed."""
 
-    def __init__(self, data: bytes, count: int | None) -> None:
-        self._data = data
+    def __init__(self, read: Callable[[], bytes], count: int | None) -> None:
+        self._read = read
         self._count = sum(1 for _ in self) if count is None else count
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Json]:
-        return iter(json.loads(gzip.decompress(self._data), object_hook=packed))
+        return iter(json.loads(gzip.decompress(self._read()), object_hook=packed))
 
     def __contains__(self, entry: object) -> bool:
         return any(entry == one for one in self)
@@ -144,7 +145,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._db = Database(path, room="cvat", migrations=_MIGRATIONS)
 
-    def begin(self, record: PushRecord, batches: Sequence[Batch]) -> None:
+    def begin(self, record: PushRecord, batches: Iterable[Batch]) -> None:
         """Write down a push with everything that it will send, in one transaction."""
         with self._db.write() as db:
             db.execute(
@@ -158,7 +159,7 @@ class Journal:
             for batch in batches:
                 _insert(db, record.id, batch)
 
-    def begin_undo(self, push_id: str, batches: Sequence[Batch]) -> None:
+    def begin_undo(self, push_id: str, batches: Iterable[Batch]) -> None:
         """Write down what undoing a push will send; batches that were never sent are dropped."""
         with self._db.write() as db:
             db.execute(
@@ -214,17 +215,22 @@ class Journal:
         with self._db.write() as db:
             db.execute("DELETE FROM cvat_batches WHERE id = ?", (batch.id,))
             ids = [_insert(db, push_id, part) for part in parts]
-            rows = [_batch_row(db, batch_id) for batch_id in ids]
-        return [_batch(row) for row in rows]
+        return [replace(part, id=new) for part, new in zip(parts, ids, strict=True)]
 
     def batches(self, push_id: str, part: Part) -> list[Batch]:
         """Return the batches of a push, or of its undoing, in the order they were planned."""
         with self._db.read() as db:
             rows = db.execute(
-                "SELECT * FROM cvat_batches WHERE push_id = ? AND part = ? ORDER BY id",
+                "SELECT id, job_id, action, part, state, sent, reason, num_shapes"
+                " FROM cvat_batches WHERE push_id = ? AND part = ? ORDER BY id",
                 (push_id, part),
             ).fetchall()
-        return [_batch(row) for row in rows]
+        return [_batch(row, partial(self._stored, row["id"])) for row in rows]
+
+    def _stored(self, batch_id: int) -> bytes:
+        with self._db.read() as db:
+            row = db.execute("SELECT shapes FROM cvat_batches WHERE id = ?", (batch_id,)).fetchone()
+        return bytes(row["shapes"])
 
     def created(self, push_id: str) -> dict[Key, str]:
         """Return what a push made, with the hash of its content."""
@@ -233,6 +239,18 @@ class Journal:
                 "SELECT kind, entry_id, content FROM cvat_created WHERE push_id = ?", (push_id,)
             ).fetchall()
         return {(row["kind"], row["entry_id"]): row["content"] for row in rows}
+
+    def count_intact(self, push_id: str, contents: Iterable[tuple[Key, str]]) -> int:
+        """Return how many of these contents are what a push made under these keys."""
+        question = (
+            "SELECT 1 FROM cvat_created"
+            " WHERE push_id = ? AND kind = ? AND entry_id = ? AND content = ?"
+        )
+        with self._db.read() as db:
+            return sum(
+                db.execute(question, (push_id, *key, content)).fetchone() is not None
+                for key, content in contents
+            )
 
     def jobs_of_created(self, push_id: str) -> dict[Key, int]:
         """Return the job that each annotation of a push was made in."""
@@ -315,17 +333,13 @@ def _insert(db: Any, push_id: str, batch: Batch) -> int:  # noqa: ANN401 - a sql
     return int(cursor.lastrowid)
 
 
-def _batch_row(db: Any, batch_id: int) -> Any:  # noqa: ANN401 - sqlite3's connection and row
-    return db.execute("SELECT * FROM cvat_batches WHERE id = ?", (batch_id,)).fetchone()
-
-
-def _batch(row: Any) -> Batch:  # noqa: ANN401 - a sqlite3 row
+def _batch(row: Any, read: Callable[[], bytes]) -> Batch:  # noqa: ANN401 - a sqlite3 row
     return Batch(
         row["id"],
         row["job_id"],
         Action(row["action"]),
         Part(row["part"]),
-        StoredEntries(row["shapes"], row["num_shapes"]),
+        StoredEntries(read, row["num_shapes"]),
         BatchState(row["state"]),
         row["sent"],
         row["reason"],

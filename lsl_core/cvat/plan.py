@@ -5,7 +5,7 @@ Making a plan writes nothing (`planning.py`); `apply_push` does exactly what it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -120,8 +120,9 @@ class PushPlan:
 
     token: names this plan; the same task, objects and choices give the same one, anything else
     another. state: hash of the task's annotations that it was made for. matches: where each label
-    of the model goes. create: what to add; of a backup also tags and tracks. remove: what to take
-    away. create_jobs, remove_jobs: the job of each of these. warnings: for people, each a sentence.
+    of the model goes. create: what to add, on disk where it may be much; of a backup also tags and
+    tracks. remove: what to take away. create_jobs, remove_jobs: the job of each of these, equal
+    ones side by side. warnings: for people, each a sentence.
     """
 
     token: str
@@ -136,7 +137,7 @@ class PushPlan:
     frames: tuple[FrameRow, ...]
     skipped: tuple[SkippedFrame, ...]
     warnings: tuple[str, ...]
-    create: tuple[Json, ...]
+    create: Collection[Json]
     remove: tuple[Json, ...]
     create_jobs: tuple[int, ...]
     remove_jobs: tuple[int, ...]

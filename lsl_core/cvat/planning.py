@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,12 @@ from lsl_core.cvat.plan import (
 )
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import FrameAnnotations
+from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import JobKind
 from lsl_core.errors import UserInput
 from lsl_core.geometry.cleaning import cleaned
 from lsl_core.geometry.drawable import Drawing, within_image
+from lsl_core.progress import NULL, Progress
 from lsl_core.types import CropMasks, Instances
 
 Json = dict[str, Any]
@@ -50,6 +53,7 @@ def plan_push(
     choices: PushChoices = AS_USUAL,
     run_id: str = "",
     journal: Journal | None = None,
+    progress: Progress = NULL,
 ) -> PushPlan:
     """Work out what pushing these objects would do to the live task. Writes nothing.
 
@@ -57,11 +61,13 @@ def plan_push(
         session: who asks.
         task_id: where the objects go.
         predictions: objects by frame number, binary masks or boxes only; a frame without objects
-            still counts as one whose automatic shapes may be replaced.
+            still counts as one whose automatic shapes may be replaced. Each is asked for when it
+            is its turn, so they may lie on disk.
         labels: the model's labels in the order of class ids.
         choices: where labels go, what happens to shapes that are there, how ours are drawn.
         run_id: of the prediction, for the journal.
         journal: of earlier pushes; tells ours from other automatic shapes, and edited ones.
+        progress: counts frames.
 
     Raises:
         CvatNotFound: no such task.
@@ -75,21 +81,26 @@ def plan_push(
             hint="Open the workspace that pushed them.",
         )
     state = read_task(session, task_id)
-    has_masks = any(p.masks is not None for p in predictions.values())
-    present = {c for p in predictions.values() for c in np.unique(p.class_ids).tolist()}
-    matches = match_labels(
+    matched = partial(
+        match_labels,
         labels,
         with_values(state.labels, choices.attributes),
-        has_masks=has_masks,
+        has_masks=any(p.masks is not None for p in predictions.values()),
         mapping=choices.mapping,
         polygons=choices.polygons,
-        create={labels[c] for c in present} & set(choices.create),
     )
-    require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
-    work = _Work(session, state, matches, choices, journal)
+    work = _Work(session, state, matched(create=choices.create), choices, journal)
+    present: set[int] = set()
+    progress.start("Planning", total=len(predictions), unit="frames")
     for frame in sorted(predictions):
-        work.add_frame(frame, predictions[frame])
-    return work.plan(run_id)
+        progress.check()
+        found = predictions[frame]
+        present.update(found.class_ids.tolist())
+        work.add_frame(frame, found)
+        progress.advance()
+    matches = matched(create={labels[c] for c in present} & set(choices.create))
+    require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
+    return work.plan(run_id, matches)
 
 
 class _Work:
@@ -103,9 +114,9 @@ class _Work:
         choices: PushChoices,
         journal: Journal | None,
     ) -> None:
-        self._session, self._state, self._matches = session, state, matches
+        self._session, self._state = session, state
         self._choices, self._mode = choices, choices.mode
-        self._targets = {i: m.target for i, m in enumerate(matches) if m.target is not None}
+        self._targets = {i: m.target for i, m in enumerate(matches) if m.target and m.drawing}
         self._labels = [*state.labels, *(m.target for m in matches if m.target and m.is_new)]
         self._names = {label.id: label.name for label in self._labels}
         self._drawings = {i: m.drawing for i, m in enumerate(matches) if m.drawing is not None}
@@ -121,7 +132,9 @@ class _Work:
         groups = (int(s.get("group") or 0) for s in state.stored["shapes"])
         self._next_group = max(groups, default=0) + 1
         self._jobs: dict[int, int] = {}
-        self._create: list[Json] = []
+        self._create, self._create_jobs = Spool(), list[int]()
+        self._content = hashlib.sha256()
+        self._sizes = [frame.image_hw for frame in state.frames]
         self._remove: list[Json] = []
         self._rows: list[FrameRow] = []
         self._skipped: list[SkippedFrame] = []
@@ -137,8 +150,8 @@ class _Work:
             if len(found):
                 self._skipped.append(SkippedFrame(frame, len(found), reason))
             return
-        target = np.array([i in self._targets for i in range(len(self._matches))], bool)
-        new = cleaned(within_image(found.take(target[found.class_ids])), self._choices.cleaning)
+        placed = np.isin(found.class_ids, list(self._targets))
+        new = cleaned(within_image(found.take(placed)), self._choices.cleaning)
         doomed = self._replaceable(frame)
         shapes = from_instances(
             new,
@@ -168,32 +181,31 @@ class _Work:
         self._beside_auto += int((met.beside_auto & add).sum())
         self._take(frame, new, shapes, add, duplicate, conflict, doomed)
 
-    def plan(self, run_id: str) -> PushPlan:
+    def plan(self, run_id: str, matches: tuple[LabelMatch, ...]) -> PushPlan:
         """Put the plan together."""
-        require_sound(self._create, [frame.image_hw for frame in self._state.frames])
         state = state_key(self._state.stored)
-        # by name, so that a label which has to be made first changes nothing
-        content = [content_key({**s, "label_id": self._names[s["label_id"]]}) for s in self._create]
         removed = [int(s["id"]) for s in self._remove]
-        text = repr((self._session.url, self._state.task.id, self._mode.value, state))
-        text += repr((content, removed))
+        held = dict(zip(removed, self._state.holders(self._remove), strict=True))
+        self._remove.sort(key=lambda s: held[int(s["id"])])
+        text = repr((self._session.url, self._state.task.id, self._mode.value, state, removed))
+        self._content.update(text.encode())
         return PushPlan(
-            token=hashlib.sha256(text.encode()).hexdigest(),
+            token=self._content.hexdigest(),
             task=self._state.task,
             url=self._session.url,
             mode=self._mode,
             run_id=run_id,
             state=state,
             num_shapes=len(self._state.stored["shapes"]),
-            matches=self._matches,
+            matches=matches,
             labels=self._label_rows(),
             frames=tuple(self._rows),
             skipped=tuple(self._skipped),
             warnings=tuple(self._warnings()),
-            create=tuple(self._create),
+            create=self._create,
             remove=tuple(self._remove),
-            create_jobs=tuple(self._jobs[int(s["frame"])] for s in self._create),
-            remove_jobs=self._state.holders(self._remove),
+            create_jobs=tuple(self._create_jobs),
+            remove_jobs=tuple(held[int(s["id"])] for s in self._remove),
         )
 
     def _refusal(self, frame: int, found: Instances) -> str:
@@ -279,16 +291,7 @@ class _Work:
         live = self._objects.frames[frame]
         gone = {int(s["id"]) for s in doomed}
         stays = np.array([not (ids and gone.issuperset(ids)) for ids in live.shape_ids], bool)
-        if stays.all():
-            return live
-        index = np.flatnonzero(stays).tolist()
-        return FrameAnnotations(
-            frame,
-            live.instances.take(stays),
-            live.has_mask[stays],
-            tuple(live.shape_ids[i] for i in index),
-            tuple(live.sources[i] for i in index),
-        )
+        return live if stays.all() else live.take(stays)
 
     def _label_ids(self, live: FrameAnnotations) -> NDArray[np.int64]:
         ids = np.array([label.id for label in self._state.labels], np.int64)
@@ -310,8 +313,8 @@ class _Work:
             for what, column in (("add", add), ("duplicates", duplicate), ("conflicts", conflict)):
                 self._counts[name][what] += bool(column[i])
         for i in np.flatnonzero(add).tolist():
-            self._create += map(whole, shapes[i])
             self._next_group = max(self._next_group, int(shapes[i][0]["group"]) + 1)
+        self._add([whole(s) for i in np.flatnonzero(add).tolist() for s in shapes[i]])
         drawn = np.array(
             [self._drawings[c] is Drawing.POLYGON for c in new.class_ids.tolist()], bool
         )
@@ -325,6 +328,16 @@ class _Work:
         row = (int(add.sum()), int(duplicate.sum()), int(conflict.sum()), removed)
         if any(row):
             self._rows.append(FrameRow(frame, self._state.frames[frame].name, *row))
+
+    def _add(self, shapes: list[Json]) -> None:
+        """Keep what one frame adds: sound, and part of what the token names."""
+        require_sound(shapes, self._sizes)
+        for shape in shapes:
+            # by name, so that a label which has to be made first changes nothing
+            named = {**shape, "label_id": self._names[shape["label_id"]]}
+            self._content.update(content_key(named).encode())
+        self._create.add(shapes)
+        self._create_jobs += [self._jobs[int(shape["frame"])] for shape in shapes]
 
     def _count_removed(self, frame: int, doomed: Sequence[Json]) -> int:
         objects: set[object] = set()
@@ -347,16 +360,9 @@ class _Work:
         for label in self._labels:
             count = self._counts[label.name]
             if now[label.name] or any(count.values()):
-                rows.append(
-                    LabelRow(
-                        label.name,
-                        now[label.name],
-                        count["add"],
-                        count["duplicates"],
-                        count["conflicts"],
-                        count["remove"],
-                    )
-                )
+                add, there = count["add"], count["duplicates"]
+                stay = (now[label.name], add, there, count["conflicts"], count["remove"])
+                rows.append(LabelRow(label.name, *stay))
         return tuple(rows)
 
     def _warnings(self) -> list[str]:
@@ -378,7 +384,7 @@ class _Work:
         if self._mode is PushMode.REPLACE_EVERYTHING:
             said += self._of_people()
         said += over_budget(self._live, self._create, self._remove)
-        touched = {self._jobs[int(s["frame"])] for s in (*self._create, *self._remove)}
+        touched = {self._jobs[row.frame] for row in self._rows if row.add or row.remove}
         done = sum(j.id in touched and j.state == "completed" for j in self._state.jobs)
         if done:
             said.append(f"{done} of the jobs that change are marked as completed in CVAT.")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, stored_annotations, stored_contents
+from lsl_core.cvat.annotations import READS, Action, stored_annotations, stored_contents
 from lsl_core.cvat.content import Key, by_key, content_key, key_of, state_key
 from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
 from lsl_core.cvat.plan import PushMode, PushPlan
@@ -21,7 +23,14 @@ from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
 from lsl_core.cvat.tasks import bare_task
-from lsl_core.errors import CvatError, LabelMismatch, SnapshotMissing, TaskChanged, UserInput
+from lsl_core.errors import (
+    CvatError,
+    CvatUnreachable,
+    LabelMismatch,
+    SnapshotMissing,
+    TaskChanged,
+    UserInput,
+)
 from lsl_core.progress import NULL, Progress
 
 Json = dict[str, Any]
@@ -121,9 +130,9 @@ def apply_push(
             "token": plan.token,
         },
     )
-    batches = make_batches(plan.create, plan.create_jobs, Action.CREATE, Part.PUSH)
-    batches += make_batches(plan.remove, plan.remove_jobs, Action.DELETE, Part.PUSH)
-    journal.begin(record, batches)
+    creates = make_batches(plan.create, plan.create_jobs, Action.CREATE, Part.PUSH)
+    deletes = make_batches(plan.remove, plan.remove_jobs, Action.DELETE, Part.PUSH)
+    journal.begin(record, chain(creates, deletes))
     return _finish(session, journal, record, progress, settle_s)
 
 
@@ -215,8 +224,6 @@ def _finish(
 def _read_back(
     session: CvatSession, journal: Journal, record: PushRecord, *, kept: int
 ) -> PushResult:
-    live = _live(session, record)
-    created = journal.created(record.id)
     batches = journal.batches(record.id, Part.PUSH)
     removed = {
         key_of(entry)
@@ -224,38 +231,62 @@ def _read_back(
         if batch.action is Action.DELETE
         for entry in batch.entries
     }
-    before = by_key(read_snapshot(Path(record.snapshot)))
+    snapshot = by_key(read_snapshot(Path(record.snapshot)))
+    before = {key: content_key(entry) for key, entry in snapshot.items()}
+    there, now = _live(session, journal, record, before)
     failed = [
         FailedShapes(int(next(iter(batch.entries))["frame"]), len(batch.entries), batch.reason)
         for batch in batches
         if batch.state is BatchState.FAILED
     ]
-    there = sum(live.get(key) == content for key, content in created.items())
     planned = sum(len(b.entries) for b in batches if b.action is Action.CREATE)
     refused = sum(f.shapes for f in failed)
     return PushResult(
         push_id=record.id,
         task_id=record.task_id,
         added=there,
-        removed=sum(key not in live for key in removed),
+        removed=sum(key not in now for key in removed),
         kept=kept,
         missing=planned - refused - there,
         failed=tuple(failed),
         human_unchanged=all(
-            live.get(key) == content_key(entry)
-            for key, entry in before.items()
-            if key not in removed
+            now.get(key) == content for key, content in before.items() if key not in removed
         ),
         task_url=f"{session.url}/tasks/{record.task_id}",
     )
 
 
-def _live(session: CvatSession, record: PushRecord) -> dict[Key, str]:
-    try:
-        return stored_contents(session, bare_task(session, record.task_id))
-    except CvatError as error:
-        raise type(error)(
-            f"The push is done, but it could not be read back. {error.message}",
-            hint="Resume the push: it reads back again and writes nothing twice.",
-            detail=error.detail,
-        ) from error
+def _live(
+    session: CvatSession, journal: Journal, record: PushRecord, before: Collection[Key]
+) -> tuple[int, dict[Key, str]]:
+    """Count what of a push is there as it was sent, and look at what was there before it.
+
+    Args:
+        session: who reads.
+        journal: what was sent.
+        record: of the push.
+        before: what was there before it.
+
+    Returns:
+        The count, and the content of everything from before that is still there.
+    """
+    now: dict[Key, str] = {}
+
+    def contents() -> Iterator[tuple[Key, str]]:
+        for key, content in stored_contents(session, bare_task(session, record.task_id)):
+            if key in before:
+                now[key] = content
+            yield key, content
+
+    for left in reversed(range(READS)):
+        try:
+            return journal.count_intact(record.id, contents()), now
+        except CvatError as error:
+            if not left or not isinstance(error, CvatUnreachable):
+                raise type(error)(
+                    f"The push is done, but it could not be read back. {error.message}",
+                    hint="Resume the push: it reads back again and writes nothing twice.",
+                    detail=error.detail,
+                ) from error
+            now.clear()
+    raise AssertionError("the last try returns or raises")

@@ -8,15 +8,18 @@ again, the job is read: annotations of the batch that appeared there mean that i
 from __future__ import annotations
 
 import time
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 
 from lsl_core.cvat.annotations import Action, change_job, job_annotations
-from lsl_core.cvat.content import Key, by_key, content_key, key_of, kind_of
+from lsl_core.cvat.content import KINDS, Key, by_key, content_key, key_of, kind_of
 from lsl_core.cvat.errors import is_server_error, may_have_happened, seconds_to_wait
 from lsl_core.cvat.journal import Batch, BatchState, Journal, Part
 from lsl_core.cvat.session import CvatSession
@@ -41,31 +44,28 @@ _FOUND_SHARE = 0.5
 
 def make_batches(
     entries: Iterable[Json], jobs: Iterable[int], action: Action, part: Part
-) -> list[Batch]:
+) -> Iterator[Batch]:
     """Cut annotations into batches of one job each, bounded in number and in bytes.
 
+    They are made one at a time.
+
     Args:
-        entries: tags, shapes and tracks.
+        entries: tags, shapes and tracks, those of a job side by side.
         jobs: the job of each.
         action: what is done with them.
         part: the push or its undoing.
     """
-    by_job: dict[int, list[Json]] = defaultdict(list)
-    for entry, job_id in zip(entries, jobs, strict=True):
-        by_job[job_id].append(entry)
-    batches = []
-    for job_id, members in by_job.items():
+    for job_id, members in groupby(zip(entries, jobs, strict=True), itemgetter(1)):
         group: list[Json] = []
         numbers = 0
-        for entry in members:
+        for entry, _ in members:
             size = _size(entry)
             if group and (len(group) >= _BATCH_SHAPES or numbers + size > _BATCH_NUMBERS):
-                batches.append(Batch(0, job_id, action, part, tuple(group)))
+                yield Batch(0, job_id, action, part, tuple(group))
                 group, numbers = [], 0
             group.append(entry)
             numbers += size
-        batches.append(Batch(0, job_id, action, part, tuple(group)))
-    return batches
+        yield Batch(0, job_id, action, part, tuple(group))
 
 
 def _size(entry: Json) -> int:
@@ -95,7 +95,10 @@ class Sender:
         settle_s: float = SETTLE_S,
     ) -> None:
         self._session, self._journal, self._push_id = session, journal, push_id
-        self._taken = set(known) | set(journal.created(push_id))
+        # ids side by side: a set of keys would take ten times as much
+        self._taken = {kind: array("q") for kind in KINDS}
+        self._take(known)
+        self._take(journal.created(push_id))
         self._lock = Lock()
         self._settle_s = settle_s
         self.kept: list[Json] = []  # not deleted, since a person edited them
@@ -226,8 +229,12 @@ class Sender:
     def _done(self, batch: Batch, ids: Sequence[int | None]) -> None:
         made = zip(batch.entries, ids, strict=False)  # a delete brings no ids
         with self._lock:
-            self._taken.update((kind_of(entry), id_) for entry, id_ in made if id_ is not None)
+            self._take((kind_of(entry), id_) for entry, id_ in made if id_ is not None)
         self._journal.mark_done(self._push_id, batch, ids)
+
+    def _take(self, keys: Iterable[Key]) -> None:
+        for kind, number in keys:
+            self._taken[kind].append(number)
 
     def _is_stored(self, batch: Batch, *, settle_s: float) -> bool:
         """Ask the server whether a batch without an answer was stored; note it if so.
@@ -244,7 +251,7 @@ class Sender:
                 keys = self._find(batch, live)
                 found = [key for key in keys if key is not None]
                 if len(found) >= max(1, _FOUND_SHARE * len(batch.entries)):
-                    self._taken.update(found)
+                    self._take(found)
                     ids = [None if key is None else key[1] for key in keys]
                     self._journal.mark_done(self._push_id, batch, ids)
                     return True
@@ -256,8 +263,9 @@ class Sender:
     def _find(self, batch: Batch, live: Mapping[Key, Json]) -> list[Key | None]:
         """Return what is there with the content of each entry of a batch, None for what is gone."""
         free: dict[str, list[Key]] = defaultdict(list)
+        taken = {(kind, number) for kind, ids in self._taken.items() for number in ids}
         for key, entry in live.items():
-            if key not in self._taken:
+            if key not in taken:
                 free[content_key(entry)].append(key)
         found: list[Key | None] = []
         for entry in batch.entries:

@@ -11,6 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, cast
 
 import numpy as np
@@ -46,6 +47,16 @@ class FrameAnnotations:
 
     def __len__(self) -> int:
         return len(self.instances)
+
+    def take(self, chosen: NDArray[np.bool_]) -> FrameAnnotations:
+        """Return some of the objects; `chosen` is (N,)."""
+        return FrameAnnotations(
+            self.frame,
+            self.instances.take(chosen),
+            self.has_mask[chosen],
+            tuple(compress(self.shape_ids, chosen)),
+            tuple(compress(self.sources, chosen)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from cvat_sdk import Client
 from cvat_sdk.api_client.rest import RESTClientObject
 from cvat_sdk.core.helpers import make_request_headers
 
+from lsl_core.cvat.entries import entries_of
 from lsl_core.cvat.errors import cvat_errors
 from lsl_core.errors import CvatRequestFailed
 
@@ -133,13 +134,19 @@ class Transport:
             CvatError: as `send`, or when the answer is no JSON.
         """
         data = self.send(method, path, doing=doing, **options).data
-        try:
+        with _json_expected(doing):
             return json.loads(data, object_hook=hook) if data else None
-        except ValueError as error:
-            raise CvatRequestFailed(
-                f"The server gave an answer that is no JSON (while {doing}).",
-                hint="Check that the address is that of CVAT and not of something before it.",
-            ) from error
+
+    def entries(
+        self, path: str, *, doing: str, hook: Callable[[Json], Any] | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield key and entry of every list in the answer, an object, while it comes.
+
+        Raises:
+            CvatError: as `json`; also in the middle, when the answer is cut.
+        """
+        with self.stream(path, doing=doing) as body, _json_expected(doing):
+            yield from entries_of(body, hook)
 
     def pages(
         self,
@@ -188,3 +195,14 @@ class Transport:
         """
         with self.stream(path, doing=doing, **options) as body:
             shutil.copyfileobj(body, file, 1 << 20)
+
+
+@contextmanager
+def _json_expected(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise CvatRequestFailed(
+            f"The server gave an answer that is no JSON (while {doing}).",
+            hint="Check that the address is that of CVAT and not of something before it.",
+        ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from lsl_core.cvat.annotations import Action, stored_annotations
@@ -92,12 +94,13 @@ def _plan_undo(session: CvatSession, journal: Journal, record: PushRecord) -> No
         for key, content in journal.created(record.id).items()
         if key in live and content_key(live[key]) == content
     ]
-    back = _taken_away(journal.batches(record.id, Part.PUSH), live)
-    todo = make_batches(
+    back = sorted(_taken_away(journal.batches(record.id, Part.PUSH), live), key=itemgetter(1))
+    creates = make_batches(
         [entry for entry, _ in back], [job for _, job in back], Action.CREATE, Part.UNDO
     )
-    todo += make_batches(ours, [jobs[key_of(e)] for e in ours], Action.DELETE, Part.UNDO)
-    journal.begin_undo(record.id, todo)
+    ours.sort(key=lambda entry: jobs[key_of(entry)])
+    deletes = make_batches(ours, [jobs[key_of(e)] for e in ours], Action.DELETE, Part.UNDO)
+    journal.begin_undo(record.id, chain(creates, deletes))
 
 
 def _live(session: CvatSession, record: PushRecord) -> dict[Key, Json]:

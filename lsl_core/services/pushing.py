@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,25 +91,33 @@ def plan(
     return cvat.plan_push(
         session,
         info.task_id,
-        _shown(workspace, info, progress),
+        _Shown(workspace, info),
         info.labels,
         choices=replace(choices, mapping={**known, **choices.mapping}),
         run_id=preview_id,
         journal=Journal(workspace.journal),
+        progress=progress,
     )
 
 
-def _shown(workspace: Workspace, info: PreviewInfo, progress: Progress) -> dict[int, Instances]:
-    found = previewing.frames(workspace, info.id)
-    shown: dict[int, Instances] = {}
-    progress.start("Reading predictions", total=len(found), unit="frames")
-    for frame in found:
-        progress.check()
-        if not frame.error:
-            everything = previewing.frame_instances(workspace, info, frame)
-            shown[frame.ref.frame] = previewing.view_of(info, frame).of(everything)
-        progress.advance()
-    return shown
+class _Shown(Mapping[int, Instances]):
+    """What a person sees of each frame of a preview, read when it is asked for."""
+
+    def __init__(self, workspace: Workspace, info: PreviewInfo) -> None:
+        self._workspace, self._info = workspace, info
+        found = previewing.frames(workspace, info.id)
+        self._frames = {frame.ref.frame: frame for frame in found if not frame.error}
+
+    def __getitem__(self, number: int) -> Instances:
+        frame = self._frames[number]
+        everything = previewing.frame_instances(self._workspace, self._info, frame)
+        return previewing.view_of(self._info, frame).of(everything)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
 
 def label_map(workspace: Workspace, *, url: str, task_id: int) -> dict[str, str | None]:

@@ -56,7 +56,7 @@ def test_the_contents_of_a_task_are_those_of_its_shapes(session, tmp_path):
     shapes = task_annotations(session, task.id)["shapes"]
     expected = {("shapes", shape["id"]): content_key(shape) for shape in shapes}
     assert len(expected) == 3
-    assert stored_contents(session, task) == expected
+    assert dict(stored_contents(session, task)) == expected
 
 
 def test_a_push_of_an_older_journal_can_be_undone(session, tmp_path):

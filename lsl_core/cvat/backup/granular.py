@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from lsl_core.cvat.annotations import TaskState, read_task
@@ -220,6 +221,8 @@ def _plan(
 ) -> PushPlan:
     deleted = {frame.frame for frame in state.frames if frame.deleted}
     changes.without(deleted, "was deleted in CVAT")
+    changes.create.sort(key=itemgetter(1))
+    changes.remove.sort(key=itemgetter(1))
     create, remove = [e for e, _ in changes.create], [e for e, _ in changes.remove]
     state_of_task = state_key(state.stored)
     ingredients = [state_of_task, sorted(map(content_key, create)), sorted(map(key_of, remove))]

@@ -1,0 +1,100 @@
+"""Shapes that wait on disk, and annotations that are read while they come."""
+
+from __future__ import annotations
+
+import io
+import json
+import tracemalloc
+from array import array
+from itertools import repeat
+
+import pytest
+
+from lsl_core.cvat.entries import entries_of
+from lsl_core.cvat.packing import packed
+from lsl_core.cvat.sending import make_batches
+from lsl_core.cvat.spool import Spool
+
+SHAPES = [{"frame": n, "type": "mask", "points": array("I", [n, 70_000])} for n in range(9)]
+
+
+def test_a_spool_gives_what_was_added_again_and_again():
+    spool = Spool(SHAPES[:4])
+    spool.add(())
+    spool.add(SHAPES[4:])
+    assert len(spool) == 9
+    assert list(spool) == list(spool) == SHAPES
+    assert [pair[0] is not pair[1] for pair in zip(spool, spool, strict=True)] == [True] * 9
+    assert SHAPES[7] in spool
+    assert not Spool()
+
+
+def test_two_readers_of_a_spool_do_not_disturb_each_other_nor_what_is_added():
+    spool = Spool(SHAPES[:3])
+    first, second = iter(spool), iter(spool)
+    assert next(first) == next(second) == SHAPES[0]
+    spool.add(SHAPES[3:])
+    assert [*first] == SHAPES[1:]
+    assert next(second) == SHAPES[1]
+
+
+def test_a_spool_and_its_batches_hold_no_shapes_in_memory():
+    def shapes(count):
+        return ({"frame": n // 50, "points": array("I", [n] * 1000)} for n in range(count))
+
+    def peak(count):
+        tracemalloc.start()
+        spool = Spool()
+        for some in zip(*[shapes(count)] * 50, strict=True):
+            spool.add(some)
+        batches = make_batches(spool, repeat(1, count), "create", "push")
+        assert sum(len(batch.entries) for batch in batches) == count
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(1_000), peak(4_000)  # 4 and 16 MB of points
+    assert many < 1.3 * few
+
+
+DOCUMENT = {
+    "version": 12,
+    "tags": [],
+    "shapes": [{"points": [1.5, -2e3], "name": "Zelle ü 细胞"}, {"points": [], "n": None}],
+    "tracks": [[1, [2]], "a,]}", 7, True],
+    "note": {"shapes": [0]},
+}
+
+
+class Slow(io.BytesIO):
+    """A body that comes a few bytes at a time."""
+
+    def read(self, amt=-1):
+        return super().read(min(amt, 3))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("body", [io.BytesIO, Slow])
+def test_entries_are_those_of_the_whole_document(body, indent):
+    text = json.dumps(DOCUMENT, indent=indent, ensure_ascii=False).encode()
+    expected = [(key, one) for key in ("shapes", "tracks") for one in DOCUMENT[key]]
+    assert list(entries_of(body(text))) == expected
+    assert list(entries_of(body(b"{}"))) == []
+
+
+def test_entries_are_packed_on_the_way():
+    (found,) = entries_of(io.BytesIO(b'{"shapes": [{"points": [1, 2]}]}'), packed)
+    assert found == ("shapes", {"points": array("d", [1, 2])})
+
+
+def test_every_cut_of_a_document_is_found():
+    text = json.dumps(DOCUMENT).encode()
+    for size in range(len(text)):
+        with pytest.raises(ValueError):
+            list(entries_of(io.BytesIO(text[:size])))
+
+
+@pytest.mark.parametrize("text", [b"[]", b"<html>", b'{"a" 1}', b'{"a": [1 2]}', b"{} {}"])
+def test_what_is_no_such_document_is_refused(text):
+    with pytest.raises(ValueError):
+        list(entries_of(io.BytesIO(text)))
