@@ -13,7 +13,7 @@ from lsl_core.cli.main import run
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cvat"))
-from backup_world import BackupWorld, api, backup_world, jobs_of
+from backup_world import BackupWorld, api, backup_world, jobs_of, make_project
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,23 @@ def test_a_day_in_the_life_of_an_operator(lsl, world):
     assert lsl("backup", "coverage")[1].endswith("All 2 are covered.\n")
     assert "Nothing was due" not in lsl("backup", "run")[1]
     assert "Nothing was due" in lsl("backup", "run")[1]
+
+
+def test_e14_a_token_is_enough_and_work_of_every_organisation_is_saved(
+    lsl, world, tmp_path, monkeypatch
+):
+    with world.session.in_organisation("lab") as there:
+        made = make_project(there, "of the lab")
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", world.sandbox.make_token(DEMO_USER))
+    where = ("--workspace", tmp_path / "t")  # a workspace that never knew a password
+    assert lsl("create", tmp_path / "t", "--task", "fsis")[0] == 0
+    assert lsl(*where, "cvat-setup", "--url", world.sandbox.url)[0] == 0
+    assert lsl(*where, "backup", "now")[0] == 0
+    listed = lsl(*where, "backup", "list")[1]
+    assert "of the lab" in listed
+    monkeypatch.setenv("CVAT_ACCESS_TOKEN", "no-such-token")
+    assert lsl(*where, "backup", "now")[0] == 11
+    api(world.session, "DELETE", f"/api/projects/{made}")
 
 
 def test_e17_what_is_forgotten_can_come_back_until_a_prune(lsl, world):
