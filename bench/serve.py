@@ -269,6 +269,8 @@ def main() -> None:
     parser.add_argument("--bad", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--iterations", type=int, default=60)
+    # other new images for the same process: does its memory come to rest?
+    parser.add_argument("--rounds", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lsl-bench-") as scratch:
         if asked.workspace:
@@ -297,6 +299,10 @@ def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None
         report(f"service, {asked.callers} callers", together, load)
         again = send(port, load, callers=asked.callers, pid=found.pid)
         report("service, the same images again", again, load)
+        for number in range(2, asked.rounds + 1):
+            other = make_load(asked.images, bad=asked.bad, seed=asked.seed + number)
+            outcome = send(port, other, callers=asked.callers, pid=found.pid)
+            report(f"service, new images, round {number}", outcome, other)
     finally:
         serving.stop(workspace)
     right = [body for _, body in alone.answers]

@@ -1,12 +1,18 @@
-"""Memory of devices: whether it was too small, and giving back what is not used. No torch."""
+"""Memory of devices: whether it was too small, keeping and giving back. No torch."""
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lsl_core.errors import OutOfGpuMemory
+
+#: Options of glibc's mallopt (malloc.h, glibc 2.36), and what they are set to: blocks beyond this
+#: come from the system each time, so much free memory is kept, and all threads share it.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8
+_BLOCK_BYTES, _KEPT_BYTES, _ARENAS = 64 * 1024**2, 512 * 1024**2, 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -46,3 +52,24 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")  # only a model that uses it has memory there
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what tensors free on a processor for those that come next.
+
+    torch keeps nothing there by itself: every layer of every call took fresh pages, which the
+    system fills with zeros first, a fifth of the time of a large window (docs/decisions/0076).
+    Threads that run already keep memory of their own. Does nothing where the C library is not
+    glibc.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return
+    libc.mallopt(_M_ARENA_MAX, _ARENAS)
+    # older ones take no larger blocks than 32 MiB
+    libc.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES) or libc.mallopt(
+        _M_MMAP_THRESHOLD, _BLOCK_BYTES // 2
+    )
+    libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -11,6 +11,7 @@ from lsl_core.models import foundation
 from lsl_core.models.base import Model
 from lsl_core.models.calibrated import CalibratedModel
 from lsl_core.models.compact.transform import TRANSFORM_VERSION
+from lsl_core.models.memory import keep_freed_memory
 from lsl_core.models.weights import CARD_FORMAT, read_card
 from lsl_core.types import MODES, Mode, ModelCard
 
@@ -81,6 +82,7 @@ def load_model(folder: Path, *, device: str = "auto") -> Model:
             hint="Update LSL, or train the model again with this version.",
             detail=f"family {card.family}, format {card.format_version}",
         )
+    keep_freed_memory()
     model = FAMILIES[card.family].load(folder, card, device)
     return model if card.calibration is None else CalibratedModel(model)
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from lsl_core.errors import LslError
+from lsl_core.models.memory import keep_freed_memory
 from lsl_core.serve.access import Access, read_token
 from lsl_core.serve.app import Limits, Service
 from lsl_core.serve.server import Server
@@ -24,6 +25,7 @@ from lsl_core.workspace import Workspace
 
 def main() -> int:
     """Serve until stopped; return the exit code."""
+    keep_freed_memory()  # before there are threads
     parser = argparse.ArgumentParser(prog="lsl_core.serve")
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--settings", type=Path, required=True)

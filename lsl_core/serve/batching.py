@@ -119,7 +119,7 @@ class Batching:
                 continue
             i, pixels = request.left.popleft()
             batch.append((request, i, pixels))
-            size = min(batches.size(batch[0][2]), share)
+            size = _power_of_two(min(batches.size(batch[0][2]), share))
             if request.left:
                 self._waiting.append(request)
         return batch
@@ -136,3 +136,12 @@ class Batching:
             return
         for (request, i, _), instances in zip(batch, found, strict=True):
             request.add(i, instances)
+
+
+def _power_of_two(most: int) -> int:
+    """Return the largest power of two that is no more.
+
+    Batches of many sizes leave free memory in pieces of many sizes, which the next seldom fits:
+    a small model held 648 MB after batches of 1 to 13 windows, 490 after 1, 2, 4 and 8.
+    """
+    return 1 << (most.bit_length() - 1)

@@ -97,18 +97,23 @@ def _table(rows: list[tuple[OfferState, FunctionState]]) -> None:
         pd.DataFrame(
             {
                 "Function": [f.name for _, f in rows],
-                "Version": [offer.version for offer, _ in rows],
-                "Offered since": [ago(offer.since) for offer, _ in rows],
-                "Answers": ["clicks" if f.is_interactor else o.drawing + "s" for o, f in rows],
                 "Requests": [f.requests for _, f in rows],
                 "Failed": [f.failed for _, f in rows],
                 "Median, s": [_seconds(f.median_s) for _, f in rows],
                 "p95, s": [_seconds(f.p95_s) for _, f in rows],
+                "Answers": ["clicks" if f.is_interactor else o.drawing + "s" for o, f in rows],
+                "Version": [offer.version for offer, _ in rows],
+                "Offered since": [ago(offer.since) for offer, _ in rows],
             }
         ),
         hide_index=True,
+        # narrow, and the name stays where it is: on a telephone the rest is scrolled to
         column_config={
-            name: st.column_config.TextColumn(alignment="right") for name in ("Median, s", "p95, s")
+            "Function": st.column_config.TextColumn(pinned=True, width=96),
+            "Requests": st.column_config.NumberColumn(width=72),
+            "Failed": st.column_config.NumberColumn(width=56),
+            "Median, s": st.column_config.TextColumn(alignment="right", width=72),
+            "p95, s": st.column_config.TextColumn(alignment="right", width=60),
         },
         alt="Functions that others can call",
     )

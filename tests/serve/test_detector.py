@@ -113,6 +113,22 @@ def test_callers_at_the_same_time_share_a_batch(detector, model):
     assert [len(batch) for batch in model.batches] == [1, 8]
 
 
+def test_batches_have_few_sizes_so_that_memory_comes_to_rest(detector, model):
+    images = [png(image_with((10 + i, 10, 5, 6))) for i in range(14)]
+    model.may_go.clear()
+    with ThreadPoolExecutor(14) as pool:
+        first = pool.submit(detector.detect, images[0])
+        assert model.has_begun.wait(60)
+        others = [pool.submit(detector.detect, image) for image in images[1:]]
+        while len(detector._batching._waiting) < 13:
+            threading.Event().wait(0.01)
+        model.may_go.set()
+        for future in (first, *others):
+            future.result(60)
+
+    assert [len(batch) for batch in model.batches] == [1, 8, 4, 1]
+
+
 def test_a_huge_image_does_not_hold_up_a_small_one(model):
     with Detector(model, batch_size=2) as detector:
         model.may_go.clear()
