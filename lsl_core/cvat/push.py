@@ -147,8 +147,9 @@ def _require_allowed(session: CvatSession, plan: PushPlan, confirmed_task: int |
     is_for_all = plan.mode is PushMode.REPLACE_EVERYTHING and plan.remove
     if is_for_all and confirmed_task != plan.task.id:
         raise UserInput(
-            f'This takes away what people drew in task {plan.task.id} "{plan.task.name}".',
-            hint=f"Type the number of the task, {plan.task.id}, to go on.",
+            f"This takes away {plan.num_remove:,} objects of task {plan.task.id} "
+            f'"{plan.task.name}", whoever drew them.',
+            hint=f"Type the number of the task to go on: --confirm-task {plan.task.id}",
         )
 
 

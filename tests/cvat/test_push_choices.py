@@ -154,7 +154,7 @@ def test_replacing_everything_needs_the_typed_number(session, task, journal, tmp
     assert plan.num_remove == 2
     assert any("2 of the shapes that go were drawn" in warning for warning in plan.warnings)
     for typed in (None, task.id + 1):
-        with pytest.raises(UserInput, match=f"people drew in task {task.id}"):
+        with pytest.raises(UserInput, match=f"2 objects of task {task.id} .*whoever drew"):
             apply_push(session, plan, journal, snapshot=tmp_path / "s.gz", confirmed_task=typed)
     assert shapes_of(session, task) == before
     assert journal.pushes() == []
