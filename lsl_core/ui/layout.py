@@ -34,6 +34,10 @@ _STYLE = """
   padding: .35rem .5rem .35rem 0; vertical-align: top; }
 .stMarkdown table td:first-child { opacity: .7; white-space: nowrap; width: 1%;
   padding-right: 1.2rem; }
+@media (max-width: 640px) {
+  .stMarkdown table td { overflow-wrap: anywhere; }
+  .stMarkdown table td:first-child { white-space: normal; width: 35%; }
+}
 .st-key-preview-strip img, .st-key-next-strip img, .st-key-gallery img, .st-key-task-frames img {
   aspect-ratio: 4 / 3; object-fit: cover; }
 /* Streamlit writes white on the dark theme's light blue, 2.2 : 1; this is 8 : 1. */

@@ -20,7 +20,7 @@ FRAMES_SHOWN = 6
 
 def panel(cvat: CvatSession, task: TaskInfo) -> None:
     """Draw the selected task: pictures, labels, jobs, and what can be done with it."""
-    top, actions = st.columns([3, 2], vertical_alignment="center")
+    top, actions = st.columns([4, 3], vertical_alignment="center")
     top.subheader(f"{task.id} · {escaped(task.name)}", anchor=False)
     with actions.container(horizontal=True, horizontal_alignment="right"):
         st.link_button("Open in CVAT", task.url, icon=":material/open_in_new:")
