@@ -77,7 +77,7 @@ def depths(boxes: Floats, views: Ints, image_hw: Hw) -> Floats:
 
 
 def meets_another_view(boxes: Floats, seen_in: Ints, views: Ints) -> NDArray[np.bool_]:
-    """Return which boxes reach into what another window sees too, (N,).
+    """Return which boxes reach into what another window sees too, or touch it, (N,).
 
     On a grid of windows this is exact; elsewhere it may say yes too often, never too seldom.
     """
@@ -91,7 +91,7 @@ def meets_another_view(boxes: Floats, seen_in: Ints, views: Ints) -> NDArray[np.
     twins = a[(views[a, :2] == views[b, :2]).all(1)]
     alone[twins, 2:] = alone[twins, :2]
     own = alone[seen_in]
-    outside = np.concatenate([boxes[:, :2] < own[:, :2], boxes[:, 2:] > own[:, 2:]], axis=1)
+    outside = np.concatenate([boxes[:, :2] <= own[:, :2], boxes[:, 2:] >= own[:, 2:]], axis=1)
     return np.asarray(outside.any(1))
 
 

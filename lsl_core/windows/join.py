@@ -177,8 +177,8 @@ def _is_sliver(fragments: Fragments, i: int) -> bool:
     if sides[thin] <= SLIVER_PX:
         return bool(deeper.any())
     alike = fragments.class_ids == fragments.class_ids[i]
-    there = fragments.boxes[deeper[fragments.seen_in] & alike]
-    return bool((area(shared(there, box[None])) > 0).any())
+    common = shared(fragments.boxes[deeper[fragments.seen_in] & alike], box[None])
+    return bool((common[:, :2] <= common[:, 2:]).all(1).any())
 
 
 def _votes(

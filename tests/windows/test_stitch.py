@@ -252,6 +252,12 @@ def test_what_two_windows_cut_to_the_same_sliver_is_no_object():
     assert stitch(parts, image_hw=(100, 180)).boxes.tolist() == [[100, 42, 130, 58]]
 
 
+def test_a_sliver_that_touches_what_the_deeper_window_drew_is_no_object():
+    parts = [(FOUR[0], blocks_in(FOUR[0], (95, 20, 100, 27)))]
+    parts += [(FOUR[1], blocks_in(FOUR[1], (100, 10, 150, 40)))]
+    assert stitch(parts, image_hw=(100, 180)).boxes.tolist() == [[100, 10, 150, 40]]
+
+
 def test_the_edge_of_a_neighbour_at_a_cut_joins_no_two_objects():
     """The upper right window draws one object over the edge that left windows show of the other."""
     left = [(60, 42, 94, 58), (95, 42, 100, 58)]
