@@ -35,8 +35,8 @@ def choose_mode(info: SourceInfo) -> Mode:
     return mode
 
 
-def choose_time(others: list[str]) -> tuple[float, str | None]:
-    """Ask for the minutes of training and for the source to measure on."""
+def choose_time(others: list[str], num_images: int) -> tuple[float, str | None, bool]:
+    """Ask for the minutes of training, the source to measure on, and for a curve over shots."""
     with st.expander("Time and evidence", type="compact", key="train-more"):
         minutes = st.slider(
             "Training time, minutes", 0.5, 30.0, modelling.DEFAULT_MINUTES, 0.5,
@@ -47,7 +47,13 @@ def choose_time(others: list[str]) -> tuple[float, str | None]:
             "Measure on", [None, *others], key=keys.TRAIN_VALID,
             format_func=lambda n: n or "these images, each left out once",
         )  # fmt: skip
-    return minutes, valid
+        can = valid is None and num_images > 2
+        shots = st.checkbox(
+            "See what more images bring", key=keys.TRAIN_SHOTS, disabled=not can,
+            help="The trainings that measure learn a quarter and a half of their images as well. "
+            "That takes two fifths of the training time.",
+        )  # fmt: skip
+    return minutes, valid, shots and can
 
 
 def say_cost(family: str, minutes: float) -> None:
@@ -86,7 +92,8 @@ def order(found: list[SourceInfo]) -> None:
         "Name of the model", name, key=f"{keys.TRAIN_NAME}-{name}", max_chars=64,
         help="A name that exists gets a new version; older versions stay.",
     )  # fmt: skip
-    minutes, valid = choose_time([other for other in names if other != name])
+    others = [other for other in names if other != name]
+    minutes, valid, shots = choose_time(others, info.num_images)
     say_cost(family, minutes)
     if st.button(
         f"Train {model}", type="primary", icon=":material/model_training:", key=keys.TRAIN_GO,
@@ -97,7 +104,7 @@ def order(found: list[SourceInfo]) -> None:
                 raise UserInput("The model has no name.", hint="Give it one.")
             activity.submit_training(
                 workspace, source=name, name=model, mode=mode, owner=session.owner(),
-                valid=valid, minutes=minutes, family=family, bases=bases,
+                valid=valid, minutes=minutes, family=family, bases=bases, shots=shots,
             )  # fmt: skip
             st.rerun()
 

@@ -54,6 +54,8 @@ def show(ctx: click.Context, model: str) -> None:
     if card.metrics is not None:
         for figure in card.metrics.by_label:
             click.echo(f"              {figure}")
+    if len(card.shots) > 1:
+        click.echo(f"From fewer    {', '.join(point.words for point in card.shots)}")
     click.echo(f"Beside parent {_beside(card) or 'no parent'}")
     shown = ", ".join(f"{label} {value:.2f}" for label, value in card.thresholds.items())
     click.echo(f"Thresholds    {shown} (least correction work)")

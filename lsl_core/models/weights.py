@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsl_core.errors import WeightsDamaged, WeightsMissing, WorkspaceError
-from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Verdict
+from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Shots, Verdict
 from lsl_core.workspace.files import (
     atomic_path,
     known_fields,
@@ -63,6 +63,7 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
         "held_out": tuple(fields.get("held_out", ())),
         "calibration": None if calibration is None else (calibration[0], calibration[1]),
         "sizes": tuple((mean, spread) for mean, spread in fields.get("sizes", ())),
+        "shots": tuple(Shots(**one) for one in fields.get("shots", ())),
     }
 
 

@@ -73,6 +73,7 @@ def submit_training(
     family: str = "compact",
     bases: Sequence[str] = (),
     folds: int | None = None,
+    shots: bool = False,
 ) -> str:
     """Train a model on a source, in the worker; return the run's id."""
     arguments = {
@@ -85,6 +86,7 @@ def submit_training(
         "family": family,
         "bases": list(bases),
         "folds": folds,
+        "shots": shots,
     }
     return _submit(
         workspace,
@@ -269,6 +271,7 @@ def run_command(workspace: Workspace, run_id: str) -> str:
             ("--iter", "iterations"),
         ):
             words += [option, values[key]] if values[key] is not None else []
+        words += ["--shots"] if values.get("shots") else []
         if values.get("family", "compact") != "compact":
             words += ["--family", values["family"]]
         for base in values.get("bases", ()):

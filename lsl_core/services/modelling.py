@@ -96,6 +96,7 @@ def train(
     object_threshold: float = OBJECT_THRESHOLD,
     seed: int = 0,
     folds: int | None = None,
+    shots: bool = False,
     first_pass: bool = False,
     keep_anyway: bool = False,
     progress: Progress = NULL,
@@ -120,6 +121,8 @@ def train(
         seed: decides what is random; another one gives another training of the same images.
         folds: without `valid`, parts of the source that are left out in turn to measure on; None
             chooses by the number of images, 0 holds a quarter of the images out instead.
+        shots: whether the folds learn fewer images as well, for a curve over shots in the card; out
+            of the same minutes, or in two thirds more time.
         first_pass: whether to solve for the heads in seconds instead of training; the version takes
             the place of a trained one only where it is better.
         keep_anyway: whether to use the new version even when it is worse.
@@ -146,6 +149,7 @@ def train(
         object_threshold=object_threshold,
         seed=seed,
         folds=_folds(folds, images),
+        shots=shots,
         first_pass=first_pass,
     )
     album = Album(trainings(workspace, name), images.labels)
@@ -257,7 +261,9 @@ def run_train(workspace: Workspace, *, progress: Progress, **arguments: Any) -> 
     arguments["mode"] = Mode(arguments["mode"])
     is_compact = arguments.get("family", DEFAULT_FAMILY) == DEFAULT_FAMILY
     if is_compact and in_use(workspace, arguments.get("name") or arguments["source"]) is None:
-        first = train(workspace, progress=progress, **arguments | {"first_pass": True})
+        first = train(
+            workspace, progress=progress, **arguments | {"first_pass": True, "shots": False}
+        )
         progress.note(f"{first.id} can be looked at while the training goes on.")
     card = train(workspace, progress=progress, **arguments)
     figures = card.metrics

@@ -137,7 +137,7 @@ def fit(
     card = _card(trained, settings, labels, len(samples))
     card, seen = _judged(card, seen, is_honest=bool(held_out or left.seen))
     _tell(card.metrics, left.curve or ((trained.iterations, 0.0),), progress)
-    card = replace(card, train_seconds=round(time.monotonic() - began, 1))
+    card = replace(card, shots=left.shots, train_seconds=round(time.monotonic() - began, 1))
     return Fitted(trained.state, card, trained.model, tuple(seen), trained.stopped)
 
 

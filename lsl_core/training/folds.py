@@ -11,7 +11,7 @@ import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +19,10 @@ import numpy as np
 from lsl_core.progress import Progress
 from lsl_core.training.samples import Sample, fingerprint, has_labels
 from lsl_core.training.seen import Seen, read_found, write_found
-from lsl_core.training.settings import FitSettings
+from lsl_core.training.settings import FEWER, FitSettings
 from lsl_core.training.tiles import windows_of
 from lsl_core.training.trained import Score, Trained
+from lsl_core.types import Shots
 
 #: Parts, where there are as many images: each model learns two thirds of them.
 FOLDS = 3
@@ -53,10 +54,11 @@ class Train(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What the folds found: each image that was left out, and the mean curve."""
+    """What the folds found: each image that was left out, the mean curve, and that over shots."""
 
     seen: tuple[Seen, ...] = ()
     curve: Curve = ()
+    shots: tuple[Shots, ...] = ()
 
 
 def num_folds(num_images: int) -> int:
@@ -90,6 +92,21 @@ def split_folds(
     return folds
 
 
+def fewer(learnt: Sequence[Sample]) -> list[list[Sample]]:
+    """Return parts of a fold's images, each within the next one; none is all of them or empty.
+
+    The first images are those that show labels which the images before them do not.
+    """
+    has, order = has_labels(learnt), list[int]()  # (images, labels)
+    known = np.zeros(has.shape[1], bool)
+    while len(order) < len(learnt):
+        rest = [i for i in range(len(learnt)) if i not in order]
+        order.append(max(rest, key=lambda i: int((has[i] & ~known).sum())))
+        known |= has[order[-1]]
+    counts = sorted({round(len(learnt) * part) for part in FEWER} - {0, len(learnt)})
+    return [[learnt[i] for i in order[:count]] for count in counts]
+
+
 def leave_out(
     samples: Sequence[Sample],
     settings: FitSettings,
@@ -101,7 +118,7 @@ def leave_out(
     progress: Progress,
     checkpoint: Path | None,
 ) -> Left:
-    """Train once for each fold and predict what it left out.
+    """Train once for each fold and predict what it left out, if asked also from fewer images.
 
     A fold that is done is kept beside the checkpoint: stopped or killed, the same training goes
     on with the next one. `forget` removes these files.
@@ -120,14 +137,17 @@ def leave_out(
         RunCancelled: when somebody stopped it.
     """
     each, seen, curves = settings.of_fold(len(samples)), [], []
-    folds = split_folds(samples, settings.folds)
-    for number, (learnt, out) in enumerate(folds, 1):
-        path = None if checkpoint is None else _path(checkpoint, number)
+    reached: list[list[tuple[int, float]]] = []
+
+    def once(
+        learnt: Sequence[Sample], out: Sequence[Sample], which: str, path: Path | None
+    ) -> tuple[list[Seen], Curve]:
+        """Train and predict, unless that is done; note what it reached with how many images."""
         key = fingerprint(learnt, each, labels)
         kept = None if path is None else _kept(path, key, out, each)
         if kept is None:
-            heard = _OfFold(progress, f"fold {number} of {len(folds)}")
             watch = _Watch(look, figure, out)
+            heard = _OfFold(progress, which)
             trained = train(learnt, each, labels, heard, score=watch, checkpoint=path)
             if trained.stopped:
                 progress.check()
@@ -135,9 +155,20 @@ def leave_out(
             if path is not None:
                 found = {one.name: one.found for one in kept[0]}
                 write_found(path, found, {"done": key, "curve": kept[1]})
-        seen += [replace(one, fold=number) for one in kept[0]]
-        curves.append(kept[1])
-    return Left(tuple(seen), _mean_curve(curves))
+        reached[-1].append((len(learnt), figure(kept[0])[1]))
+        return kept
+
+    folds = split_folds(samples, settings.folds)
+    for number, (learnt, out) in enumerate(folds, 1):
+        reached.append([])
+        which = f"fold {number} of {len(folds)}"
+        for part in fewer(learnt) if settings.shots else ():
+            path = checkpoint and _path(checkpoint, f"{number}of{len(part)}")
+            once(part, out, f"{which}, {len(part)} of its images", path)
+        found, curve = once(learnt, out, which, checkpoint and _path(checkpoint, str(number)))
+        seen += [replace(one, fold=number) for one in found]
+        curves.append(curve)
+    return Left(tuple(seen), _mean_curve(curves), _over_shots(reached) if settings.shots else ())
 
 
 def forget(checkpoint: Path) -> None:
@@ -146,8 +177,8 @@ def forget(checkpoint: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _path(checkpoint: Path, number: int) -> Path:
-    return checkpoint.with_name(f"{checkpoint.stem}.fold{number}{checkpoint.suffix}")
+def _path(checkpoint: Path, which: str) -> Path:
+    return checkpoint.with_name(f"{checkpoint.stem}.fold{which}{checkpoint.suffix}")
 
 
 def _kept(
@@ -177,6 +208,17 @@ def _mean_curve(curves: Sequence[Curve]) -> Curve:
         (round(fmean(at for at, _ in row)), round(fmean(value for _, value in row), 4))
         for row in rows
     )
+
+
+def _over_shots(reached: Sequence[Sequence[tuple[int, float]]]) -> tuple[Shots, ...]:
+    """Return the mean over folds of (images, figure), as many points as all of them have."""
+    shortest = min((len(fold) for fold in reached), default=0)
+    points = []
+    for row in zip(*(fold[len(fold) - shortest :] for fold in reached), strict=True):
+        values = [value for _, value in row]
+        spread = round(stdev(values), 4) if len(values) > 1 else None
+        points.append(Shots(round(fmean(n for n, _ in row)), round(fmean(values), 4), spread))
+    return tuple(points)
 
 
 class _Watch:

@@ -18,6 +18,8 @@ from lsl_core.types import OBJECT_THRESHOLD, Instances, Mode, SlideWindows, Wind
 STEPS = {"compact": (400, 60, 2000), "foundation": (100, 20, 600)}
 #: What all folds together cost, the training of the model itself being 1.
 FOLDS_COST = 0.5
+#: Parts of a fold's images that are learnt alone as well, for the curve over shots.
+FEWER = (0.25, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,10 @@ class FitSettings:
     folder where what their encoders made of windows is kept for other trainings, or None.
     folds: parts of the support set that are left out in turn where there are no held-out images;
     0 for none. With folds, `minutes` is the time of everything: a third goes to the folds;
-    `iterations` are the model's own, and the folds have half as many together. first_pass: whether
-    to solve for the heads in seconds instead of training; compact models only.
+    `iterations` are the model's own, and the folds have half as many together. shots: whether each
+    fold learns fewer of its images as well, with the same budget each time, to see what more images
+    bring. first_pass: whether to solve for the heads in seconds instead of training; compact models
+    only.
     """
 
     mode: Mode
@@ -75,6 +79,7 @@ class FitSettings:
     bases: tuple[Path, ...] = ()
     embeddings: Path | None = None
     folds: int = 0
+    shots: bool = False
     first_pass: bool = False
 
     def __post_init__(self) -> None:
@@ -83,6 +88,11 @@ class FitSettings:
             raise UserInput(
                 "Only compact models have a first pass, from weights to begin from.",
                 hint="Train without --first-pass.",
+            )
+        if self.shots and not self.folds:
+            raise UserInput(
+                "A curve over shots is made by folds.",
+                hint="Label two images or more, and measure on these images, not on others.",
             )
         if (self.minutes is not None and self.minutes <= 0) or (
             self.iterations is not None and self.iterations < 1
@@ -111,21 +121,22 @@ class FitSettings:
         return Budget(self.iterations, seconds)
 
     def of_fold(self, num_images: int) -> FitSettings:
-        """Return the settings of one fold of a support set."""
+        """Return the settings of one training of one fold of a support set."""
         steps = self.budget(num_images).iterations
         share = FOLDS_COST / self.folds
+        own = self.after_folds()
         return replace(
-            self,
-            minutes=self.minutes and self.minutes / (1 + FOLDS_COST) * share,
+            own,
+            minutes=own.minutes and own.minutes * share,
             iterations=steps and max(1, round(steps * share)),
-            folds=0,
         )
 
     def after_folds(self) -> FitSettings:
         """Return the settings of the model's own training."""
         if not self.folds:
             return self
-        return replace(self, minutes=self.minutes and self.minutes / (1 + FOLDS_COST), folds=0)
+        whole = 1 + FOLDS_COST * (1 + len(FEWER) * self.shots)
+        return replace(self, minutes=self.minutes and self.minutes / whole, folds=0, shots=False)
 
     @property
     def slide(self) -> SlideWindows:

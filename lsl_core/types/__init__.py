@@ -1,7 +1,16 @@
 """The values that every room speaks: frozen, numpy only, checked once when made."""
 
 from lsl_core.types.arrays import Index
-from lsl_core.types.cards import Beside, Comparison, Metrics, ModelCard, RunPhase, RunState, Verdict
+from lsl_core.types.cards import (
+    Beside,
+    Comparison,
+    Metrics,
+    ModelCard,
+    RunPhase,
+    RunState,
+    Shots,
+    Verdict,
+)
 from lsl_core.types.images import OBJECT_THRESHOLD, ImageRef, Prediction, SlideWindows, Window
 from lsl_core.types.instances import Hw, Instances
 from lsl_core.types.labels import MODES, Geometry, LabelMap, Mode, ModeTraits
@@ -28,6 +37,7 @@ __all__ = [
     "Prediction",
     "RunPhase",
     "RunState",
+    "Shots",
     "SlideWindows",
     "SoftMasks",
     "Verdict",

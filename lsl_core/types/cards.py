@@ -136,6 +136,26 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Shots:
+    """What folds reached that learnt some of their images.
+
+    num_images: learnt by each, the mean. figure: AP, or IoU of a semantic mode, on the images left
+    out; mean over the folds. spread: its standard deviation, None with one fold.
+    """
+
+    num_images: int
+    figure: float
+    spread: float | None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        spread = "" if self.spread is None else f" ± {self.spread:.2f}"
+        images = f"{self.num_images} image{'' if self.num_images == 1 else 's'}"
+        return f"{images} {self.figure:.2f}{spread}"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What is known about a trained model; stored as JSON beside its weights.
 
@@ -149,7 +169,7 @@ class ModelCard:
     during training. learnt, held_out: SHA-256 of the images it learnt from and was measured on.
     calibration: slope and shift that make raw scores chances of being right, or None. sizes: mean
     and spread of the logarithm of each label's size (square root of the box, pixels), or () where
-    sizes tell no labels apart.
+    sizes tell no labels apart. shots: what fewer images reached, fewest first, where it was asked.
     """
 
     id: str
@@ -176,6 +196,7 @@ class ModelCard:
     held_out: tuple[str, ...] = ()
     calibration: tuple[float, float] | None = None
     sizes: tuple[tuple[float, float], ...] = ()
+    shots: tuple[Shots, ...] = ()
 
     @property
     def is_first_pass(self) -> bool:

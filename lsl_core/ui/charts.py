@@ -62,6 +62,22 @@ def learning_curves(cards: Sequence[ModelCard]) -> go.Figure:
     return _plain(figure, height=220)
 
 
+def shots_curve(card: ModelCard) -> go.Figure:
+    """Draw what folds reached over how many images they learnt, with its spread."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[point.num_images for point in card.shots],
+        y=[point.figure for point in card.shots],
+        error_y={"array": [point.spread or 0.0 for point in card.shots]},
+        mode="lines+markers",
+        line={"color": label_style(0).css, "width": 2},
+        hovertemplate="%{x} images: %{y:.2f}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="Images learnt", rangemode="tozero")
+    figure.update_yaxes(title_text="Figure of images left out", range=[0, 1], dtick=0.25)
+    return _plain(figure, height=220)
+
+
 def score_histogram(
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int32],

@@ -215,3 +215,13 @@ def _figures(card: ModelCard, cards: list[ModelCard]) -> None:
                 charts.learning_curves(learnt[::-1]), config=charts.CONFIG,
                 key=f"learnt-{card.id}", alt="Held-out figure by iteration, beside the parent's",
             )  # fmt: skip
+    if len(card.shots) > 1:
+        with st.expander("What more images brought", icon=":material/add_photo_alternate:"):
+            st.plotly_chart(
+                charts.shots_curve(card), config=charts.CONFIG, key=f"shots-{card.id}",
+                alt="Figure of images left out by images learnt",
+            )  # fmt: skip
+            st.caption(
+                f"{', '.join(point.words for point in card.shots)}. The ± is between trainings "
+                "on other images of the same source: a gain below it says little."
+            )

@@ -10,7 +10,7 @@ from lsl_core.runs import RunStore
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
 from lsl_core.services import activity, modelling, pretrained, training_pictures
 from lsl_core.services.training_pictures import Compared
-from lsl_core.types import Beside, Comparison, Mode, RunPhase, Verdict, Window
+from lsl_core.types import Beside, Comparison, Mode, RunPhase, Shots, Verdict, Window
 from lsl_core.ui import keys
 
 
@@ -154,6 +154,23 @@ def test_how_a_model_learnt_is_drawn_beside_its_parent(open_page, world) -> None
     (chart,) = [c for c in app.get("plotly_chart") if "learnt-parts-v2" in c.proto.id]
     assert '"parts-v1"' in chart.proto.spec
     assert '"parts-v2"' in chart.proto.spec
+
+
+def test_a_curve_over_shots_is_asked_for_and_drawn(open_page, world) -> None:
+    world.add_source("belt")
+    app = open_page("train", source="belt")
+    app.checkbox(key=keys.TRAIN_SHOTS).check().run()
+    app.button(key=keys.TRAIN_GO).click().run()
+    run = activity.list_runs(world.workspace)[0]
+    assert " --shots" in activity.run_command(world.workspace, run.id)
+    assert "What more images brought" not in words(app)
+    card = world.add_model()
+    shots = (Shots(2, 0.41, 0.05), Shots(5, 0.52, 0.03))
+    write_card(world.workspace.models / card.id, dataclasses.replace(card, shots=shots))
+    app = open_page("train", model=card.id)
+    assert "2 images 0.41 ± 0.05, 5 images 0.52 ± 0.03" in words(app)
+    (chart,) = [c for c in app.get("plotly_chart") if f"shots-{card.id}" in c.proto.id]
+    assert "Images learnt" in chart.proto.spec
 
 
 def test_a_failed_training_says_why(open_page, world) -> None:

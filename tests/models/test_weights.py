@@ -11,7 +11,7 @@ from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_mo
 from lsl_core.models.calibrated import calibrate, raw_floor
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import choose_device, set_threads
-from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Verdict
+from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Shots, Verdict
 
 CARD = ModelCard(
     id="m1",
@@ -33,6 +33,7 @@ CARD = ModelCard(
     format_version=2,
     comparison=Comparison(Verdict.WORSE, "m0", "AP", 0.6, 0.5, 3, 1),
     curve=((100, 0.3), (200, 0.5)),
+    shots=(Shots(2, 0.4, None), Shots(4, 0.5, 0.02)),
     learnt=("aa", "bb"),
     held_out=("cc",),
 )

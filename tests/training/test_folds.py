@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lsl_core.errors import RunCancelled
+from lsl_core.errors import RunCancelled, UserInput
 from lsl_core.models.compact import START
 from lsl_core.training import FitSettings, Fitted, Sample, fit, folds, read_found, write_found
 from lsl_core.training.folds import num_folds, split_folds
 from lsl_core.training.score import evaluate, evaluate_folds
-from lsl_core.types import Instances, Mode, SoftMasks
+from lsl_core.types import Instances, Mode, Shots, SoftMasks
 from tests.training.easy import LABELS, easy_samples
 from tests.training.test_fit import Heard, settings
 from tests.training.test_gate import squares
@@ -182,3 +182,55 @@ def test_the_mean_curve_goes_as_far_back_as_every_fold() -> None:
     curves = [((4, 0.2), (8, 0.4)), ((10, 0.6),)]
     assert folds._mean_curve(curves) == ((9, 0.5),)
     assert folds._mean_curve([]) == ()
+
+
+def test_fewer_images_are_within_each_other_and_show_every_label_first() -> None:
+    learnt = [sample(f"{n}.png", [1] if n == 6 else [0]) for n in range(8)]
+    quarter, half = folds.fewer(learnt)
+    assert [s.name for s in quarter] == ["0.png", "6.png"]
+    assert [s.name for s in half[:2]] == ["0.png", "6.png"]
+    assert len({s.name for s in half}) == 4
+    assert [len(part) for part in folds.fewer(learnt[:3])] == [1, 2]
+    assert folds.fewer(learnt[:1]) == []
+
+
+def test_a_curve_over_shots_is_in_the_card_and_the_model_is_the_same(
+    tmp_path: Path, fitted: Fitted
+) -> None:
+    asked = settings(Mode.FSIS, 40, folds=2, shots=True, start=START)
+    samples, heard, again = easy_samples(4), Heard(), Heard(stop_after=2 + 10 + 1 + 10 + 3)
+    with pytest.raises(RunCancelled):
+        fit(
+            samples, [], settings=asked, labels=LABELS, progress=again,
+            checkpoint=tmp_path / "t.safetensors",
+        )  # fmt: skip
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["t.fold1.safetensors", "t.fold1of1.safetensors"]
+    result = fit(
+        samples, [], settings=asked, labels=LABELS, progress=heard,
+        checkpoint=tmp_path / "t.safetensors",
+    )  # fmt: skip
+    assert "Training, fold 1 of 2, 1 of its images" not in heard.steps, "it was done"
+    assert heard.steps["Training, fold 2 of 2, 1 of its images"] == 10
+    assert [point.num_images for point in result.card.shots] == [1, 2]
+    assert result.card.shots[-1].figure == pytest.approx(result.metrics.ap, abs=0.01)
+    assert all(point.spread is not None for point in result.card.shots)
+    assert result.metrics == fitted.metrics
+    assert all(torch.equal(fitted.state[name], result.state[name]) for name in fitted.state)
+    assert not list(tmp_path.iterdir())
+    assert fitted.card.shots == ()
+
+
+def test_a_curve_over_shots_shares_the_minutes_and_needs_folds() -> None:
+    asked = FitSettings(Mode.FSIS, minutes=5.0, folds=3, shots=True)
+    assert asked.of_fold(10).minutes * 9 + asked.after_folds().minutes == pytest.approx(5.0)
+    assert asked.after_folds().minutes == pytest.approx(2.0)
+    with pytest.raises(UserInput, match="made by folds"):
+        FitSettings(Mode.FSIS, shots=True)
+
+
+def test_points_of_the_curve_over_shots_are_those_that_all_folds_have() -> None:
+    points = folds._over_shots([[(1, 0.2), (2, 0.4)], [(2, 0.6)]])
+    assert points == (Shots(2, 0.5, pytest.approx(0.1414, abs=1e-4)),)
+    assert points[0].words == "2 images 0.50 ± 0.14"
+    assert folds._over_shots([[(1, 0.25)]])[0].words == "1 image 0.25"
