@@ -147,8 +147,10 @@ def left_work(found: list[Instances], truth: list[Instances], card: ModelCard) -
 def report(rows: list[dict[str, Any]]) -> None:
     """Print the table, with the AP of each label or its IoU, and the line of JSON."""
     semantic = bool(rows[0]["iou"])
-    figures = ("mean_iou",) if semantic else ("ap", "ap50", "ap75")
-    columns = (*figures, "ece_raw", "ece", "train_seconds", "train_cpu_seconds", "ms_per_image")
+    figures: tuple[str, ...] = ("mean_iou",) if semantic else ("ap", "ap50", "ap75")
+    if "ece" in rows[0] and not semantic:  # peers have no calibrated scores, pixels none at all
+        figures += ("ece_raw", "ece")
+    columns = (*figures, "train_seconds", "train_cpu_seconds", "ms_per_image")
     print("".join(f"{name:>18}" for name in ("seed", *columns)))
     for row in rows:
         print("".join(f"{row[name]:>18.3f}" for name in ("seed", *columns)))

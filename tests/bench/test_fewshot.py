@@ -36,7 +36,10 @@ def discs(tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "figures", "of_label"),
-    [("fsis", ["ap", "ap50", "ap75"], "per_label"), ("fsis_segonly", ["mean_iou"], "iou")],
+    [
+        ("fsis", ["ap", "ap50", "ap75", "ece_raw", "ece"], "per_label"),
+        ("fsis_segonly", ["mean_iou"], "iou"),
+    ],
 )
 def test_the_table_names_the_figures_of_the_mode_and_each_label(discs, mode, figures, of_label):
     asked = [sys.executable, BENCH / "fewshot.py", "--mode", mode, "--images", discs]
