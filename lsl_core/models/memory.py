@@ -68,8 +68,6 @@ def keep_freed_memory() -> None:
     if not hasattr(libc, "mallopt"):
         return
     libc.mallopt(_M_ARENA_MAX, _ARENAS)
-    # older ones take no larger blocks than 32 MiB
-    libc.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES) or libc.mallopt(
-        _M_MMAP_THRESHOLD, _BLOCK_BYTES // 2
-    )
+    if not libc.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES):  # older ones take 32 MiB at most
+        libc.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES // 2)
     libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

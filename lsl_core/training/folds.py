@@ -97,12 +97,12 @@ def fewer(learnt: Sequence[Sample]) -> list[list[Sample]]:
 
     The first images are those that show labels which the images before them do not.
     """
-    has, order = has_labels(learnt), list[int]()  # (images, labels)
+    has, rest, order = has_labels(learnt), list(range(len(learnt))), list[int]()
     known = np.zeros(has.shape[1], bool)
-    while len(order) < len(learnt):
-        rest = [i for i in range(len(learnt)) if i not in order]
-        order.append(max(rest, key=lambda i: int((has[i] & ~known).sum())))
+    while (gains := (has[rest] & ~known).sum(axis=1)).any():
+        order.append(rest.pop(int(gains.argmax())))
         known |= has[order[-1]]
+    order += rest
     counts = sorted({round(len(learnt) * part) for part in FEWER} - {0, len(learnt)})
     return [[learnt[i] for i in order[:count]] for count in counts]
 

@@ -97,35 +97,28 @@ def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(model, mo
         detector.detect(png(ring()))
 
 
-def test_callers_at_the_same_time_share_a_batch(detector, model):
-    images = [png(image_with((10 + i, 10, 5, 6))) for i in range(9)]
+def detected_together(detector, model, images):
+    """Return what is found; while the model looks at the first image, all others come to wait."""
     model.may_go.clear()
-    with ThreadPoolExecutor(9) as pool:
+    with ThreadPoolExecutor(len(images)) as pool:
         first = pool.submit(detector.detect, images[0])
         assert model.has_begun.wait(60)
         others = [pool.submit(detector.detect, image) for image in images[1:]]
-        while len(detector._batching._waiting) < 8:
+        while len(detector._batching._waiting) < len(others):
             threading.Event().wait(0.01)
         model.may_go.set()
-        answers = [future.result(60) for future in (first, *others)]
+        return [future.result(60) for future in (first, *others)]
 
+
+def test_callers_at_the_same_time_share_a_batch(detector, model):
+    images = [png(image_with((10 + i, 10, 5, 6))) for i in range(9)]
+    answers = detected_together(detector, model, images)
     assert [boxes(found) for found in answers] == [[[10 + i, 10, 15 + i, 16]] for i in range(9)]
     assert [len(batch) for batch in model.batches] == [1, 8]
 
 
 def test_batches_have_few_sizes_so_that_memory_comes_to_rest(detector, model):
-    images = [png(image_with((10 + i, 10, 5, 6))) for i in range(14)]
-    model.may_go.clear()
-    with ThreadPoolExecutor(14) as pool:
-        first = pool.submit(detector.detect, images[0])
-        assert model.has_begun.wait(60)
-        others = [pool.submit(detector.detect, image) for image in images[1:]]
-        while len(detector._batching._waiting) < 13:
-            threading.Event().wait(0.01)
-        model.may_go.set()
-        for future in (first, *others):
-            future.result(60)
-
+    detected_together(detector, model, [png(image_with((10 + i, 10, 5, 6))) for i in range(14)])
     assert [len(batch) for batch in model.batches] == [1, 8, 4, 1]
 
 
