@@ -48,11 +48,11 @@ from lsl_core.serve.detector import FLOOR_SCORE
 from lsl_core.serve.payload import image_of, payload_of, status_of
 from lsl_core.services import modelling, offers, serving, workspaces
 from lsl_core.services.offers import Offer
-from lsl_core.types import Mode, View
+from lsl_core.types import Hw, Mode, View
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import decode_rgb, image_ref
 
-#: (height, width) of the images.
+#: (height, width) of the images, unless others are asked for, and of those trained on.
 IMAGE_HW = (240, 320)
 CALLERS = 32
 
@@ -80,18 +80,20 @@ class Outcome:
     rss_mb: list[float]
 
 
-def make_load(count: int, *, bad: float, seed: int) -> Load:
+def make_load(count: int, *, bad: float, seed: int, hw: Hw = IMAGE_HW) -> Load:
     """Draw images, every one different, and break some in each of seven ways.
 
     Another seed gives other images, so that nothing of an earlier run is in the cache.
     """
     rng = np.random.default_rng(seed)
-    scenes = [draw_scene(SceneKind.CELLS, seed=i, image_hw=(480, 640)).pixels for i in range(8)]
+    height, width = hw
+    whole = 2 * height, 2 * width
+    scenes = [draw_scene(SceneKind.CELLS, seed=i, image_hw=whole).pixels for i in range(8)]
     broken = set(rng.choice(count, round(count * bad), replace=False).tolist())
     bodies, is_good = [], []
     for i in range(count):
-        y, x = rng.integers(0, 480 - IMAGE_HW[0]), rng.integers(0, 640 - IMAGE_HW[1])
-        part = scenes[i % len(scenes)][y : y + IMAGE_HW[0], x : x + IMAGE_HW[1]].copy()
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        part = scenes[i % len(scenes)][y : y + height, x : x + width].copy()
         part[0, 0] = i % 256, i // 256 % 256, 7  # no two are the same
         part[0, 1:3] = rng.integers(0, 256, (2, 3))
         suffix = ".png" if i % 2 else ".jpg"
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--train")
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--hw", type=int, nargs=2, default=IMAGE_HW, metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--callers", type=int, default=CALLERS)
     # with two on two cores that others use, each waits for the other: a call took over 2 minutes
     parser.add_argument("--handler-threads", type=int, default=1)
@@ -282,7 +285,8 @@ def main() -> None:
 
 def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None:
     """Compare the handler, the service for one caller and for many, and repeated images."""
-    load = make_load(asked.images, bad=asked.bad, seed=asked.seed)
+    hw = (asked.hw[0], asked.hw[1])
+    load = make_load(asked.images, bad=asked.bad, seed=asked.seed, hw=hw)
     with handler(workspace, model, asked.handler_threads) as (port, pid):
         send(port, replace(load, bodies=load.bodies[:5]), callers=1, pid=pid)
         lone = send(port, load, callers=1, pid=pid)
@@ -293,14 +297,15 @@ def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None
     found = serving.start(workspace, serving.ServiceSettings(port=19070, is_nuclio=True))
     try:
         port = found.offers[0].functions[0].port or 0
-        warm = make_load(40, bad=0.0, seed=asked.seed + 1)
+        warm = make_load(40, bad=0.0, seed=asked.seed + 1, hw=hw)
         send(port, warm, callers=4, pid=found.pid)
         together = send(port, load, callers=asked.callers, pid=found.pid)
         report(f"service, {asked.callers} callers", together, load)
         again = send(port, load, callers=asked.callers, pid=found.pid)
         report("service, the same images again", again, load)
         for number in range(2, asked.rounds + 1):
-            other = make_load(asked.images, bad=asked.bad, seed=asked.seed + number)
+            seed = asked.seed + number
+            other = make_load(asked.images, bad=asked.bad, seed=seed, hw=hw)
             outcome = send(port, other, callers=asked.callers, pid=found.pid)
             report(f"service, new images, round {number}", outcome, other)
     finally:

@@ -121,6 +121,17 @@ def test_a_mode_has_its_heads_at_half_resolution(mode: Mode) -> None:
         assert value.shape[2:] == (4 * MULTIPLE // STRIDE, 2 * MULTIPLE // STRIDE)
 
 
+@pytest.mark.parametrize("input_hw", [(16, 16), (96, 128), (176, 224), (224, 224)])
+def test_a_window_alone_is_answered_to_the_bit_as_among_others(input_hw: Hw) -> None:
+    torch.manual_seed(7)
+    network = CompactNetwork(Mode.FSIS, num_labels=3, width=24).eval()
+    windows = torch.randn(4, *input_hw, 3).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        together, alone = network(windows), network(windows[2:3])
+    for name, value in together.items():
+        assert torch.equal(value[2:3], alone[name])
+
+
 def test_levelling_does_not_depend_on_light_and_gain() -> None:
     rng = np.random.default_rng(0)
     dim = rng.integers(20, 80, (300, 300, 3)).astype(np.uint8)
