@@ -42,8 +42,11 @@ chromium:
 demo: $(STAMP)
 	@$(BIN)/lsl demo $(if $(SMOKE),--smoke)
 
+# One process for each core, one thread in each; at most four, since each loads torch. One after another: make test PARALLEL=
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test: $(DEV_STAMP) chromium
-	@$(BIN)/pytest -m "not live and not gpu"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not live and not gpu" $(PARALLEL)
 
 check: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .

@@ -12,6 +12,8 @@ from lsl_core.errors import DeviceMissing, UserInput
 
 NAMES = ("auto", "cuda", "mps", "cpu")
 
+_measured: list[int] = []  # the number of threads that was fastest, once it is known
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of that name; "auto" is the fastest that this machine has.
@@ -56,17 +58,23 @@ def set_threads(count: int | None, work: Callable[[], object]) -> int:
 
     Args:
         count: the number, or None to find out: other programs on the same cores can make two
-            threads several times slower than one, since each waits for the other.
-        work: a short piece of the work to come, run a few times when `count` is None.
+            threads several times slower than one, since each waits for the other. The number of
+            the environment (OMP_NUM_THREADS) is kept; else it is measured, once in a process.
+        work: a short piece of the work to come, run a few times when it is measured.
     """
+    if count is None and "OMP_NUM_THREADS" in os.environ:
+        count = torch.get_num_threads()
+    torch.set_num_threads(count or _fastest(work))
+    return torch.get_num_threads()
+
+
+def _fastest(work: Callable[[], object]) -> int:
+    """Measure what number of threads is fastest, for this work and all that follows it."""
     cores = os.cpu_count() or 1
-    if count is not None or cores == 1:
-        torch.set_num_threads(count or 1)
-        return count or 1
-    seconds = {n: _time(n, work) for n in (1, cores)}
-    best = min(seconds, key=lambda n: seconds[n])
-    torch.set_num_threads(best)
-    return best
+    if not _measured:
+        seconds = {n: _time(n, work) for n in (1, cores)} if cores > 1 else {1: 0.0}
+        _measured.append(min(seconds, key=lambda n: seconds[n]))
+    return _measured[0]
 
 
 def _time(threads: int, work: Callable[[], object]) -> float:

@@ -7,10 +7,18 @@ import pytest
 import torch
 
 from lsl_core.errors import DeviceMissing, FormatTooNew, UserInput, WeightsDamaged, WeightsMissing
-from lsl_core.models import FAMILIES, check_mode, load_model, read_card, save_model, write_card
+from lsl_core.models import (
+    FAMILIES,
+    check_mode,
+    devices,
+    load_model,
+    read_card,
+    save_model,
+    write_card,
+)
 from lsl_core.models.calibrated import calibrate, raw_floor
 from lsl_core.models.compact.network import CompactNetwork
-from lsl_core.models.devices import choose_device, set_threads
+from lsl_core.models.devices import choose_device
 from lsl_core.types import Beside, Comparison, Metrics, Mode, ModelCard, Shots, Verdict
 
 CARD = ModelCard(
@@ -147,11 +155,23 @@ def test_a_gpu_that_is_not_there_is_said(folder: Path) -> None:
     assert "cpu" in error.value.hint
 
 
-def test_the_number_of_threads_is_followed_or_measured() -> None:
-    before = torch.get_num_threads()
+def test_the_number_of_threads_is_followed_or_measured_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, runs = torch.get_num_threads(), []
+    monkeypatch.setattr(devices, "_measured", [])
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 2)
     try:
-        assert set_threads(1, lambda: None) == torch.get_num_threads() == 1
-        assert set_threads(None, lambda: None) == torch.get_num_threads()
+        assert devices.set_threads(1, lambda: runs.append(1)) == torch.get_num_threads() == 1
+        assert devices.set_threads(None, lambda: runs.append(1)) == 1, "of OMP_NUM_THREADS"
+        assert not runs
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        found = devices.set_threads(None, lambda: runs.append(1))
+        assert found == torch.get_num_threads()
+        assert found in {1, 2}
+        assert len(runs) == 6
+        assert devices.set_threads(None, lambda: runs.append(1)) == found
+        assert len(runs) == 6, "folds of a training share one answer"
     finally:
         torch.set_num_threads(before)
 
