@@ -33,11 +33,13 @@ from lsl_core.cvat.backup import list_units
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.services import backing_up
 
+_FRAMES_AT_ONCE = 100
+
 
 def make_project(
     session: cvat.CvatSession, folder: Path, number: int, options: argparse.Namespace
-) -> int:
-    """Make one project of one task with masks; return the task."""
+) -> list[int]:
+    """Make one project with masks, of one task or of tasks of --task-images; return the tasks."""
     rng = np.random.default_rng(number)
     body = {
         "name": f"project {number}",
@@ -51,17 +53,26 @@ def make_project(
         pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
         cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])
         files.append(path)
+    size = options.task_images or options.images
+    return [
+        _make_task(session, f"task {number}-{at}", files[at : at + size], made["id"], rng, options)
+        for at in range(0, options.images, size)
+    ]
+
+
+def _make_task(
+    session: cvat.CvatSession, name: str, files: list[Path], project: int,
+    rng: np.random.Generator, options: argparse.Namespace,
+) -> int:  # fmt: skip
     task = cvat.create_task(
-        session, f"task {number}", [], files, project_id=made["id"], overlap=0,
-        segment_size=options.job_images,
-    )  # fmt: skip
+        session, name, [], files, project_id=project, overlap=0, segment_size=options.job_images
+    )
     labels = {label.name: label.id for label in cvat.task_labels(session, task.id)}
-    shapes = []
-    for frame in range(options.images):
-        for _ in range(options.masks):
-            shape = backup.mask(rng, frame)
-            shapes.append({**shape, "label_id": labels[shape.pop("label")]})
-    _patch(session, task.id, "create", shapes)
+    for start in range(0, len(files), _FRAMES_AT_ONCE):
+        frames = range(start, min(start + _FRAMES_AT_ONCE, len(files)))
+        shapes = [backup.mask(rng, frame) for frame in frames for _ in range(options.masks)]
+        with_ids = [{**shape, "label_id": labels[shape.pop("label")]} for shape in shapes]
+        _patch(session, task.id, "create", with_ids)
     return task.id
 
 
@@ -125,7 +136,8 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     login = cvat.PasswordLogin(DEMO_USER, DEMO_PASSWORD)
     first: dict[str, int] = {}
     with Sandbox(folder / "sandbox") as sandbox, cvat.connect(sandbox.url, login) as session:
-        tasks = [make_project(session, folder, n, options) for n in range(options.projects)]
+        made = [make_project(session, folder, n, options) for n in range(options.projects)]
+        tasks = [task for some in made for task in some]
         for day in range(options.days):
             for task in tasks if day else ():
                 change(session, task, options.changed, seed=1000 * day + task)
@@ -140,6 +152,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = backup.options_of(__doc__)
     parser.add_argument("--job-images", type=int, help="images of a job; all in one when left out")
+    parser.add_argument("--task-images", type=int, help="of a task; all in one when left out")
     options = parser.parse_args()
     print(vars(options))
     with tempfile.TemporaryDirectory() as folder:

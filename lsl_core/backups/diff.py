@@ -8,10 +8,13 @@ was removed or added.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -34,13 +37,14 @@ class JobAnnotations:
     """The annotations of one job in one state.
 
     task: id of its task. person: who is assigned, or "". labels: label id -> name.
-    annotations: tags, shapes and tracks as CVAT's API gives them.
+    entries: yields each of its annotations with "tags", "shapes" or "tracks", as CVAT's API gives
+    them, points also in arrays; the same ones whenever it is called, which is twice.
     """
 
     task: int
     person: str
     labels: Mapping[int, str]
-    annotations: Mapping[str, Any]
+    entries: Callable[[], Iterable[tuple[str, Json]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,7 @@ class Change:
     """One object that differs.
 
     what: "tag", "track", or the type of the shape. person: assigned to its job, afterwards where
-    both know. fields: what was edited, such as ("label", "points"). before, after: the object
-    as CVAT gave it, None where it was not there.
+    both know.
     """
 
     kind: Literal["added", "removed", "edited"]
@@ -58,9 +61,6 @@ class Change:
     what: str
     label: str
     person: str
-    fields: tuple[str, ...]
-    before: Json | None
-    after: Json | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +75,24 @@ class DiffRow:
     edited: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Object:
+    """What is held of an object that differs. box: x1, y1, x2, y2."""
+
+    id: int | None
     task: int
-    person: str
+    frame: int
     what: str
     label: str
-    entry: Json
-
-    @property
-    def frame(self) -> int:
-        return int(self.entry["frame"])
-
-    @property
-    def seen(self) -> Json:
-        """Return all that a person can see, labels by name."""
-        return {"what": self.what, "label": self.label, **_visible(self.entry)}
+    person: str
+    box: tuple[float, float, float, float]
 
 
 def compare(before: Iterable[JobAnnotations], after: Iterable[JobAnnotations]) -> list[Change]:
-    """Return what changed, by task and frame."""
+    """Return what changed, by task and frame.
+
+    Of an object that did not change nothing but a hash of 16 bytes is held.
+    """
     old, new = _by_task(before), _by_task(after)
     changes = [
         change
@@ -115,50 +113,32 @@ def summary(changes: Iterable[Change]) -> list[DiffRow]:
     ]
 
 
-def _by_task(jobs: Iterable[JobAnnotations]) -> dict[int, list[_Object]]:
-    found: dict[int, list[_Object]] = defaultdict(list)
+def _by_task(jobs: Iterable[JobAnnotations]) -> dict[int, list[JobAnnotations]]:
+    found: dict[int, list[JobAnnotations]] = defaultdict(list)
     for job in jobs:
-        for kind in ("tags", "shapes", "tracks"):
-            for entry in job.annotations.get(kind) or ():
-                label = job.labels.get(int(entry["label_id"]), f"label {entry['label_id']}")
-                what = entry["type"] if kind == "shapes" else kind[:-1]
-                found[job.task].append(_Object(job.task, job.person, what, label, entry))
+        found[job.task].append(job)
     return found
 
 
-def _visible(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        kept = {key: _visible(item) for key, item in value.items() if key not in _SILENT}
-        return {key: item for key, item in kept.items() if key != "label_id"}
-    if isinstance(value, list):
-        return [_visible(item) for item in value]
-    return round(float(value), 2) if isinstance(value, int | float) else value
-
-
-def _compare_task(old: Sequence[_Object], new: Sequence[_Object]) -> Iterator[Change]:
-    old, new = _without_equal(old, new)
+def _compare_task(
+    before: Sequence[JobAnnotations], after: Sequence[JobAnnotations]
+) -> Iterator[Change]:
+    differs = _not_in_both(_hashes(before), _hashes(after))
+    old, new = (_objects(jobs, mask) for jobs, mask in zip((before, after), differs, strict=True))
     edited = [*_same_id(old, new)]
     left_old = _without(old, (one for one, _ in edited))
     left_new = _without(new, (one for _, one in edited))
     redrawn = [*_same_place(left_old, left_new)]
-    for one, other in [*edited, *redrawn]:
-        fields = _differing(one, other)
-        if fields:
-            yield _change("edited", other, fields, one.entry, other.entry)
+    for _, one in (*edited, *redrawn):
+        yield _change("edited", one)
     for one in _without(left_old, (one for one, _ in redrawn)):
-        yield _change("removed", one, (), one.entry, None)
+        yield _change("removed", one)
     for one in _without(left_new, (one for _, one in redrawn)):
-        yield _change("added", one, (), None, one.entry)
+        yield _change("added", one)
 
 
-def _change(
-    kind: Literal["added", "removed", "edited"],
-    one: _Object,
-    fields: tuple[str, ...],
-    before: Json | None,
-    after: Json | None,
-) -> Change:
-    return Change(kind, one.task, one.frame, one.what, one.label, one.person, fields, before, after)
+def _change(kind: Literal["added", "removed", "edited"], one: _Object) -> Change:
+    return Change(kind, one.task, one.frame, one.what, one.label, one.person)
 
 
 def _without(objects: Iterable[_Object], taken: Iterable[_Object]) -> list[_Object]:
@@ -166,34 +146,71 @@ def _without(objects: Iterable[_Object], taken: Iterable[_Object]) -> list[_Obje
     return [one for one in objects if id(one) not in gone]
 
 
-def _without_equal(
-    old: Sequence[_Object], new: Sequence[_Object]
-) -> tuple[list[_Object], list[_Object]]:
-    """Leave out what is in both, as often as it is in both."""
-    keys = {id(one): json.dumps(one.seen, sort_keys=True) for one in (*old, *new)}
-    common = Counter(keys[id(one)] for one in old) & Counter(keys[id(one)] for one in new)
+def _entries(jobs: Iterable[JobAnnotations]) -> Iterator[tuple[JobAnnotations, str, str, Json]]:
+    """Yield each annotation with its job, what it is, and its label by name."""
+    for job in jobs:
+        for kind, entry in job.entries():
+            label = job.labels.get(int(entry["label_id"]), f"label {entry['label_id']}")
+            yield job, entry["type"] if kind == "shapes" else kind[:-1], label, entry
 
-    def rest(objects: Sequence[_Object]) -> list[_Object]:
-        left = Counter(common)
-        kept = []
-        for one in objects:
-            key = keys[id(one)]
-            if left[key]:
-                left[key] -= 1
-            else:
-                kept.append(one)
-        return kept
 
-    return rest(old), rest(new)
+def _hashes(jobs: Iterable[JobAnnotations]) -> NDArray[np.bytes_]:
+    """Return a hash of all that a person can see of each object, labels by name; 16 bytes each."""
+    found = bytearray()
+    for _, what, label, entry in _entries(jobs):
+        text = json.dumps({"what": what, "label": label, **_visible(entry)}, sort_keys=True)
+        found += hashlib.sha256(text.encode()).digest()[:16]
+    return np.frombuffer(bytes(found), "S16")
+
+
+def _visible(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        kept = {key: _visible(item) for key, item in value.items() if key not in _SILENT}
+        return {key: item for key, item in kept.items() if key != "label_id"}
+    if isinstance(value, array):
+        return np.round(value, 2).tolist()
+    if isinstance(value, list):
+        return [_visible(item) for item in value]
+    return round(float(value), 2) if isinstance(value, int | float) else value
+
+
+def _not_in_both(
+    old: NDArray[np.bytes_], new: NDArray[np.bytes_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which are not in both; what is in both leaves as often as it is in both."""
+    values, at = np.unique(np.concatenate([old, new]), return_inverse=True)
+    sides = at[: len(old)], at[len(old) :]
+    common = np.minimum(*(np.bincount(side, minlength=len(values)) for side in sides))
+    left, right = (_equals_before(side) >= common[side] for side in sides)
+    return left, right
+
+
+def _equals_before(values: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for each value how many equal ones come before it."""
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    counts = np.empty_like(values)
+    counts[order] = np.arange(len(values)) - np.searchsorted(ranked, ranked)
+    return counts
+
+
+def _objects(jobs: Iterable[JobAnnotations], differs: NDArray[np.bool_]) -> list[_Object]:
+    return [
+        _Object(
+            entry.get("id"), job.task, int(entry["frame"]), what, label, job.person,
+            _box(what, entry),
+        )
+        for job, what, label, entry in compress(_entries(jobs), differs)
+    ]  # fmt: skip
 
 
 def _same_id(old: Iterable[_Object], new: Iterable[_Object]) -> Iterator[tuple[_Object, _Object]]:
-    def key(one: _Object) -> tuple[bool, bool, int]:
-        return one.what == "tag", one.what == "track", int(one.entry["id"])
+    def key(one: _Object) -> tuple[bool, bool, int | None]:
+        return one.what == "tag", one.what == "track", one.id
 
-    known = {key(one): one for one in old if one.entry.get("id") is not None}
+    known = {key(one): one for one in old if one.id is not None}
     for one in new:
-        if one.entry.get("id") is not None and key(one) in known:
+        if one.id is not None and key(one) in known:
             yield known.pop(key(one)), one
 
 
@@ -215,13 +232,12 @@ def _same_place(
 
 
 def _boxes(objects: Sequence[_Object]) -> NDArray[np.float32]:
-    return np.array([_box(one) for one in objects], np.float32).reshape(-1, 4)
+    return np.array([one.box for one in objects], np.float32).reshape(-1, 4)
 
 
-def _box(one: _Object) -> tuple[float, float, float, float]:
+def _box(what: str, entry: Json) -> tuple[float, float, float, float]:
     """Return x1 y1 x2 y2; a tag fills the same unit box as any other, a track that of its start."""
-    entry = one.entry
-    if one.what == "track":
+    if what == "track":
         entry = (entry.get("shapes") or [{}])[0]
     points = [float(value) for value in entry.get("points") or ()]
     for part in entry.get("elements") or ():
@@ -234,9 +250,3 @@ def _box(one: _Object) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 1.0, 1.0
     xs, ys = points[0::2], points[1::2]
     return min(xs), min(ys), max(xs) + 1, max(ys) + 1
-
-
-def _differing(one: _Object, other: _Object) -> tuple[str, ...]:
-    before, after = one.seen, other.seen
-    keys = sorted(before.keys() | after.keys())
-    return tuple(key for key in keys if before.get(key) != after.get(key))

@@ -56,16 +56,23 @@ def make_batches(
         part: the push or its undoing.
     """
     for job_id, members in groupby(zip(entries, jobs, strict=True), itemgetter(1)):
-        group: list[Json] = []
-        numbers = 0
-        for entry, _ in members:
-            size = _size(entry)
-            if group and (len(group) >= _BATCH_SHAPES or numbers + size > _BATCH_NUMBERS):
-                yield Batch(0, job_id, action, part, tuple(group))
-                group, numbers = [], 0
-            group.append(entry)
-            numbers += size
-        yield Batch(0, job_id, action, part, tuple(group))
+        for group in in_groups(entry for entry, _ in members):
+            yield Batch(0, job_id, action, part, group)
+
+
+def in_groups(entries: Iterable[Json]) -> Iterator[tuple[Json, ...]]:
+    """Cut annotations into groups that CVAT takes in a second or two, one at a time."""
+    group: list[Json] = []
+    numbers = 0
+    for entry in entries:
+        size = _size(entry)
+        if group and (len(group) >= _BATCH_SHAPES or numbers + size > _BATCH_NUMBERS):
+            yield tuple(group)
+            group, numbers = [], 0
+        group.append(entry)
+        numbers += size
+    if group:
+        yield tuple(group)
 
 
 def _size(entry: Json) -> int:

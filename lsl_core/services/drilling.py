@@ -13,14 +13,12 @@ from lsl_core.backups import Repository, Snapshot, Verdict
 from lsl_core.backups.locking import reading
 from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import (
-    Document,
     SavedUnit,
     UnitKind,
     differences,
     export_archive,
     list_units,
-    read_unit,
-    saved_units,
+    read_live,
 )
 from lsl_core.errors import BackupError, CvatError, Damaged, LslError, RestoreRefused
 from lsl_core.progress import NULL, Progress
@@ -135,9 +133,7 @@ def _compare(
     live = list_units(session).find(f"{unit.kind}-{made.id}")
     if live is None:
         return ["it is not there after the restore"]
-    found = {p.path: p.value for p in read_unit(session, live) if isinstance(p, Document)}
-    (after,) = saved_units(found, found.__getitem__)
-    problems = differences(unit, after, made.tasks)
+    problems = differences(unit, read_live(session, live), made.tasks)
     source = repository.snapshot(made.images_from) if made.images_from else snapshot
     saved = Counter(
         _image(member.name, member.content.sha256)

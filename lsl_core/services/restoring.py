@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lsl_core.backups import Repository, Snapshot
 from lsl_core.backups.locking import reading
@@ -33,6 +33,7 @@ from lsl_core.errors import (
     RunCancelled,
 )
 from lsl_core.progress import NULL, Progress
+from lsl_core.workspace.files import file_of
 
 __all__ = [
     "RestoredInstance",
@@ -95,10 +96,10 @@ def require_whole(made: RestoredInstance) -> None:
 def units_of(repository: Repository, snapshot: Snapshot) -> list[SavedUnit]:
     """Return the projects and loose tasks that a snapshot holds; refuse when it holds none."""
 
-    def load(path: str) -> Any:  # noqa: ANN401 - any JSON value
-        return repository.read_json(snapshot, path)
+    def opened(path: str) -> IO[bytes]:
+        return file_of(repository.stream(snapshot, path))
 
-    found = saved_units((file.name for file in snapshot.files), load)
+    found = saved_units((file.name for file in snapshot.files), opened)
     if not found:
         raise RestoreRefused(
             f"Snapshot {snapshot.short_id} holds no project and no task.",

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,12 @@ from lsl_core.backups.frames import read_frames, task_folders
 from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import (
     ARCHIVE_LEAVES_OUT,
-    Document,
     SavedTask,
     SavedUnit,
     Unit,
     list_units,
-    read_unit,
+    read_live,
     saved_objects,
-    saved_units,
 )
 from lsl_core.errors import RestoreRefused, SnapshotMissing
 from lsl_core.services.restoring import saved_task, units_of
@@ -156,7 +155,7 @@ def compare_live(repository: Repository, session: CvatSession, before: Snapshot)
     units = units_of(repository, before)
     inventory = list_units(session)
     live = [unit for saved in units if (unit := inventory.find(saved.key)) is not None]
-    return _compare(units, [_read(session, unit) for unit in live])
+    return _compare(units, [read_live(session, unit) for unit in live])
 
 
 def diff_lines(found: Comparison) -> list[str]:
@@ -199,7 +198,7 @@ def saved_frame(
         RestoreRefused: no such task or frame, or nowhere to take the image from.
     """
     task = saved_task(repository, snapshot, task_id)
-    objects, infos, labels = saved_objects(task)
+    objects, infos, labels = saved_objects(task, frame)
     if not 0 <= frame < len(infos):
         raise RestoreRefused(f"Task {task_id} of this snapshot has no frame {frame}.")
     data, from_server = _image(repository, snapshot, task, frame), False
@@ -276,15 +275,9 @@ def _title(task: SavedTask) -> str:
 def _jobs(task: SavedTask) -> Iterator[JobAnnotations]:
     labels = {int(label["id"]): str(label["name"]) for label in task.labels}
     for job in task.jobs:
-        annotations = task.annotations(int(job["id"]))
         person = str((job.get("assignee") or {}).get("username") or "")
-        yield JobAnnotations(task.id, person, labels, annotations or {})
-
-
-def _read(session: CvatSession, unit: Unit) -> SavedUnit:
-    found = {p.path: p.value for p in read_unit(session, unit) if isinstance(p, Document)}
-    (saved,) = saved_units(found, found.__getitem__)
-    return saved
+        entries = partial(task.annotations, int(job["id"]))
+        yield JobAnnotations(task.id, person, labels, entries)
 
 
 def _image(repository: Repository, snapshot: Snapshot, task: SavedTask, frame: int) -> bytes | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lsl_core.errors import DiskFull, UserInput, WorkspaceError
 
@@ -186,3 +187,29 @@ def check_name(name: str, *, what: str) -> str:
             hint="Use up to 80 letters, digits, spaces, - _ + or dots, a letter or digit first.",
         )
     return name
+
+
+def file_of(blocks: Iterable[bytes]) -> IO[bytes]:
+    """Return blocks of bytes as a file that is read once, from front to end."""
+    return io.BufferedReader(_Blocks(blocks))
+
+
+class _Blocks(io.RawIOBase):
+    """What `file_of` reads from."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # that is what it is
+        while not self._held:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._held = memoryview(block)
+        part, self._held = self._held[: len(buffer)], self._held[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lsl_core.cvat.backup import (
     read_unit,
     saved_units,
 )
+from lsl_core.cvat.backup.bodies import as_bytes
 from lsl_core.sandbox import Sandbox
 
 LOGIN = PasswordLogin("demo", "demo-password")
@@ -81,5 +83,5 @@ def instance_documents(session: CvatSession) -> dict[str, Any]:
 
 
 def saved(found: dict[str, Any]) -> SavedUnit:
-    (unit,) = saved_units(found, found.__getitem__)
+    (unit,) = saved_units(found, lambda path: io.BytesIO(as_bytes(found[path])))
     return unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ from lsl_core.cvat.backup import SavedTask, plan_restore, saved_units
 def saved_of(path: str) -> list[SavedTask]:
     """Return the tasks of a backup whose documents lie in one JSON file."""
     found = json.loads(Path(path).read_text())
-    (unit,) = saved_units(found, found.__getitem__)
+    (unit,) = saved_units(found, lambda path: io.BytesIO(json.dumps(found[path]).encode()))
     return unit.tasks()
 
 

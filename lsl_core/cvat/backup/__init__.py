@@ -31,6 +31,7 @@ from lsl_core.cvat.backup.reading import (
     Document,
     Lack,
     read_instance,
+    read_live,
     read_unit,
 )
 from lsl_core.cvat.backup.reapply import Reapplied, make_empty_task, reapply
@@ -57,6 +58,7 @@ __all__ = [
     "organisation_id",
     "plan_restore",
     "read_instance",
+    "read_live",
     "read_unit",
     "reapply",
     "restore_archive",

@@ -7,16 +7,18 @@ of its ids: what memory holds is one entry, and 24 bytes for each.
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
+import os
+import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator
 from typing import IO, Any
 
+from lsl_core.cvat.entries import entries_of
 from lsl_core.cvat.transport import Transport
 from lsl_core.errors import CvatRequestFailed, CvatUnreachable
+from lsl_core.workspace.files import file_of
 
 #: What annotations consist of, in the order in which a document names them.
 KINDS = ("shapes", "tags", "tracks")
@@ -24,8 +26,6 @@ KINDS = ("shapes", "tags", "tracks")
 _IN_MEMORY = 4 * 1024 * 1024
 _BLOCK = 64 * 1024
 _ATTEMPTS = 3
-_SPACE = re.compile(r"\s*")
-_decode = json.JSONDecoder().raw_decode
 
 
 def as_bytes(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
@@ -47,6 +47,38 @@ def spool(data: bytes = b"") -> IO[bytes]:
     file.write(data)
     file.seek(0)
     return file
+
+
+class Bodies:
+    """Documents by path, all in one temporary file: a unit of any size takes no memory."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __del__
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    @property
+    def paths(self) -> list[str]:
+        """Which documents are there."""
+        return [*self._places]
+
+    def add(self, path: str, body: IO[bytes]) -> None:
+        """Take in a document."""
+        body.seek(0)
+        start = self._file.tell()
+        shutil.copyfileobj(body, self._file, _BLOCK)
+        self._file.flush()
+        self._places[path] = start, self._file.tell()
+
+    def open(self, path: str) -> IO[bytes]:
+        """Return a document to be read from front to end, whoever else reads."""
+        return file_of(self._blocks(*self._places[path]))
+
+    def _blocks(self, start: int, end: int) -> Iterator[bytes]:
+        for at in range(start, end, _BLOCK):
+            yield os.pread(self._file.fileno(), min(_BLOCK, end - at), at)
 
 
 def job_body(transport: Transport, job_id: int) -> tuple[IO[bytes], dict[str, int]]:
@@ -96,7 +128,7 @@ def sorted_body(answer: IO[bytes]) -> tuple[IO[bytes], dict[str, int]]:
     heap = spool()
     places = {kind: array("q") for kind in KINDS}  # id, offset, length; id, offset, length; …
     at = 0
-    for kind, entry in entries(answer):
+    for kind, entry in entries_of(answer):
         if kind in places:
             data = as_bytes(entry)
             heap.write(data)
@@ -122,85 +154,3 @@ def _id_of(entry: Any) -> int:  # noqa: ANN401 - any JSON value
     if not isinstance(found, int) or abs(found) >= 2**63:
         raise ValueError("an entry without an id")
     return found
-
-
-def entries(answer: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    """Yield (name, entry) for each entry of each list of a JSON object, while it is read.
-
-    Raises:
-        ValueError: when it is no JSON object.
-    """
-    text = _Text(answer)
-    text.expect("{")
-    while text.peek() != "}":
-        name = text.value()
-        text.expect(":")
-        if text.peek() == "[":
-            text.expect("[")
-            while text.peek() != "]":
-                yield str(name), text.value()
-                text.between("]")
-            text.expect("]")
-        else:
-            text.value()
-        text.between("}")
-
-
-class _Text:
-    """JSON text that is read as it is needed."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._text = ""
-        self._at = 0
-        self._is_over = False
-
-    def peek(self) -> str:
-        """Return the next sign that is no space."""
-        while True:
-            self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr] # always matches
-            if self._at < len(self._text):
-                return self._text[self._at]
-            self._more(_BLOCK)
-
-    def expect(self, sign: str) -> None:
-        """Pass a sign.
-
-        Raises:
-            ValueError: when another one comes.
-        """
-        if self.peek() != sign:
-            raise ValueError(f"expected {sign}")
-        self._at += 1
-
-    def between(self, end: str) -> None:
-        """Pass the comma between two things, unless the end comes."""
-        if self.peek() != end:
-            self.expect(",")
-
-    def value(self) -> Any:  # noqa: ANN401 - any JSON value
-        """Read a whole value, twice as much of the text each time when it is not there yet."""
-        self.peek()
-        size = _BLOCK
-        while True:
-            try:
-                value, end = _decode(self._text, self._at)
-            except ValueError:
-                end = len(self._text)
-            # a number that ends where the text ends may go on
-            if end < len(self._text) or (self._is_over and end > self._at):
-                break
-            self._more(size)
-            size *= 2
-        self._at = end
-        return value
-
-    def _more(self, size: int) -> None:
-        """Read on, and let go of what was passed."""
-        if self._is_over:
-            raise ValueError("it ends too early")
-        data = self._file.read(size)
-        self._is_over = not data
-        self._text = self._text[self._at :] + self._decoder.decode(data, final=self._is_over)
-        self._at = 0

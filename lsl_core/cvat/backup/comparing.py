@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lsl_core.cvat.backup.reapply import match_jobs
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.content import content_key, kind_of
 
 Json = dict[str, Any]
 
@@ -49,15 +52,15 @@ def _task(before: SavedTask, after: SavedTask) -> list[str]:
             found.append(f"no job of {where}")
             continue
         found += [f"{where}: {text}" for text in _job(job, new)]
-        saved, live = before.annotations(int(job["id"])), after.annotations(int(new["id"]))
-        if saved is None:
+        if not before.has_annotations(int(job["id"])):
             continue  # the backup says so itself
-        then, now = _contents(relabel.document(saved)), _contents(live or {})
-        lost, more = then - now, now - then
-        if lost or more:
+        then = _contents(relabel(entry for _, entry in before.annotations(int(job["id"]))))
+        now = _contents(entry for _, entry in after.annotations(int(new["id"])))
+        lost = len(then) - _num_common(then, now)
+        if lost or len(now) != len(then):
             found.append(
-                f"{where}: {sum(now.values())} objects where {sum(then.values())} were, "
-                f"{sum(lost.values())} of them are gone or changed"
+                f"{where}: {len(now)} objects where {len(then)} were, "
+                f"{lost} of them are gone or changed"
             )
     found += [f'label "{name}" is missing' for name in sorted(relabel.missing)]
     return found
@@ -79,14 +82,22 @@ def _job(before: Json, after: Json) -> list[str]:
     ]
 
 
-def _contents(annotations: Mapping[str, Any]) -> Counter[str]:
-    """Count the objects of a job by content, whatever their ids and order."""
-    kinds: dict[str, Iterable[Json]] = {
-        kind: annotations.get(kind) or () for kind in ("shapes", "tags", "tracks")
-    }
-    found = Counter(f"shape {_shape(shape)}" for shape in kinds["shapes"])
-    found.update(f"{kind} {_plain(entry)}" for kind in ("tags", "tracks") for entry in kinds[kind])
-    return found
+def _contents(entries: Iterable[Json]) -> NDArray[np.bytes_]:
+    """Return a hash of the content of each object, whatever its id; 16 bytes each."""
+    hashes = (hashlib.sha256(_content(entry).encode()).digest()[:16] for entry in entries)
+    return np.frombuffer(b"".join(hashes), "S16")
+
+
+def _num_common(then: NDArray[np.bytes_], now: NDArray[np.bytes_]) -> int:
+    """Count what is in both, as often as it is in both."""
+    values, at = np.unique(np.concatenate([then, now]), return_inverse=True)
+    counts = [np.bincount(part, minlength=len(values)) for part in np.split(at, [len(then)])]
+    return int(np.minimum(*counts).sum())
+
+
+def _content(entry: Json) -> str:
+    kind = kind_of(entry)
+    return f"{kind} {_shape(entry) if kind == 'shapes' else _plain(entry)}"
 
 
 def _shape(shape: Json) -> str:
@@ -102,6 +113,6 @@ def _plain(entry: Json) -> str:
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items() if key not in ("id", "score")}
-    if isinstance(value, list):
+    if isinstance(value, list | array):
         return [_rounded(part) for part in value]
     return round(float(value), 2) if isinstance(value, int | float) else value

@@ -59,12 +59,14 @@ def plan_restore(
     held = state.by_job()
     changes = _Changes(saved.id == state.task.id, keep_newer)
     for entry, live in pairs:
-        before = saved.annotations(int(entry["id"]))
-        if before is None:
+        if not saved.has_annotations(int(entry["id"])):
             raise RestoreRefused(
                 f"The backup lacks the annotations of job {entry['id']}.",
                 hint="Choose another snapshot: lsl backup list",
             )
+        before: Json = {kind: [] for kind in KINDS}
+        for kind, one in saved.annotations(int(entry["id"])):
+            before[kind].append(one)
         changes.add_job(live, before, held[live.id], relabel, chosen)
     return _plan(session, state, changes, _warnings(state, relabel, changes))
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
 
-from lsl_core.cvat.backup.bodies import as_bytes, job_body, spool
+from lsl_core.cvat.backup.bodies import Bodies, as_bytes, job_body, spool
 from lsl_core.cvat.backup.inventory import Unit, UnitKind
+from lsl_core.cvat.backup.saved import SavedUnit, saved_units
 from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatNotFound, CvatUnreachable
 
@@ -86,6 +87,20 @@ def read_unit(session: CvatSession, unit: Unit) -> Iterator[Piece]:
         yield from _list(session, f"{at}/quality.json", "/api/quality/settings", query)
     for task in unit.task_entries:
         yield from _task(session, f"{at}/tasks/{task['id']}", task)
+
+
+def read_live(session: CvatSession, unit: Unit) -> SavedUnit:
+    """Return a unit as it is now, to be compared with a backup; what cannot be read is not there.
+
+    Raises:
+        CvatError: as `read_unit`.
+    """
+    bodies = Bodies()
+    for piece in read_unit(session, unit):
+        if isinstance(piece, Document):
+            bodies.add(piece.path, piece.body)
+    (found,) = saved_units(bodies.paths, bodies.open)
+    return found
 
 
 def _task(session: CvatSession, at: str, entry: Json) -> Iterator[Piece]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsl_core.cvat.annotations import job_annotations
+from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.backup.bodies import job_body
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.backup.people import People
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
-from lsl_core.cvat.content import KINDS
+from lsl_core.cvat.content import KINDS, Kind, kind_of
+from lsl_core.cvat.sending import in_groups
 from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatError, CvatUnreachable
 from lsl_core.progress import NULL, Progress
@@ -215,20 +218,33 @@ def _annotations(session: CvatSession, task: SavedTask, done: Reapplied, *, what
     )
     relabel = Relabel(task.labels, labels)
     for job in task.jobs:
-        new_job, saved = done.jobs.get(int(job["id"])), task.annotations(int(job["id"]))
-        if new_job is None or saved is None:
+        new_job = done.jobs.get(int(job["id"]))
+        if new_job is None or not task.has_annotations(int(job["id"])):
             continue
         with _Noted(done, f"annotations of a job of {what}"):
-            body = {"version": 0, **relabel.document(saved)}
-            path = f"/api/jobs/{new_job}/annotations/"
-            session.transport.json("PUT", path, doing="writing annotations", body=body)
-            now = job_annotations(session, new_job)
-            for kind in KINDS:
-                lost = len(body[kind]) - len(now[kind])
-                if lost:
-                    done.not_restored.append((f"{lost} {kind} of {what}", "CVAT did not keep them"))
+            saved = (entry for _, entry in task.annotations(int(job["id"])))
+            _write_over(session, new_job, relabel(saved), done, what=what)
     for name in sorted(relabel.missing):
         done.not_restored.append((f'label "{name}" of {what}', "the new task has no such label"))
+
+
+def _write_over(
+    session: CvatSession, job_id: int, entries: Iterable[Json], done: Reapplied, *, what: str
+) -> None:
+    """Replace what a job holds, a group of entries at a time; note what is not there then."""
+    path = f"/api/jobs/{job_id}/annotations/"
+    nothing: Json = {"version": 0, **{kind: [] for kind in KINDS}}
+    session.transport.json("PUT", path, doing="writing annotations", body=nothing)
+    wanted: Counter[Kind] = Counter()
+    for group in in_groups(entries):
+        wanted.update(map(kind_of, group))
+        with _Noted(done, f"annotations of a job of {what}"):
+            change_job(session, job_id, Action.CREATE, group)
+    _, there = job_body(session.transport, job_id)
+    for kind, count in wanted.items():
+        if count > there[kind]:
+            lost = f"{count - there[kind]} {kind} of {what}"
+            done.not_restored.append((lost, "CVAT did not keep them"))
 
 
 def _issues(

@@ -1,14 +1,20 @@
-"""The documents of a backup as they are read back: by name, and only when they are needed."""
+"""The documents of a backup as they are read back: by name, only when they are needed.
+
+Annotations come one entry at a time, so a task of any size takes no memory.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, cast
 
 from lsl_core.cvat.backup.inventory import UnitKind
-from lsl_core.cvat.content import KINDS
+from lsl_core.cvat.content import KINDS, Kind
+from lsl_core.cvat.entries import entries_of
+from lsl_core.cvat.packing import packed
 from lsl_core.cvat.shapes import Converted, to_instances
 from lsl_core.cvat.tasks import (
     CvatLabel,
@@ -22,8 +28,8 @@ from lsl_core.cvat.tasks import (
 
 Json = dict[str, Any]
 
-#: Gives the value of the document at a path.
-Load = Callable[[str], Any]
+#: Opens the document at a path, to be read once from front to end.
+Open = Callable[[str], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,12 @@ class SavedTask:
     id: int
     at: str
     paths: frozenset[str]
-    load: Load
+    open: Open
 
     def document(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
         """Return a document of the task, `default` when the backup has none."""
         path = f"{self.at}/{name}.json"
-        return self.load(path) if path in self.paths else default
+        return json.load(self.open(path)) if path in self.paths else default
 
     @property
     def entry(self) -> Json:
@@ -56,10 +62,15 @@ class SavedTask:
         found = list(self.document("jobs") or ())
         return sorted(found, key=lambda job: (job["start_frame"], job["id"]))
 
-    def annotations(self, job_id: int) -> Json | None:
-        """The annotations of a job, None when the backup lacks them."""
-        found: Json | None = self.document(f"annotations/{job_id}")
-        return found
+    def has_annotations(self, job_id: int) -> bool:
+        """Whether the backup holds the annotations of a job."""
+        return f"{self.at}/annotations/{job_id}.json" in self.paths
+
+    def annotations(self, job_id: int) -> Iterator[tuple[Kind, Json]]:
+        """Yield the annotations of a job while they are read, points in arrays."""
+        if self.has_annotations(job_id):
+            found = entries_of(self.open(f"{self.at}/annotations/{job_id}.json"), packed)
+            yield from cast(Iterator[tuple[Kind, Json]], found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class SavedUnit:
 
     key: str
     paths: frozenset[str]
-    load: Load
+    open: Open
 
     @property
     def kind(self) -> UnitKind:
@@ -83,25 +94,27 @@ class SavedUnit:
     def document(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
         """Return a document of the unit, `default` when the backup has none."""
         path = f"{self.key}/{name}.json"
-        return self.load(path) if path in self.paths else default
+        return json.load(self.open(path)) if path in self.paths else default
 
     def tasks(self) -> list[SavedTask]:
         """Return its tasks by id."""
         found = re.compile(rf"{re.escape(self.key)}/tasks/(\d+)/")
         ids = {int(m[1]) for path in self.paths if (m := found.match(path))}
-        return [SavedTask(i, f"{self.key}/tasks/{i}", self.paths, self.load) for i in sorted(ids)]
+        return [SavedTask(i, f"{self.key}/tasks/{i}", self.paths, self.open) for i in sorted(ids)]
 
 
-def saved_units(paths: Iterable[str], load: Load) -> list[SavedUnit]:
+def saved_units(paths: Iterable[str], open_: Open) -> list[SavedUnit]:
     """Return the units that a backup with these paths holds, projects first."""
     found = frozenset(paths)
     keys = {path.partition("/")[0] for path in found} - {"instance"}
     order = sorted(keys, key=lambda key: (key.partition("-")[0], int(key.partition("-")[2])))
-    return [SavedUnit(key, found, load) for key in order]
+    return [SavedUnit(key, found, open_) for key in order]
 
 
-def saved_objects(task: SavedTask) -> tuple[Converted, list[FrameInfo], list[CvatLabel]]:
-    """Return the objects of a saved task as instances, with its frames and labels.
+def saved_objects(
+    task: SavedTask, frame: int
+) -> tuple[Converted, list[FrameInfo], list[CvatLabel]]:
+    """Return the objects on a frame of a saved task as instances, with its frames and labels.
 
     Class ids index the labels. Ground truth and consensus replicas are left out.
     """
@@ -109,14 +122,13 @@ def saved_objects(task: SavedTask) -> tuple[Converted, list[FrameInfo], list[Cva
     frames = frames_of(info, task.document("data") or {"frames": []})
     labels = [read_label(label) for label in task.labels if not label.get("has_parent")]
     jobs = [job for entry in task.jobs if (job := read_job(entry, "")).kind is JobKind.ANNOTATION]
-    merged: Json = {"tags": [], "shapes": [], "tracks": []}
-    seen: set[tuple[str, int]] = set()
+    found: dict[Kind, dict[int, Json]] = {kind: {} for kind in KINDS}
     for job in jobs:
-        for kind, entries in (task.annotations(job.id) or {}).items():
-            # jobs may overlap: what lies on a shared frame is in both, under one id
-            fresh = [entry for entry in entries if (kind, int(entry["id"])) not in seen]
-            seen.update((kind, int(entry["id"])) for entry in fresh)
-            merged[kind] += fresh
+        for kind, entry in task.annotations(job.id):
+            if kind == "tracks" or int(entry["frame"]) == frame:
+                # jobs may overlap: what lies on a shared frame is in both, under one id
+                found[kind].setdefault(int(entry["id"]), entry)
+    merged: Json = {kind: [*entries.values()] for kind, entries in found.items()}
     return to_instances(merged, frames, labels, jobs=jobs), frames, labels
 
 
@@ -146,16 +158,12 @@ class Relabel:
                 if spec["name"] in specs:
                     self._specs[int(spec["id"])] = specs[spec["name"]]
 
-    def __call__(self, entries: Iterable[Json]) -> list[Json]:
-        """Return the entries without ids and with the other task's labels.
+    def __call__(self, entries: Iterable[Json]) -> Iterator[Json]:
+        """Yield the entries without ids and with the other task's labels.
 
         Those whose label is not there are left out; `missing` names their labels.
         """
-        return [new for entry in entries if (new := self._entry(entry)) is not None]
-
-    def document(self, annotations: Mapping[str, Any]) -> Json:
-        """Return the annotations of a job in the other task's labels."""
-        return {kind: self(annotations.get(kind) or ()) for kind in KINDS}
+        return (new for entry in entries if (new := self._entry(entry)) is not None)
 
     def _entry(self, entry: Json) -> Json | None:
         label = self._labels.get(int(entry["label_id"]))
@@ -167,7 +175,7 @@ class Relabel:
         made["label_id"] = int(label["id"])
         made["attributes"] = self._attributes(entry, label, (False,) if is_track else (False, True))
         if entry.get("elements"):
-            made["elements"] = self(entry["elements"])
+            made["elements"] = [*self(entry["elements"])]
         # keyframes carry ids and the attributes that change on the way, but no label
         if is_track:
             made["shapes"] = [
