@@ -25,6 +25,7 @@ from lsl_core.models.compact import START, transform
 from lsl_core.models.compact.entry import network_input
 from lsl_core.models.compact.model import CompactModel
 from lsl_core.models.compact.network import CompactNetwork
+from lsl_core.models.memory import keep_freed_memory
 from lsl_core.types import Instances, Mode
 from lsl_core.workspace.images import decode_rgb, encode_rgb
 
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--threads", type=int, help="of the CPU; all cores when absent")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as every program does that loads a model
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
         cv2.setNumThreads(arguments.threads)

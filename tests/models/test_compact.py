@@ -10,7 +10,14 @@ import torch
 
 from lsl_core.models.compact import entry, transform
 from lsl_core.models.compact.decode import decode
-from lsl_core.models.compact.network import HEADS, MULTIPLE, STRIDE, UNIT, CompactNetwork
+from lsl_core.models.compact.network import (
+    HEADS,
+    MULTIPLE,
+    STRIDE,
+    UNIT,
+    CompactNetwork,
+    fold_norms,
+)
 from lsl_core.models.soft import Frame
 from lsl_core.types import Hw, Mode, SoftMasks
 
@@ -130,6 +137,23 @@ def test_a_window_alone_is_answered_to_the_bit_as_among_others(input_hw: Hw) -> 
         together, alone = network(windows), network(windows[2:3])
     for name, value in together.items():
         assert torch.equal(value[2:3], alone[name])
+
+
+@pytest.mark.parametrize("mode", HEADS)
+def test_folded_norms_leave_the_answers_as_they_are(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = CompactNetwork(mode, num_labels=3, width=8)
+    monkeypatch.setattr("lsl_core.models.compact.network.has_bfloat16", lambda device: False)
+    images = torch.randn(2, 3, 4 * MULTIPLE, 6 * MULTIPLE)
+    network(images)  # the norms see some statistics
+    with torch.inference_mode():
+        before = network.eval()(images)
+        folded = fold_norms(network)
+        after = folded(images)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    for name, value in before.items():
+        assert torch.allclose(after[name], value, atol=1e-4), name
 
 
 def test_levelling_does_not_depend_on_light_and_gain() -> None:

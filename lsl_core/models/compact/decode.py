@@ -160,10 +160,10 @@ def _owned(
         rivals: how many candidates before `chosen` also take pixels.
     """
     owner = np.zeros(grid_hw, np.int32)
+    if not len(peaks.x[chosen]):
+        return owner
     first = 0 if rivals else (chosen.start or 0)
     centres = np.stack([peaks.x, peaks.y], axis=1)[first : chosen.stop]
-    if not len(centres):
-        return owner
     away, nearest = cKDTree(centres).query(votes, workers=1)
     boxes = peaks.boxes[first : chosen.stop][nearest]
     size = np.sqrt(np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1))

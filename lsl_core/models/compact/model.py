@@ -14,7 +14,7 @@ from lsl_core.errors import WeightsDamaged
 from lsl_core.models.compact import transform
 from lsl_core.models.compact.decode import F32, decode
 from lsl_core.models.compact.entry import network_input
-from lsl_core.models.compact.network import STRIDE, CompactNetwork
+from lsl_core.models.compact.network import STRIDE, CompactNetwork, fold_norms
 from lsl_core.models.devices import choose_device
 from lsl_core.models.soft import Frame
 from lsl_core.models.weights import load_state
@@ -26,7 +26,7 @@ class CompactModel:
 
     Args:
         card: its settings hold `width`, `least_range` and `invert`.
-        network: with its weights.
+        network: with its weights; becomes the model's own, for prediction.
         device: where it runs.
     """
 
@@ -36,7 +36,7 @@ class CompactModel:
         self.card = card
         self.device = str(device)
         self._place = device
-        self._network = network.to(device).eval()
+        self._network = fold_norms(network.to(device))
 
     def predict(
         self, windows: Sequence[NDArray[np.uint8]], *, floor_score: float

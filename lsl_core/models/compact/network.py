@@ -20,10 +20,13 @@ on the mode:
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lsl_core.models.devices import has_bfloat16
 from lsl_core.types import Mode
@@ -59,11 +62,13 @@ class Conv(nn.Conv2d):
     So that an answer is the same to the bit, whoever else asks at the time.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, channels, ·, ·)."""
-        if self.training or x.device.type != "cpu" or len(x) > 1 or x.numel() > _FEW:
-            return super().forward(x)
-        return super().forward(x.expand(2, -1, -1, -1))[:1]
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        is_small = len(x) == 1 and x.numel() <= _FEW and x.device.type == "cpu"
+        if self.training or not is_small:
+            answer: Tensor = super()._conv_forward(x, weight, bias)
+            return answer
+        both: Tensor = super()._conv_forward(x.expand(2, -1, -1, -1), weight, bias)
+        return both[:1]
 
 
 def _norm(channels: int) -> nn.Module:
@@ -86,9 +91,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, after, h / stride, w / stride)."""
-        y = functional.relu(self.first_norm(self.first(x)))
+        y = functional.relu(self.first_norm(self.first(x)), inplace=True)
         y = self.second_norm(self.second(y))
-        return functional.relu(y + self.short(x))
+        y += self.short(x)
+        return functional.relu(y, inplace=True)
 
 
 class Up(nn.Module):
@@ -105,8 +111,8 @@ class Up(nn.Module):
         raised = functional.interpolate(
             self.lateral(deep), scale_factor=2, mode="bilinear", align_corners=False
         )
-        joined: Tensor = functional.relu(self.norm(self.join(raised + skip)))
-        return joined
+        raised += skip
+        return functional.relu(self.norm(self.join(raised)), inplace=True)
 
 
 class LabelHead(nn.Sequential):
@@ -116,7 +122,7 @@ class LabelHead(nn.Sequential):
         super().__init__(
             Conv(before, before, 3, 1, 1, bias=False),
             _norm(before),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Conv(before, num_labels, 1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
         )
@@ -177,13 +183,22 @@ class CompactNetwork(nn.Module):
         """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=has_bfloat16(x.device)):
             quarter, half = self.features(x)
-            out = {name: head(half) for name, head in self.heads.items()}
+            out = self._answers(half)
             if self.label is not None:
                 out["label"] = self.label(quarter)
         out = {name: value.float() for name, value in out.items()}
         if "ltrb" in out:
             out["ltrb"] = functional.softplus(out["ltrb"])
         return out
+
+    def _answers(self, half: Tensor) -> dict[str, Tensor]:
+        """Return what each head but `label` says, of one convolution: `half` is read once."""
+        heads = [cast("Conv", head) for head in self.heads.values()]
+        weight = torch.cat([head.weight for head in heads])
+        bias = torch.cat([cast("Tensor", head.bias) for head in heads])
+        together = heads[0]._conv_forward(half, weight, bias)
+        parts = torch.split_with_sizes(together, [head.out_channels for head in heads], dim=1)
+        return dict(zip(self.heads, parts, strict=True))
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the heads answer from: at a quarter of the resolution, and at half.
@@ -192,9 +207,23 @@ class CompactNetwork(nn.Module):
         """
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=has_bfloat16(x.device)):
-            x2 = functional.relu(self.stem_norm(self.stem(x)))
+            x2 = functional.relu(self.stem_norm(self.stem(x)), inplace=True)
             x4 = self.level4(x2)
             x8 = self.level8(x4)
             x16 = self.level16(x8)
             quarter = self.up4(self.up8(x16, x8), x4)
             return quarter, self.up2(quarter, x2)
+
+
+def fold_norms(network: CompactNetwork) -> CompactNetwork:
+    """Put each norm into the convolution before it, in place, for prediction only.
+
+    The answers stay, but a norm apart reads and writes all its pixels once more. In each module a
+    norm stands right after the convolution that it is of.
+    """
+    for module in network.eval().modules():
+        for (conv_name, conv), (norm_name, norm) in pairwise(module.named_children()):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
