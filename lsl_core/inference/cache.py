@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import time
-import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,11 @@ from numpy.typing import NDArray
 from lsl_core.types import CropMasks, ImageRef, Instances, Prediction, SlideWindows, SoftMasks
 from lsl_core.windows import STITCH_VERSION
 from lsl_core.workspace.files import write_atomic
+
+try:
+    from isal import isal_zlib as deflate
+except ImportError:  # a machine that it has no wheel for; streams are the same
+    import zlib as deflate  # type: ignore[no-redef]
 
 _LOG = logging.getLogger(__name__)
 
@@ -116,7 +120,7 @@ class PredictionCache:
             raise DamagedEntry(f"{path.name} cannot be read: {error.strerror}") from error
         try:
             prediction = unpack(data)
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, deflate.error) as error:  # type: ignore[misc]
             raise DamagedEntry(f"the stored prediction {path.name} is damaged") from error
         # reading is using, whatever the file system thinks of access times
         with contextlib.suppress(OSError):
@@ -214,8 +218,7 @@ def pack(prediction: Prediction) -> bytes:
         {name: list(column.shape) for name, column in columns.items()},
     )
     head = json.dumps(asdict(header), separators=(",", ":")).encode()
-    # probabilities are long runs of 0 and 255: that strategy is fastest there and nearly as small
-    packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    packer = deflate.compressobj(1)
     body = [packer.compress(np.ascontiguousarray(c, _DTYPES[n]).data) for n, c in columns.items()]
     data = b"".join([_MAGIC, len(head).to_bytes(4, "little"), head, *body, packer.flush()])
     return data + hashlib.sha256(data).digest()
@@ -233,7 +236,7 @@ def unpack(data: bytes) -> Prediction:
     begin = len(_MAGIC) + 4
     end = begin + int.from_bytes(data[len(_MAGIC) : begin], "little")
     header = _Header(**json.loads(data[begin:end]))
-    raw = zlib.decompress(body[end:])
+    raw = deflate.decompress(body[end:])
     columns: dict[str, NDArray[Any]] = {}
     at = 0
     for name, shape in header.columns.items():

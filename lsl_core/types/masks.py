@@ -45,6 +45,14 @@ def _gather(
     return np.concatenate([flat[:0], *(flat[begin:end] for begin, end in rows)]), new_starts
 
 
+def crops_of(
+    flat: NDArray[np.uint8], starts: NDArray[np.int64], crops: Crops, index: Index = slice(None)
+) -> list[NDArray[np.uint8]]:
+    """Return the chosen ones of N crops whose pixels lie in a flat column, (h, w) views."""
+    rows = (starts[:-1][index].tolist(), starts[1:][index].tolist(), crops[index, 2:].tolist())
+    return [flat[begin:end].reshape(h, w) for begin, end, (w, h) in zip(*rows, strict=True)]
+
+
 def _pieces(pixels: Sequence[NDArray[np.generic]]) -> Iterator[NDArray[np.bool_]]:
     """Give the pixels of all crops, one after the other, `_PIECE` at a time."""
     waiting: list[NDArray[np.generic]] = []
@@ -188,10 +196,8 @@ class CropMasks:
         first = np.repeat(self.starts[:-1], np.diff(self.starts))
         is_set = (np.arange(len(self.runs)) - first) % 2 == 1
         flat = (is_set * np.uint8(value)).repeat(self.runs)
-        sizes = self.crops[:, 2:].astype(np.int64).prod(1)
-        ends = np.cumsum(sizes)
-        rows = zip((ends - sizes).tolist(), ends.tolist(), self.crops[:, 2:].tolist(), strict=True)
-        return [flat[begin:end].reshape(h, w) for begin, end, (w, h) in rows]
+        ends = np.cumsum(self.crops[:, 2:].astype(np.int64).prod(1))
+        return crops_of(flat, np.append(0, ends), self.crops)
 
     def areas(self) -> NDArray[np.int64]:
         """Return the number of set pixels of each mask, (N,)."""
@@ -259,12 +265,11 @@ class SoftMasks:
             raise ValueError(f"{len(pixels)} crops but {len(xy)} places")
         if not pixels:
             return cls.empty()
-        crops = [(x, y, p.shape[1], p.shape[0]) for p, (x, y) in zip(pixels, xy, strict=True)]
-        sizes = [p.size for p in pixels]
+        hw = np.array([p.shape for p in pixels], np.int32)
         return cls(
             np.concatenate([p.ravel() for p in pixels]),
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            np.array(crops, np.int32),
+            np.append(0, np.cumsum(hw.astype(np.int64).prod(1))),
+            np.concatenate([np.array(xy, np.int32), hw[:, ::-1]], axis=1),
         )
 
     def crop(self, i: int) -> NDArray[np.uint8]:

@@ -193,7 +193,7 @@ class Composer:
                     _paint(parts[next(iter(seeing))], cell, out)
                 elif seeing:
                     weights = [_weight(view, cell, self.image_hw) for view in seeing.values()]
-                    _mix([_painted(parts[view], cell) for view in seeing], weights, out)
+                    _mix([_shown(parts[view], cell) for view in seeing], weights, out)
 
 
 def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | None:
@@ -265,7 +265,7 @@ def _meets(view: View, cell: Rect) -> bool:
     return view[0] < cell[2] and cell[0] < view[2] and view[1] < cell[3] and cell[1] < view[3]
 
 
-def _contains(view: View, cell: Rect) -> bool:
+def _contains(view: Rect, cell: Rect) -> bool:
     return view[0] <= cell[0] and view[1] <= cell[1] and cell[2] <= view[2] and cell[3] <= view[3]
 
 
@@ -313,18 +313,31 @@ def _painted(parts: list[tuple[Rect, Pixels]], cell: Rect) -> Pixels:
     return patch
 
 
+def _shown(parts: list[tuple[Rect, Pixels]], cell: Rect) -> Pixels:
+    """Return what one window shows of the object in a cell, a view where one part fills it."""
+    if len(parts) != 1 or not _contains(parts[0][0], cell):
+        return _painted(parts, cell)
+    (x, y, _, _), pixels = parts[0]
+    return pixels[cell[1] - y : cell[3] - y, cell[0] - x : cell[2] - x]
+
+
 def _weight(view: View, cell: Rect, image_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Return how deep the pixels of a cell lie in a view, (h, w)."""
-    axes = []
-    for low, size in ((0, image_hw[1]), (1, image_hw[0])):
-        at = np.arange(cell[low], cell[low + 2], dtype=np.float32)
-        depth = np.full(len(at), DEEP_PX, np.float32)
-        if view[low] > 0:
-            np.minimum(depth, at - (view[low] - 1), out=depth)
-        if view[low + 2] < size:
-            np.minimum(depth, view[low + 2] - at, out=depth)
-        axes.append(depth)
-    return axes[1][:, None] * axes[0]
+    across = _pixel_depths(view[0], view[2], image_hw[1])[cell[0] - view[0] : cell[2] - view[0]]
+    down = _pixel_depths(view[1], view[3], image_hw[0])[cell[1] - view[1] : cell[3] - view[1]]
+    return down[:, None] * across
+
+
+@lru_cache(maxsize=1024)
+def _pixel_depths(begin: int, end: int, size: int) -> NDArray[np.float32]:
+    """Return how deep each pixel of a view lies in it on one axis, (end - begin,)."""
+    depth = np.full(end - begin, DEEP_PX, np.float32)
+    inward = np.arange(1, end - begin + 1, dtype=np.float32)
+    if begin > 0:
+        np.minimum(depth, inward, out=depth)
+    if end < size:
+        np.minimum(depth, inward[::-1], out=depth)
+    return depth
 
 
 def _mix(patches: list[Pixels], weights: list[NDArray[np.float32]], out: Pixels) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lsl_core.geometry.boxes import area, meeting_pairs
 from lsl_core.geometry.masks import areas, corners
 from lsl_core.types import Hw, Instances, SoftMasks
+from lsl_core.types.masks import crops_of
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -119,12 +120,13 @@ def fragments_of(found: Instances, index: Ints, seen_in: Ints, views: Ints) -> F
     if found.masks is None:
         boxes = found.boxes[index].astype(np.float64)
     elif isinstance(found.masks, SoftMasks):
-        pixels = [found.masks.crop(i) for i in index.tolist()]
-        places = corners(found.masks.crops[index])
-        boxes, solid = _tight([solid_of(crop) for crop in pixels], places)
+        masks = found.masks
+        pixels = crops_of(masks.values, masks.starts, masks.crops, index)
+        places = corners(masks.crops[index])
+        certain = (masks.values >= SOLID).view(np.uint8)
+        boxes, solid = _tight(crops_of(certain, masks.starts, masks.crops, index), places, pixels)
     else:
-        decoded = [crop.view(np.uint8) for crop in found.masks.take(index).decoded()]
-        boxes, solid = _tight(decoded, corners(found.masks.crops[index]))
+        boxes, solid = _tight(found.masks.take(index).filled(1), corners(found.masks.crops[index]))
         pixels, places = solid, boxes.astype(np.int64)
     scores, class_ids = found.scores[index], found.class_ids[index]
     return Fragments(
@@ -140,12 +142,19 @@ def solid_of(crop: Pixels) -> Pixels:
     return (crop >= max(1, int(crop.max()) // 2)).view(np.uint8)
 
 
-def _tight(crops: Sequence[Pixels], places: Ints) -> tuple[Floats, list[Pixels]]:
+def _tight(
+    crops: list[Pixels], places: Ints, soft: Sequence[Pixels] | None = None
+) -> tuple[Floats, list[Pixels]]:
     """Return the box around the set pixels of each crop, and what fills it.
 
-    A crop without a set pixel has an empty box at its place.
+    A crop without a set pixel is replaced by the surest pixels of the soft one, or has an empty box
+    at its place.
     """
-    rects = np.array([cv2.boundingRect(crop) for crop in crops], np.int32).reshape(-1, 4)
+    rects = np.array(list(map(cv2.boundingRect, crops)), np.int32).reshape(-1, 4)
+    if soft is not None:
+        for k in np.flatnonzero(rects[:, 2] == 0).tolist():
+            crops[k] = solid_of(soft[k])
+            rects[k] = cv2.boundingRect(crops[k])
     inside = corners(rects)
     cut = [crop[y:y1, x:x1] for crop, (x, y, x1, y1) in zip(crops, inside.tolist(), strict=True)]
     return (places[:, [0, 1, 0, 1]] + inside).astype(np.float64), cut

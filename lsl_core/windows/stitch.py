@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,8 @@ def stitch(
     if not slid:
         return _sorted(_concat(whole, image_hw))
     views = np.array([(w.x, w.y, w.x + w.width, w.y + w.height) for w, _ in slid], np.int64)
-    found = _concat([part.moved(w.x, w.y, image_hw) for w, part in slid], image_hw)
     seen_in = np.repeat(np.arange(len(slid)), [len(part) for _, part in slid])
+    found = _in_image([part for _, part in slid], views[seen_in, :2], image_hw)
     if semantic and found.masks is not None:
         return _sorted(join_layers(found, seen_in, views))
     joined, is_whole = _join(*without_doubles(found, seen_in, views), views)
@@ -75,6 +76,16 @@ def _concat(parts: Sequence[Instances], image_hw: Hw) -> Instances:
         return Instances.concat(filled)
     masks = next((part.masks for part in parts if part.masks is not None), None)
     return Instances.empty(image_hw, masks=masks)
+
+
+def _in_image(parts: Sequence[Instances], xy: Ints, image_hw: Hw) -> Instances:
+    """Join parts in pixels of their windows; (N, 2) where the window of each object begins."""
+    found = _concat([replace(part, image_hw=image_hw) for part in parts], image_hw)
+    masks = found.masks
+    if masks is not None:
+        shift = np.pad(xy, ((0, 0), (0, 2))).astype(np.int32)
+        masks = replace(masks, crops=masks.crops + shift)
+    return replace(found, boxes=found.boxes + np.tile(xy, 2).astype(np.float32), masks=masks)
 
 
 def _sorted(found: Instances) -> Instances:
@@ -111,10 +122,14 @@ def _masks(
         return None
     pixels, places = [one.pixels for one in composed], [one.xy for one in composed]
     if isinstance(masks, SoftMasks):
-        crops = [masks.crop(i) for i in as_seen.tolist()] + pixels
-        places = [(x, y) for x, y, _, _ in masks.crops[as_seen].tolist()] + places
-        rows = order.tolist()
-        return SoftMasks.from_crops([crops[i] for i in rows], [places[i] for i in rows])
+        begins, ends = masks.starts[:-1][as_seen].tolist(), masks.starts[1:][as_seen].tolist()
+        flat = [masks.values[begin:end] for begin, end in zip(begins, ends, strict=True)]
+        flat += [crop.ravel() for crop in pixels]
+        made = [(*xy, *crop.shape[::-1]) for xy, crop in zip(places, pixels, strict=True)]
+        crops = np.concatenate([masks.crops[as_seen], np.array(made, np.int32).reshape(-1, 4)])
+        starts = np.append(0, np.cumsum(crops[order, 2:].astype(np.int64).prod(1)))
+        values = np.concatenate([flat[i] for i in order.tolist()])
+        return SoftMasks(values, starts, crops[order])
     begin = len(masks)
     index = np.concatenate([as_seen, begin + np.arange(len(composed))])
     return CropMasks.concat([masks, CropMasks.from_crops(pixels, places)]).take(index[order])

@@ -2,12 +2,14 @@ import errno
 import json
 import os
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lsl_core.errors import DiskFull
+from lsl_core.inference import cache as cache_module
 from lsl_core.inference.cache import DamagedEntry, PredictionCache, cache_key, pack, unpack
 from lsl_core.types import CropMasks, ImageRef, Instances, Prediction, SlideWindows, SoftMasks
 
@@ -56,6 +58,15 @@ def test_a_prediction_comes_back_as_it_was(tmp_path, kind, n):
     assert cache.get(KEYS[0]) is None
     assert cache.put(KEYS[0], prediction(n, kind))
     same(PredictionCache(tmp_path, max_bytes=10**7).get(KEYS[0]), prediction(n, kind))
+
+
+def test_with_and_without_the_fast_library_entries_are_the_same_kind_of_stream(monkeypatch):
+    fast = pack(prediction())
+    monkeypatch.setattr(cache_module, "deflate", zlib)
+    plain = pack(prediction())
+    same(unpack(fast), prediction())
+    monkeypatch.undo()
+    same(unpack(plain), prediction())
 
 
 def test_any_flipped_bit_and_any_cut_is_noticed(tmp_path):
