@@ -39,16 +39,33 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def contexts() -> dict[str, list]:
+    """Browser contexts that nobody uses now, by their options.
+
+    They go from test to test: a new one reads and compiles megabytes of Streamlit's scripts again.
+    """
+    return {}
+
+
 @pytest.fixture
-def new_page(browser) -> Iterator[Callable]:
-    """Open pages of 1440 × 900; a script error in one of them fails the test."""
+def new_page(browser, contexts: dict[str, list]) -> Iterator[Callable]:
+    """Open pages of 1440 × 900, each in a context of its own.
+
+    A script error in one of them fails the test.
+    """
     errors: list[str] = []
     with contextlib.ExitStack() as stack:
 
         def open_page(**options):
-            context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
-            stack.callback(context.close)
+            options = {"viewport": {"width": 1440, "height": 900}} | options
+            free = contexts.setdefault(repr(options), [])
+            context = free.pop() if free else browser.new_context(**options)
+            stack.callback(free.append, context)
+            stack.callback(context.clear_cookies)
             page = context.new_page()
+            stack.callback(page.close)
+            stack.callback(page.evaluate, "localStorage.clear()")
             page.on("pageerror", lambda error: errors.append(str(error)))
             return page
 
