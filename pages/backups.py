@@ -67,10 +67,12 @@ def nothing_yet(cvat: CvatSession | None) -> None:
         st.markdown("### :material/backup: No backup yet", text_alignment="center")
         st.markdown(
             "A backup keeps projects and tasks with images, objects, jobs and reviews, and brings "
-            f"them back. It would lie in `{backups.location_of(session.workspace())}`; another "
-            "folder or a bucket is chosen by `lsl backup init`.",
+            "them back.",
             text_alignment="center",
         )
+        st.caption(f"Lies in  \n`{backups.location_of(session.workspace())}`",
+                   text_alignment="center")  # fmt: skip
+        st.caption("Another folder, or a bucket: `lsl backup init`", text_alignment="center")
         if cvat is not None and st.button("Make the first backup", icon=":material/backup:",
                                           key=f"{keys.BACKUPS_NOW}-first"):  # fmt: skip
             begin(cvat, Tier.FULL)

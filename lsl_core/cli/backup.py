@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from lsl_core.cli import backup_restore, backup_schedule
 from lsl_core.cli.backup_shared import everything, opened, size_text, table
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
-from lsl_core.errors import BackupError, PartlyDone
+from lsl_core.errors import BackupError, PartlyDone, UserInput
 from lsl_core.services import backing_up, backups, retaining, reviewing_backups
 from lsl_core.services.backups import Snapshot, State, Tier
 
@@ -106,7 +108,12 @@ def list_(
         repository, search=search, tier=Tier(tier) if tier else None, project=project, task=task,
         forgotten=forgotten,
     )  # fmt: skip
-    click.echo(table(found) if found else "There is no such snapshot.")
+    if found:
+        click.echo(table(found))
+    elif search or tier or project or task:
+        click.echo("There is no such snapshot.")
+    else:
+        click.echo("There is no snapshot. Make the first: lsl backup now")
 
 
 @backup.command()
@@ -239,6 +246,8 @@ def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]
         return
     for line in plan.lines:
         click.echo(line)
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise UserInput("There is no terminal to ask whether to remove this.", hint="Add --yes")
     if dry_run or not (yes or click.confirm("Remove this for good?", err=True)):
         click.echo("Nothing was removed.")
         return
@@ -258,7 +267,10 @@ def unlock(ctx: click.Context) -> None:
 def _tell(report: backups.Report) -> None:
     for note in report.notes:
         click.echo(note, err=True)
-    click.echo(f"{len(report.whole)} snapshots are whole.")
+    count = len(report.whole)
+    if not count and report.is_good:
+        raise BackupError("There is no snapshot to look at.", hint="Make one: lsl backup now")
+    click.echo(f"{count:,} {'snapshot is' if count == 1 else 'snapshots are'} whole.")
     for name, found in report.damaged.items():
         for text in found[:10]:
             click.echo(f"  {name[:10]}: {text}", err=True)

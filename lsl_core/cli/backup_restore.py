@@ -29,7 +29,7 @@ from lsl_core.services.workspaces import Workspace
 @click.option(
     "--confirm", default="", metavar="TASK", help="The task's number, when something goes."
 )
-@click.option("--dry-run", is_flag=True, help="With --task: say what would change.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, or be made.")
 @click.pass_context
 def restore(
     ctx: click.Context,
@@ -52,8 +52,16 @@ def restore(
     """
     workspace, repository = opened(ctx)
     one = backups.get_snapshot(repository, id_)
-    if task is None and (frames or job is not None):
-        raise UserInput("Frames and jobs belong to a task.", hint="Say which one: --task ID")
+    if task is None and (frames or job is not None or keep_newer or confirm):
+        raise UserInput(
+            "--frame, --job, --keep-newer and --confirm are of a live task.",
+            hint="Say which one: --task ID",
+        )
+    if task is None and dry_run:
+        for unit in restoring.chosen_units(repository, one, project):
+            click.echo(f'{unit.key} "{unit.entry["name"]}" would be made anew')
+        click.echo("Nothing was written.")
+        return
     with into(ctx, workspace, url, user, org) as session, TerminalProgress() as progress:
         if task is not None:
             plan = restoring_live.plan_live(
@@ -122,12 +130,15 @@ def _tell(made: RestoredInstance) -> None:
 
 
 @click.command()
-@click.argument("id_", metavar="[SNAPSHOT]", default="latest")
+@click.argument("id_", metavar="[SNAPSHOT]", default="")
 @click.pass_context
 def drill(ctx: click.Context, id_: str) -> None:
-    """Restore a snapshot into a scratch project, compare everything, remove it again."""
+    """Restore a snapshot into a scratch project, compare everything, remove it again.
+
+    Without a name: the newest one with images.
+    """
     workspace, repository = opened(ctx)
-    one = backups.get_snapshot(repository, id_)
+    one = backups.get_snapshot(repository, id_) if id_ else drilling.newest(repository)
     with everything(ctx, workspace) as session, TerminalProgress() as progress:
         one = drilling.drill(repository, session, one, progress=progress)
     for problem in one.marks.drill.problems if one.marks.drill else ():

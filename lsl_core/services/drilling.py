@@ -24,7 +24,7 @@ from lsl_core.errors import BackupError, CvatError, Damaged, LslError, RestoreRe
 from lsl_core.progress import NULL, Progress
 from lsl_core.services.restoring import RestoredUnit, remove_unit, restore_unit, units_of
 
-__all__ = ["SCRATCH", "drill", "require_good"]
+__all__ = ["SCRATCH", "drill", "newest", "require_good"]
 
 #: What a scratch project is called, so that people know what it is, and a later drill finds it.
 SCRATCH = "LSL restore drill"
@@ -70,6 +70,18 @@ def drill(
     verdict = Verdict(at=datetime.now(UTC), good=not problems, problems=tuple(problems[:50]))
     with repository.lock("drill"):
         return repository.mark(snapshot, drill=verdict)
+
+
+def newest(repository: Repository) -> Snapshot:
+    """Return the newest snapshot that holds images.
+
+    Raises:
+        RestoreRefused: when there is none.
+    """
+    for one in repository.snapshots():
+        if one.is_usable and any(file.kind == "archive" for file in one.files):
+            return one
+    raise RestoreRefused("No snapshot holds images yet.", hint="Make one: lsl backup now")
 
 
 def require_good(snapshot: Snapshot) -> None:

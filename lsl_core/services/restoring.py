@@ -38,6 +38,7 @@ from lsl_core.workspace.files import file_of
 __all__ = [
     "RestoredInstance",
     "RestoredUnit",
+    "chosen_units",
     "require_whole",
     "restore_instance",
     "restore_snapshot",
@@ -108,6 +109,27 @@ def units_of(repository: Repository, snapshot: Snapshot) -> list[SavedUnit]:
     return found
 
 
+def chosen_units(
+    repository: Repository, snapshot: Snapshot, project: int | None
+) -> list[SavedUnit]:
+    """Return all units of a snapshot, or one project.
+
+    Raises:
+        RestoreRefused: when it holds no such project.
+    """
+    found = [
+        unit
+        for unit in units_of(repository, snapshot)
+        if project is None or (unit.kind, unit.id) == (UnitKind.PROJECT, project)
+    ]
+    if not found:
+        raise RestoreRefused(
+            f"Snapshot {snapshot.short_id} holds no project {project}.",
+            hint=f"See what it holds: lsl backup show --files {snapshot.short_id}",
+        )
+    return found
+
+
 def saved_task(repository: Repository, snapshot: Snapshot, task_id: int) -> SavedTask:
     """Return one task of a snapshot.
 
@@ -174,10 +196,9 @@ def restore_unit(
     except BaseException:
         remove_unit(session, unit.kind, made)
         raise
-    entry = unit.document("project") or unit.tasks()[0].entry
     return RestoredUnit(
         key=unit.key,
-        name=name or str(entry["name"]),
+        name=name or str(unit.entry["name"]),
         id=made,
         url=f"{session.url}/{unit.kind}s/{made}",
         tasks=done.tasks,
@@ -238,20 +259,10 @@ def _restore_units(
     progress: Progress,
 ) -> RestoredInstance:
     """Make new units, all or one project of them, in the session's organisation."""
-    found = [
-        unit
-        for unit in units_of(repository, snapshot)
-        if project is None or (unit.kind, unit.id) == (UnitKind.PROJECT, project)
-    ]
-    if not found:
-        raise RestoreRefused(
-            f"Snapshot {snapshot.short_id} holds no project {project}.",
-            hint=f"See what it holds: lsl backup show --files {snapshot.short_id}",
-        )
     people = People(session, names)
     made = [
         restore_unit(repository, session, snapshot, unit, people=people, progress=progress)
-        for unit in found
+        for unit in chosen_units(repository, snapshot, project)
     ]
     not_restored = [line for unit in made for line in unit.not_restored]
     return RestoredInstance(tuple(made), (), tuple(dict.fromkeys(not_restored)))
@@ -359,8 +370,7 @@ def _slug_of(repository: Repository, snapshot: Snapshot, unit: SavedUnit) -> str
     """Return the short name of the organisation that a unit belonged to, "" for a person's own."""
     if snapshot.subject.kind != "instance":
         return snapshot.subject.organisation or ""
-    entry = unit.document("project") or unit.tasks()[0].entry
-    return _slugs(repository, snapshot).get(organisation_id(entry) or 0, "")
+    return _slugs(repository, snapshot).get(organisation_id(unit.entry) or 0, "")
 
 
 def strangers(

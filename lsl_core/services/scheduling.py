@@ -99,7 +99,7 @@ def next_times(
     rules, now = rules_of(workspace.settings().backups), repository.clock()
     due = look.due(rules, now)
     found = [
-        NextTime(need.subject.name, need.tier, now, True, (need.reason, *need.pace.reasons))
+        NextTime(_title(need.subject), need.tier, now, True, (need.reason, *need.pace.reasons))
         for need in due
     ]
     waiting = {(need.subject.key, need.tier) for need in due}
@@ -114,8 +114,15 @@ def next_times(
                 changed=look.changed.get(subject.key),
             )  # fmt: skip
             at = next_time(rule, subject, pace, now)
-            found.append(NextTime(subject.name, rule.tier, at, False, pace.reasons))
+            found.append(NextTime(_title(subject), rule.tier, at, False, pace.reasons))
     return sorted(found, key=lambda one: (one.at, one.name))
+
+
+def _title(subject: Subject) -> str:
+    """Return "project 5 · bolts": names are not unique."""
+    if subject.kind == "instance":
+        return "whole server"
+    return f"{subject.kind} {subject.id} · {subject.name}"
 
 
 def _make_due(

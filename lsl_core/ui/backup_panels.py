@@ -181,12 +181,12 @@ def chosen(found: list[Snapshot]) -> Snapshot:
             {
                 "When": [local(one.finished.timestamp()) for one in found],
                 "Of": [named(one) for one in found],
+                "State": [", ".join(_words(one)) for one in found],
                 "Why": [one.reason or "–" for one in found],
                 "Holds": [TIERS[one.tier] for one in found],
                 "Objects": [_objects(one) for one in found],
                 "Size": [size(one.size_bytes) for one in found],
                 "New": [f"+{size(one.added_bytes)}" for one in found],
-                "State": [", ".join(_words(one)) for one in found],
             }
         ),
         key=f"{keys.BACKUPS_TABLE}-{len(ids)}-{ids[0]}",
@@ -223,13 +223,14 @@ def coverage(repository: Repository, cvat: CvatSession) -> None:
             )
         else:
             st.markdown(f"{OK} Everything that {escaped(cvat.user)} can see is covered.")
+        organisations = [row.organisation or "–" for row in rows]
         st.dataframe(
             pd.DataFrame(
                 {
                     "Covered": ["yes" if row.is_covered else "NO" for row in rows],
                     "What": [row.key.replace("-", " ") for row in rows],
                     "Name": [row.name for row in rows],
-                    "Organisation": [row.organisation or "–" for row in rows],
+                    **({"Organisation": organisations} if {*organisations} != {"–"} else {}),
                     "Frames": [row.frames for row in rows],
                     "Annotations": [_age(row.annotations) for row in rows],
                     "With images": [_age(row.full) for row in rows],

@@ -11,6 +11,7 @@ from lsl_core.services import backups, retaining, scheduling
 from lsl_core.services.backups import BackupSettings, Repository
 from lsl_core.services.connections import CvatSession
 from lsl_core.ui import keys, session
+from lsl_core.ui.backup_panels import TIERS, named
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import local, plural
 
@@ -101,8 +102,8 @@ def _next(repository: Repository, cvat: CvatSession) -> None:
                 "When": ["now" if one.is_due else f"{local(one.at.timestamp()):%d %b %H:%M}"
                          for one in found],
                 "Of": [one.name for one in found],
-                "Holds": [one.tier.value for one in found],
-                "Because": [", ".join(one.reasons) or "as the schedule says" for one in found],
+                "Holds": [TIERS[one.tier] for one in found],
+                "Because": [", ".join(one.reasons) or "–" for one in found],
             }
         ),
         hide_index=True, height=min(318, 38 + 35 * max(1, len(found))),
@@ -120,8 +121,8 @@ def _rules(repository: Repository, changed: Callable[[], None]) -> None:
                 {
                     "Snapshot": [one.snapshot.short_id for one in found],
                     "When": [local(one.snapshot.finished.timestamp()) for one in found],
-                    "Of": [one.snapshot.subject.name for one in found],
-                    "Holds": [one.snapshot.tier.value for one in found],
+                    "Of": [named(one.snapshot) for one in found],
+                    "Holds": [TIERS[one.snapshot.tier] for one in found],
                     "Verdict": [one.text for one in found],
                 }
             ),

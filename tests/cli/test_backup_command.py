@@ -61,6 +61,35 @@ def test_a_day_in_the_life_of_an_operator(lsl, world):
     assert "Nothing was due" in lsl("backup", "run")[1]
 
 
+def test_a_command_without_snapshots_or_with_options_of_another_way_says_what_to_do(lsl, world):
+    assert lsl("backup", "init")[0] == 0
+    assert "Make the first: lsl backup now" in lsl("backup", "list")[1]
+    for verb in ("verify", "check", "drill"):
+        code, _, err = lsl("backup", verb)
+        assert (code, "Make one: lsl backup now" in err) == (20, True)
+    lsl("backup", "now")
+    one = first_id(lsl("backup", "list", "--project", world.project)[1])
+    assert lsl("backup", "list", "--search", "nowhere")[1] == "There is no such snapshot.\n"
+    # the newest snapshot may be of a task without images
+    lsl("backup", "now", "--tier", "annotations")
+    assert "came back as it was saved" in lsl("backup", "drill")[1]
+    for option in (["--keep-newer"], ["--confirm", "1"], ["--job", "1"], ["--frame", "0"]):
+        assert lsl("backup", "restore", "--snapshot", one, *option)[0] == 2
+    lsl("backup", "forget", one)
+    assert "--yes" in lsl("backup", "prune")[2]
+
+
+def test_a_dry_run_of_a_restore_as_new_makes_nothing(lsl, world):
+    lsl("backup", "now", "--project", world.project)
+    before = api(world.session, "GET", "/api/projects")["count"]
+    code, out, _ = lsl("backup", "restore", "--snapshot", "latest", "--dry-run")
+    assert code == 0
+    assert out == f'project-{world.project} "cells" would be made anew\nNothing was written.\n'
+    assert api(world.session, "GET", "/api/projects")["count"] == before
+    nowhere = ("--project", 999, "--dry-run")
+    assert lsl("backup", "restore", "--snapshot", "latest", *nowhere)[0] == 20
+
+
 def test_e14_a_token_is_enough_and_work_of_every_organisation_is_saved(
     lsl, world, tmp_path, monkeypatch
 ):
@@ -87,7 +116,7 @@ def test_e17_what_is_forgotten_can_come_back_until_a_prune(lsl, world):
     assert lsl("backup", "protect", "--off", one)[0] == 0
     assert "kept because" in lsl("backup", "forget", "--dry-run")[1]
     lsl("backup", "forget", one)
-    assert lsl("backup", "list")[1] == "There is no such snapshot.\n"
+    assert lsl("backup", "list")[1] == "There is no snapshot. Make the first: lsl backup now\n"
     assert lsl("backup", "undelete", one)[0] == 0
     lsl("backup", "forget", one)
     assert "Nothing was removed" in lsl("backup", "prune", "--dry-run")[1]

@@ -96,6 +96,12 @@ class SavedUnit:
         path = f"{self.key}/{name}.json"
         return json.load(self.open(path)) if path in self.paths else default
 
+    @property
+    def entry(self) -> Json:
+        """The project or the loose task as the API described it."""
+        found: Json = self.document("project") or self.tasks()[0].entry
+        return found
+
     def tasks(self) -> list[SavedTask]:
         """Return its tasks by id."""
         found = re.compile(rf"{re.escape(self.key)}/tasks/(\d+)/")
