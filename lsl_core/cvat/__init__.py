@@ -50,6 +50,7 @@ from lsl_core.cvat.annotations import TaskState, job_annotations, read_task, tas
 from lsl_core.cvat.arrivals import Arrival, Arrivals
 from lsl_core.cvat.create import create_task, delete_task
 from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
+from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, LabelAttribute, TaskInfo
 from lsl_core.cvat.frames import (
     FailedFrame,
     PulledFrames,
@@ -95,12 +96,6 @@ from lsl_core.cvat.session import (
 from lsl_core.cvat.shapes import Converted, FrameAnnotations, LeftOut, to_instances
 from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
 from lsl_core.cvat.tasks import (
-    CvatLabel,
-    FrameInfo,
-    JobInfo,
-    JobKind,
-    LabelAttribute,
-    TaskInfo,
     frame_url,
     get_task,
     list_tasks,

@@ -8,22 +8,11 @@ from enum import StrEnum
 from typing import Any
 
 from lsl_core.cvat.content import KINDS, Key, by_key, content_key, key_of, kind_of
+from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskInfo, frames_of
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
-from lsl_core.cvat.tasks import (
-    CvatLabel,
-    FrameInfo,
-    JobInfo,
-    JobKind,
-    TaskInfo,
-    data_meta,
-    frames_of,
-    get_task,
-    jobs_of,
-    labels_of,
-    require_images,
-)
+from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
 from lsl_core.errors import CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]

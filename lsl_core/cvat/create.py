@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from lsl_core.cvat.arrivals import Arrival, ArrivalPhase
+from lsl_core.cvat.entities import TaskInfo
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import TaskInfo, bare_task, get_task
+from lsl_core.cvat.tasks import bare_task, get_task
 from lsl_core.cvat.upload import SETTLE_S, upload_images
 from lsl_core.errors import CvatNotFound, CvatUnreachable, LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
@@ -63,19 +64,19 @@ def create_task(
     _check(name, labels, images, project_id)
     _check_cuts(len(images), segment_size, overlap, image_quality)
     files = list(zip(unique_names(names or [p.name for p in images]), images, strict=True))
+    made = [{"name": n, "type": str(d), "attributes": []} for n, d in labels]
     wanted: dict[str, object] = {
         "name": name,
         "project_id": project_id,
+        "labels": made if project_id is None else None,
         "segment_size": segment_size,
         "overlap": overlap,
         "subset": subset or None,
     }
     spec = {key: value for key, value in wanted.items() if value is not None}
-    if project_id is None:
-        spec["labels"] = [{"name": n, "type": str(d), "attributes": []} for n, d in labels]
     arrival = arrival or Arrival()
     task_id = _begun(session, arrival) or _create(session, arrival, spec)
-    try:
+    with _whole_or_gone(session, task_id, arrival):
         if arrival.phase is not ArrivalPhase.FILLING:
             upload_images(
                 session, task_id, files,
@@ -87,6 +88,13 @@ def create_task(
                 )
             arrival.reach(ArrivalPhase.FILLING)
         return get_task(session, task_id)
+
+
+@contextmanager
+def _whole_or_gone(session: CvatSession, task_id: int, arrival: Arrival) -> Iterator[None]:
+    """Take the task away when the block fails, unless the next call can go on with it."""
+    try:
+        yield
     except CvatUnreachable as error:
         if not arrival.mark:
             _remove(session, task_id, arrival)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.cvat.entities import CvatLabel
 from lsl_core.cvat.mask_points import to_points
-from lsl_core.cvat.tasks import CvatLabel
 from lsl_core.errors import UserInput
 from lsl_core.geometry.coco import from_coco_segmentation
 from lsl_core.geometry.drawable import Drawing, rectangles, rings

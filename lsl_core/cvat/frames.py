@@ -13,9 +13,10 @@ from typing import Literal
 import urllib3
 
 from lsl_core.cvat.chunks import members_of
+from lsl_core.cvat.entities import FrameInfo, TaskInfo, frames_of
 from lsl_core.cvat.image_store import ImageBatch, ImageStore, StoredImage
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import FrameInfo, TaskInfo, bare_task, data_meta, frames_of
+from lsl_core.cvat.tasks import bare_task, data_meta
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatUnreachable, LslError, UserInput
 from lsl_core.progress import NULL, Progress
 from lsl_core.types import ImageRef

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lsl_core.cvat.drawing import drawing_for
+from lsl_core.cvat.entities import CvatLabel, LabelAttribute
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import CvatLabel, LabelAttribute, bare_task, labels_of
+from lsl_core.cvat.tasks import bare_task, labels_of
 from lsl_core.errors import LabelMismatch, UserInput
 from lsl_core.geometry.drawable import Drawing
 

@@ -12,7 +12,7 @@ import cvat_sdk.auto_annotation as aa
 from cvat_sdk.models import LabeledShapeRequest
 
 from lsl_core.cvat.drawing import from_instances
-from lsl_core.cvat.tasks import CvatLabel
+from lsl_core.cvat.entities import CvatLabel
 from lsl_core.geometry.drawable import Drawing, within_image
 from lsl_core.types import CropMasks, Instances
 

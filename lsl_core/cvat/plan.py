@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from lsl_core.cvat.content import Kind
+from lsl_core.cvat.entities import CvatLabel, TaskInfo
 from lsl_core.cvat.label_matching import LabelMatch
-from lsl_core.cvat.tasks import CvatLabel, TaskInfo
 from lsl_core.geometry.cleaning import AS_THEY_ARE, Cleaning
 
 Json = dict[str, Any]

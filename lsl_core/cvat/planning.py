@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from lsl_core.cvat.budget import over_budget
 from lsl_core.cvat.checking import require_sound
 from lsl_core.cvat.content import content_key, state_key
 from lsl_core.cvat.drawing import from_instances, lost_pixels
+from lsl_core.cvat.entities import JobKind
 from lsl_core.cvat.journal import Journal
 from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled, with_values
 from lsl_core.cvat.matching import match
@@ -33,7 +33,6 @@ from lsl_core.cvat.plan import (
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import FrameAnnotations
 from lsl_core.cvat.spool import Spool
-from lsl_core.cvat.tasks import JobKind
 from lsl_core.errors import UserInput
 from lsl_core.geometry.cleaning import cleaned
 from lsl_core.geometry.drawable import Drawing, within_image
@@ -51,6 +50,7 @@ def plan_push(
     labels: Sequence[str],
     *,
     choices: PushChoices = AS_USUAL,
+    present: Collection[int] | None = None,
     run_id: str = "",
     journal: Journal | None = None,
     progress: Progress = NULL,
@@ -65,6 +65,7 @@ def plan_push(
             is its turn, so they may lie on disk.
         labels: the model's labels in the order of class ids.
         choices: where labels go, what happens to shapes that are there, how ours are drawn.
+        present: class ids that have objects, where that is known without asking for any.
         run_id: of the prediction, for the journal.
         journal: of earlier pushes; tells ours from other automatic shapes, and edited ones.
         progress: counts frames.
@@ -80,27 +81,25 @@ def plan_push(
             "Which shapes came from an earlier push is known to its workspace only.",
             hint="Open the workspace that pushed them.",
         )
+    if present is None:
+        present = {c for found in predictions.values() for c in found.class_ids.tolist()}
     state = read_task(session, task_id)
-    matched = partial(
-        match_labels,
+    matches = match_labels(
         labels,
         with_values(state.labels, choices.attributes),
         has_masks=any(p.masks is not None for p in predictions.values()),
         mapping=choices.mapping,
         polygons=choices.polygons,
+        create={labels[c] for c in present} & set(choices.create),
     )
-    work = _Work(session, state, matched(create=choices.create), choices, journal)
-    present: set[int] = set()
+    require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
+    work = _Work(session, state, matches, choices, journal)
     progress.start("Planning", total=len(predictions), unit="frames")
     for frame in sorted(predictions):
         progress.check()
-        found = predictions[frame]
-        present.update(found.class_ids.tolist())
-        work.add_frame(frame, found)
+        work.add_frame(frame, predictions[frame])
         progress.advance()
-    matches = matched(create={labels[c] for c in present} & set(choices.create))
-    require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
-    return work.plan(run_id, matches)
+    return work.plan(run_id)
 
 
 class _Work:
@@ -115,7 +114,7 @@ class _Work:
         journal: Journal | None,
     ) -> None:
         self._session, self._state = session, state
-        self._choices, self._mode = choices, choices.mode
+        self._choices, self._mode, self._matches = choices, choices.mode, matches
         self._targets = {i: m.target for i, m in enumerate(matches) if m.target and m.drawing}
         self._labels = [*state.labels, *(m.target for m in matches if m.target and m.is_new)]
         self._names = {label.id: label.name for label in self._labels}
@@ -150,6 +149,8 @@ class _Work:
             if len(found):
                 self._skipped.append(SkippedFrame(frame, len(found), reason))
             return
+        with_objects = np.unique(found.class_ids).tolist()
+        require_settled([self._matches[c] for c in with_objects], task_id=self._state.task.id)
         placed = np.isin(found.class_ids, list(self._targets))
         new = cleaned(within_image(found.take(placed)), self._choices.cleaning)
         doomed = self._replaceable(frame)
@@ -181,7 +182,7 @@ class _Work:
         self._beside_auto += int((met.beside_auto & add).sum())
         self._take(frame, new, shapes, add, duplicate, conflict, doomed)
 
-    def plan(self, run_id: str, matches: tuple[LabelMatch, ...]) -> PushPlan:
+    def plan(self, run_id: str) -> PushPlan:
         """Put the plan together."""
         state = state_key(self._state.stored)
         removed = [int(s["id"]) for s in self._remove]
@@ -197,7 +198,7 @@ class _Work:
             run_id=run_id,
             state=state,
             num_shapes=len(self._state.stored["shapes"]),
-            matches=matches,
+            matches=self._matches,
             labels=self._label_rows(),
             frames=tuple(self._rows),
             skipped=tuple(self._skipped),

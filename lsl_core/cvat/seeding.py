@@ -12,9 +12,10 @@ from lsl_core.cvat.annotations import Action, change_job, job_annotations
 from lsl_core.cvat.arrivals import Arrival, ArrivalPhase
 from lsl_core.cvat.content import content_key
 from lsl_core.cvat.drawing import from_instances
+from lsl_core.cvat.entities import TaskInfo, job_of
 from lsl_core.cvat.label_matching import match_labels, require_settled
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import TaskInfo, job_of, task_jobs, task_labels
+from lsl_core.cvat.tasks import task_jobs, task_labels
 from lsl_core.cvat.upload import SETTLE_S
 from lsl_core.geometry.drawable import within_image
 from lsl_core.progress import NULL, Progress

@@ -17,8 +17,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo
 from lsl_core.cvat.mask_points import from_points
-from lsl_core.cvat.tasks import CvatLabel, FrameInfo, JobInfo
 from lsl_core.cvat.tracks import expand
 from lsl_core.errors import UserInput
 from lsl_core.geometry.coco import from_coco_segmentation

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lsl_core.cvat.entities import TaskInfo
 from lsl_core.cvat.packing import dumps, packed
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import TaskInfo
 from lsl_core.errors import SnapshotMissing
 from lsl_core.workspace.files import write_atomic
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lsl_core.cvat.tasks import JobInfo, JobKind
+from lsl_core.cvat.entities import JobInfo, JobKind
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import access, annotating, data, info, media, tasks, uploads, work
+from lsl_core.sandbox import access, annotating, filling, info, media, tasks, uploads, work
 from lsl_core.sandbox.answers import HTML_TYPE, ApiError, no_content
 from lsl_core.sandbox.checking import Thing
 from lsl_core.sandbox.formats import coco, cvat_xml, records
@@ -287,7 +287,7 @@ def _import_subset(
     try:
         _unpack_images(file, names, folder / "raw", subset)
         frames = media.read_frames(folder, [uploads.safe_name(name) for name in names], 70)
-        data.store_frames(call.context, task_id, frames, {})
+        filling.store_frames(call.context, task_id, frames, {})
         task = access.task(call, task_id)
         record = records.load(call.context, task)
         shapes = coco.read(document, record, source=call.context.flavour.import_source)

@@ -136,8 +136,9 @@ def next_images(
     places = [(ref, path) for ref, path, _ in labelled]
     places += [(frame.ref, workspace.data / frame.path) for frame in left]
     looks = _looks(workspace, places, progress)
+    findings = predicting.Findings(workspace, info)
     ranked = rank(
-        [Seen(looks[f.ref.sha256], predicting.found_on(workspace, info, f)) for f in left],
+        [Seen(looks[f.ref.sha256], findings.on(f)) for f in left],
         [Seen(looks[ref.sha256], objects) for ref, _, objects in labelled],
         num_labels=len(info.labels),
         num=num,

@@ -21,7 +21,7 @@ from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.images import Pixels, read_rgb
 
 __all__ = [
-    "found_on",
+    "Findings",
     "predict_source",
     "predict_task",
     "proposed_windows",
@@ -186,40 +186,45 @@ def _predict(
     return store.get(info.id)
 
 
-def found_on(
-    workspace: Workspace,
-    info: PreviewInfo,
-    frame: PreviewFrame,
-    pixels: Callable[[], Pixels] | None = None,
-) -> Instances:
-    """Return everything that was found on a frame of a preview.
+class Findings:
+    """Everything that was found on the frames of a preview.
 
     No model is asked while it is cached. What the bounded cache gave up, or what is damaged there,
     is predicted again.
-
-    Args:
-        workspace: where the preview is.
-        info: the preview.
-        frame: one that could be looked at.
-        pixels: its pixels, where they were read already.
     """
-    stored = _cache(workspace).get(frame.cache_key)
-    if stored is not None:
-        return stored.instances
-    card = modelling.get_model(workspace, info.model_id)
-    settings = workspace.settings().inference
-    (outcome,) = predict_images(
-        lambda: load_model(workspace.models / card.id, device=settings.device),
-        card=card,
-        transform_version=transform_version(card.family),
-        images=[(frame.ref, pixels or _reader(workspace.data / frame.path))],
-        slide=info.slide,
-        floor_score=info.floor_score,
-        cache=_cache(workspace),
-    )
-    if isinstance(outcome, FailedImage):
-        raise UserInput(f"{frame.ref.name} cannot be looked at: {outcome.reason}")
-    return outcome.instances
+
+    def __init__(self, workspace: Workspace, info: PreviewInfo) -> None:
+        self._workspace, self._info = workspace, info
+        self._cache = _cache(workspace)
+
+    def on(self, frame: PreviewFrame, pixels: Callable[[], Pixels] | None = None) -> Instances:
+        """Return what was found on a frame that could be looked at.
+
+        Args:
+            frame: of the preview.
+            pixels: its pixels, where they were read already.
+
+        Raises:
+            UserInput: when it has to be predicted again and cannot be read any more.
+        """
+        stored = self._cache.get(frame.cache_key)
+        if stored is not None:
+            return stored.instances
+        models, info = self._workspace.models, self._info
+        card = modelling.get_model(self._workspace, info.model_id)
+        device = self._workspace.settings().inference.device
+        (outcome,) = predict_images(
+            lambda: load_model(models / card.id, device=device),
+            card=card,
+            transform_version=transform_version(card.family),
+            images=[(frame.ref, pixels or _reader(self._workspace.data / frame.path))],
+            slide=info.slide,
+            floor_score=info.floor_score,
+            cache=self._cache,
+        )
+        if isinstance(outcome, FailedImage):
+            raise UserInput(f"{frame.ref.name} cannot be looked at: {outcome.reason}")
+        return outcome.instances
 
 
 def proposed_windows(

@@ -87,7 +87,7 @@ def frame_view(workspace: Workspace, preview_id: str, frame: int) -> FrameView:
     info = get_preview(workspace, preview_id)
     found = _frame(workspace, preview_id, frame)
     pixels = read_rgb(workspace.data / found.path)
-    instances = predicting.found_on(workspace, info, found, lambda: pixels)
+    instances = predicting.Findings(workspace, info).on(found, lambda: pixels)
     return FrameView(found, pixels, instances)
 
 
@@ -113,7 +113,7 @@ def frame_part(
 
 def frame_instances(workspace: Workspace, info: PreviewInfo, frame: PreviewFrame) -> Instances:
     """Return everything found on a frame, without decoding the image while it is cached."""
-    return predicting.found_on(workspace, info, frame)
+    return predicting.Findings(workspace, info).on(frame)
 
 
 def existing_annotations(

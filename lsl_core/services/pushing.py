@@ -29,7 +29,7 @@ from lsl_core.cvat import (
 from lsl_core.errors import TaskChanged, UserInput
 from lsl_core.geometry.cleaning import Cleaning
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import connections, previewing
+from lsl_core.services import connections, predicting, previewing
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.sources import coco
 from lsl_core.types import ImageRef, Instances
@@ -88,12 +88,14 @@ def plan(
             hint="Push it where it came from, or make a new task: lsl cvat-export",
         )
     known = label_map(workspace, url=info.url, task_id=info.task_id)
+    shown = _Shown(workspace, info)
     return cvat.plan_push(
         session,
         info.task_id,
-        _Shown(workspace, info),
+        shown,
         info.labels,
         choices=replace(choices, mapping={**known, **choices.mapping}),
+        present=shown.class_ids(),
         run_id=preview_id,
         journal=Journal(workspace.journal),
         progress=progress,
@@ -104,14 +106,18 @@ class _Shown(Mapping[int, Instances]):
     """What a person sees of each frame of a preview, read when it is asked for."""
 
     def __init__(self, workspace: Workspace, info: PreviewInfo) -> None:
-        self._workspace, self._info = workspace, info
+        self._info, self._findings = info, predicting.Findings(workspace, info)
         found = previewing.frames(workspace, info.id)
         self._frames = {frame.ref.frame: frame for frame in found if not frame.error}
 
+    def class_ids(self) -> set[int]:
+        """Return the labels that have objects; no frame is read."""
+        counts = previewing.counts(self._info, self._frames.values())
+        return {i for i, label in enumerate(self._info.labels) if counts[label][0]}
+
     def __getitem__(self, number: int) -> Instances:
         frame = self._frames[number]
-        everything = previewing.frame_instances(self._workspace, self._info, frame)
-        return previewing.view_of(self._info, frame).of(everything)
+        return previewing.view_of(self._info, frame).of(self._findings.on(frame))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._frames)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from lsl_core.cvat import CvatLabel, Drawing, FrameInfo, to_instances
 from lsl_core.cvat.drawing import drawing_for, from_instances, lost_pixels
-from lsl_core.cvat.tasks import LabelAttribute
+from lsl_core.cvat.entities import LabelAttribute
 from lsl_core.geometry.drawable import within_image
 from lsl_core.types import CropMasks, Instances, SoftMasks
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lsl_core.cvat import get_task, plan_push, task_frames
-from lsl_core.sandbox.data import store_frames
+from lsl_core.sandbox.filling import store_frames
 from lsl_core.sandbox.media import Frame
 from lsl_core.types import Instances
 

@@ -81,6 +81,26 @@ def test_labels_without_a_place_are_all_named(session, task):
     assert {row.label: row.add for row in plan.labels} == {"cell": 1, "thing": 1}
 
 
+class _Read(dict):
+    """Predictions that count how often one is read."""
+
+    times = 0
+
+    def __getitem__(self, frame):
+        self.times += 1
+        return super().__getitem__(frame)
+
+
+def test_what_is_known_to_be_there_is_checked_before_frames_are_read(session, task):
+    found = _Read({0: discs(THREE), 1: discs(THREE)})
+    with pytest.raises(LabelMismatch, match='"nut": the task has no label'):
+        plan_push(session, task.id, found, ("nut",), present=[0])
+    assert found.times == 0
+    with pytest.raises(LabelMismatch, match='"nut": the task has no label'):
+        plan_push(session, task.id, found, ("nut",), present=[])  # what was said was wrong
+    assert plan_push(session, task.id, found, ("cell",), present=[0]).num_add == 6
+
+
 def test_a_label_that_takes_other_shapes_is_a_mismatch(session, task):
     boxes = Instances(discs(THREE).boxes, np.ones(3, np.float32), np.zeros(3, np.int32), None, HW)
     with pytest.raises(LabelMismatch, match="takes only mask shapes, the model gives boxes"):

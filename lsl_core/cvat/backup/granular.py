@@ -13,9 +13,10 @@ from typing import Any
 from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.backup.saved import Relabel, SavedTask
 from lsl_core.cvat.content import KINDS, Key, Kind, content_key, key_of, kind_of, state_key
+from lsl_core.cvat.entities import JobInfo, JobKind
 from lsl_core.cvat.plan import FrameRow, LabelRow, PushPlan, RestoreMode, SkippedFrame
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tasks import JobInfo, JobKind, label_entries
+from lsl_core.cvat.tasks import label_entries
 from lsl_core.cvat.tracks import expand
 from lsl_core.errors import RestoreRefused, UserInput
 

@@ -13,10 +13,7 @@ from typing import IO, Any, cast
 
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.content import KINDS, Kind
-from lsl_core.cvat.entries import entries_of
-from lsl_core.cvat.packing import packed
-from lsl_core.cvat.shapes import Converted, to_instances
-from lsl_core.cvat.tasks import (
+from lsl_core.cvat.entities import (
     CvatLabel,
     FrameInfo,
     JobKind,
@@ -25,6 +22,9 @@ from lsl_core.cvat.tasks import (
     read_label,
     read_task_info,
 )
+from lsl_core.cvat.entries import entries_of
+from lsl_core.cvat.packing import packed
+from lsl_core.cvat.shapes import Converted, to_instances
 
 Json = dict[str, Any]
 
