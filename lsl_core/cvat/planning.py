@@ -152,8 +152,10 @@ class _Work:
         with_objects = np.unique(found.class_ids).tolist()
         require_settled([self._matches[c] for c in with_objects], task_id=self._state.task.id)
         placed = np.isin(found.class_ids, list(self._targets))
-        new = cleaned(within_image(found.take(placed)), self._choices.cleaning)
         doomed = self._replaceable(frame)
+        if not placed.any() and not doomed:
+            return
+        new = cleaned(within_image(found.take(placed)), self._choices.cleaning)
         shapes = from_instances(
             new,
             frame=frame,
