@@ -246,13 +246,15 @@ class Sender:
     def _is_stored(self, batch: Batch, *, settle_s: float) -> bool:
         """Ask the server whether a batch without an answer was stored; note it if so.
 
-        Looks until the server had time enough to finish what it may still be doing.
+        Looks until the server had time enough to finish what it may still be doing. The last look
+        begins after that: what is stored while an answer is on its way is not in it.
         """
         if batch.action is Action.DELETE:
             return False  # deleting once more is harmless
         until = (batch.sent or 0.0) + settle_s
         pause = 0.2
         while True:
+            asked = time.time()
             live = by_key(job_annotations(self._session, batch.job_id))
             with self._lock:
                 keys = self._find(batch, live)
@@ -262,7 +264,7 @@ class Sender:
                     ids = [None if key is None else key[1] for key in keys]
                     self._journal.mark_done(self._push_id, batch, ids)
                     return True
-            if time.time() >= until:
+            if asked >= until:
                 return False
             time.sleep(min(pause, max(0.0, until - time.time())))
             pause = min(pause * 2, 5.0)

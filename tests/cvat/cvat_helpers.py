@@ -157,10 +157,11 @@ class FaultProxy:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
                 headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+                command, path = self.command, self.path  # the next request writes over them
 
                 def forward() -> Answer:
                     link = http.client.HTTPConnection(proxy._upstream, timeout=30)
-                    link.request(self.command, self.path, body, headers)
+                    link.request(command, path, body, headers)
                     got = link.getresponse()
                     kept = [
                         (k, v)
@@ -172,7 +173,7 @@ class FaultProxy:
                     return answer
 
                 forward.body = body  # type: ignore[attr-defined]
-                answer = proxy.fault(self.command, self.path, forward)
+                answer = proxy.fault(command, path, forward)
                 if answer is None:
                     self.close_connection = True
                     return

@@ -94,8 +94,12 @@ def require_planned(before: list[Any], plan: PushPlan, after: list[Any]) -> None
 def trouble(rng: np.random.Generator, share: float, seen: Counter[str]) -> Fault:
     """Return a fault that hits this share of all requests, each time in another way."""
     lock = threading.Lock()
+    late: list[tuple[float, threading.Timer]] = []
 
     def fault(method: str, path: str, forward: Any) -> Answer | None:
+        for due, store in late:
+            if method == "GET" and time.monotonic() > due:
+                store.join()  # a busy machine must not make it later than a push waits
         with lock:
             hit = rng.random() < share
             kind = str(rng.choice(BEFORE + AFTER)) if hit else ""
@@ -106,7 +110,8 @@ def trouble(rng: np.random.Generator, share: float, seen: Counter[str]) -> Fault
         if kind in BEFORE:
             return _refuse(kind)
         if kind == "late":
-            threading.Timer(LATE_S, forward).start()
+            late.append((time.monotonic() + 3 * LATE_S, threading.Timer(LATE_S, forward)))
+            late[-1][1].start()
             return Answer(504, [], b"<h1>504 Gateway Time-out</h1>")
         answer: Answer = forward()
         if kind == "slow":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -159,6 +160,33 @@ def test_an_answer_that_got_lost_doubles_nothing(sandbox, session, task, push, k
             _, result = push({0: discs(THREE), 3: discs(THREE)}, through=through, settle_s=0.1)
     assert (result.added, result.is_verified) == (6, True)
     assert len(live(session, task)) == 6
+
+
+def test_what_is_stored_while_the_last_look_is_on_its_way_is_not_sent_again(
+    sandbox, session, task, push
+):
+    """The server stores late, and its answer to the look that began before comes after."""
+    settle_s, late = 0.3, []
+
+    def fault(method, path, forward):
+        if method == "PATCH" and not late:
+            late.append(forward)
+            return Answer(504, [], b"<h1>504 Gateway Time-out</h1>")
+        answer = forward()
+        if method == "GET" and f"jobs/{job.id}/annotations" in path and len(late) == 1:
+            late.append(late[0]())
+            time.sleep(settle_s)
+        return answer
+
+    job = task_jobs(session, task.id)[0]
+    with FaultProxy(sandbox.url) as proxy:
+        login = PasswordLogin("demo", "demo-password")
+        with connect(proxy.url, login, organisation="") as through:
+            proxy.fault = fault
+            _, result = push({0: discs(THREE)}, through=through, settle_s=settle_s)
+    assert len(late) == 2
+    assert (result.added, result.is_verified) == (3, True)
+    assert len(live(session, task)) == 3
 
 
 def test_a_server_that_goes_away_leaves_a_push_that_resumes(
