@@ -111,6 +111,9 @@ class LocalStore:
         except DiskFull as error:
             # it names the file, which says nothing to people
             raise _disk_full(self.location, self.free_bytes(), len(data)) from error
+        except FileNotFoundError as error:
+            # no folder can be made there, as on a share that went away
+            raise _in_words(error, self.location) from error
 
     def list(self, prefix: str) -> dict[str, int]:
         """Return key and size of every whole file under a folder."""

@@ -98,6 +98,32 @@ def test_a_task_without_images_is_read_as_far_as_there_is_anything(world, units)
     assert [piece.path for piece in found] == [f"{at}/task.json", f"{at}/labels.json"]
 
 
+@pytest.mark.parametrize("broken", ["/api/jobs?project_id", "/api/tasks?project_id"])
+def test_a_project_is_asked_once_for_all_tasks_and_else_task_by_task(world, units, broken):
+    unit = units[f"project-{world.project}"]
+    asked: list[str] = []
+
+    def read(breaks: str) -> dict[str, bytes]:
+        asked.clear()
+        with FaultProxy(world.sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
+
+            def note(method, path, forward):
+                asked.append(path)
+                answer = forward()
+                if breaks and breaks in path:
+                    answer.status = 500
+                return answer
+
+            proxy.fault = note
+            return {piece.path: piece.data for piece in read_unit(through, unit)}
+
+    whole = read("")
+    of_task = [path for path in asked if "task_id" in path or "/tasks/" in path]
+    assert len(of_task) == 2, of_task  # frames and quality settings; annotations are of jobs
+    assert read(broken).keys() == whole.keys()
+    assert len([path for path in asked if "task_id" in path]) > 1
+
+
 def test_a_document_that_fails_is_a_lack_and_the_others_are_read(world, units):
     sandbox, project, task = world.sandbox, world.project, world.task
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:

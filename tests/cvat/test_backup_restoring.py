@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from pathlib import Path
 
@@ -38,8 +39,10 @@ from lsl_core.cvat.backup import (
     restore_organisations,
 )
 from lsl_core.cvat.content import content_key
-from lsl_core.errors import RestoreRefused, UserInput
+from lsl_core.errors import CvatRequestFailed, RestoreRefused, UserInput
 from lsl_core.sandbox import Sandbox
+
+reapplying = importlib.import_module("lsl_core.cvat.backup.reapply")  # its function hides it
 
 
 @pytest.fixture
@@ -102,6 +105,26 @@ def test_newer_annotations_take_the_place_of_an_older_archives(world, tmp_path):
     before, after = contents(world, world.task), contents(world, done.tasks[world.task])
     assert sum(after.values()) == sum(before.values()) == 3
     assert done.not_restored == []
+
+
+def test_a_group_that_cvat_refuses_is_named_and_the_rest_goes_in(world, tmp_path, monkeypatch):
+    export_archive(world.session, UnitKind.PROJECT, world.project, tmp_path / "daily.zip")
+    hourly = documents(world.session, f"project-{world.project}")
+    count, send = sum(contents(world, world.task).values()), reapplying.change_job
+    calls: list[int] = []
+
+    def refuse_the_first(*args):
+        calls.append(len(args[-1]))
+        if len(calls) == 1:
+            raise CvatRequestFailed("No.")
+        return send(*args)
+
+    monkeypatch.setattr(reapplying, "change_job", refuse_the_first)
+    made = restore_archive(world.session, UnitKind.PROJECT, tmp_path / "daily.zip")
+    done = reapply(world.session, saved(hourly), made, People(world.session), annotations=True)
+    after = contents(world, done.tasks[world.task])
+    assert sum(after.values()) == count - calls[0] > 0
+    assert [why for _, why in done.not_restored] == ["No.", "CVAT did not keep them"]
 
 
 def test_people_who_are_not_there_are_named(world, tmp_path):

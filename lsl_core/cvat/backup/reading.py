@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,16 +78,46 @@ def read_unit(session: CvatSession, unit: Unit) -> Iterator[Piece]:
         CvatUnreachable: the server went away.
         CvatNotFound: the unit was deleted meanwhile.
     """
-    at = unit.key
+    at, known = unit.key, _Known()
     if unit.kind is UnitKind.PROJECT:
+        query = {"project_id": unit.id}
         project = _object(session, f"/api/projects/{unit.id}")
         yield document(f"{at}/project.json", project)
-        yield from _list(session, f"{at}/labels.json", "/api/labels", {"project_id": unit.id})
+        labels = list(_list(session, f"{at}/labels.json", "/api/labels", query))
+        yield from labels
         yield from _guide(session, f"{at}/guide.json", project)
-        query = {"project_id": unit.id}
         yield from _list(session, f"{at}/quality.json", "/api/quality/settings", query)
+        known = _ask_once(session, query, labels)
     for task in unit.task_entries:
-        yield from _task(session, f"{at}/tasks/{task['id']}", task)
+        yield from _task(session, f"{at}/tasks/{task['id']}", task, known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one question each told about all tasks of a project; the rest is asked task by task.
+
+    tasks: by id, as when one is asked for. jobs: by task. labels: of the project, and so of each.
+    """
+
+    tasks: Mapping[int, Json] = field(default_factory=dict)
+    jobs: Mapping[int, list[Json]] = field(default_factory=dict)
+    labels: list[Json] | None = None
+
+
+def _ask_once(session: CvatSession, query: Json, labels: list[Piece]) -> _Known:
+    listed = [piece.value for piece in labels if isinstance(piece, Document)]
+    tasks: dict[int, Json] = {}
+    jobs: dict[int, list[Json]] = defaultdict(list)
+    try:
+        pages = partial(session.transport.pages, doing="listing a project", query=query)
+        tasks |= {int(task["id"]): task for task in pages("/api/tasks")}
+        for job in pages("/api/jobs"):
+            jobs[int(job["task_id"])].append(job)
+    except (CvatAuth, CvatUnreachable):
+        raise
+    except CvatError:
+        jobs = {}  # some of them may be missing
+    return _Known(tasks, jobs, listed[0] if listed else None)
 
 
 def read_live(session: CvatSession, unit: Unit) -> SavedUnit:
@@ -103,17 +134,20 @@ def read_live(session: CvatSession, unit: Unit) -> SavedUnit:
     return found
 
 
-def _task(session: CvatSession, at: str, entry: Json) -> Iterator[Piece]:
+def _task(session: CvatSession, at: str, entry: Json, known: _Known) -> Iterator[Piece]:
     """Yield the documents of one task; a failure of one leaves the others."""
     task_id = int(entry["id"])
-    yield from _one(f"{at}/task.json", lambda: _object(session, f"/api/tasks/{task_id}"))
-    yield from _list(session, f"{at}/labels.json", "/api/labels", {"task_id": task_id})
+    query = {"task_id": task_id}
+    told = known.tasks.get(task_id)
+    yield from _one(f"{at}/task.json", lambda: told or _object(session, f"/api/tasks/{task_id}"))
+    yield from _list(session, f"{at}/labels.json", "/api/labels", query, known=known.labels)
     if not entry.get("size"):
         return  # it holds no images yet, and so no jobs
     yield from _one(f"{at}/data.json", lambda: _object(session, f"/api/tasks/{task_id}/data/meta"))
     yield from _guide(session, f"{at}/guide.json", entry)
-    yield from _list(session, f"{at}/quality.json", "/api/quality/settings", {"task_id": task_id})
-    jobs = list(_list(session, f"{at}/jobs.json", "/api/jobs", {"task_id": task_id}))
+    yield from _list(session, f"{at}/quality.json", "/api/quality/settings", query)
+    listed = known.jobs.get(task_id)
+    jobs = list(_list(session, f"{at}/jobs.json", "/api/jobs", query, known=listed))
     yield from jobs
     for job in _entries(jobs):
         path = f"{at}/annotations/{job['id']}.json"
@@ -205,6 +239,7 @@ def _list(
     *,
     org: str | None = "",
     clean: Callable[[Json], Json] = lambda entry: entry,
+    known: list[Json] | None = None,
 ) -> Iterator[Piece]:
     """Yield a whole list as one document, sorted by id.
 
@@ -215,11 +250,12 @@ def _list(
         query: what it is narrowed by.
         org: "" asks as the session does, None in no organisation, a short name in that one.
         clean: what is kept of an entry.
+        known: the entries, when they need not be asked for.
     """
     headers = {} if org == "" else {"X-Organization": org}
 
     def read() -> list[Json]:
-        found = session.transport.pages(
+        found = known or session.transport.pages(
             address, doing=f"reading {address}", query=query, headers=headers
         )
         return sorted(map(clean, found), key=lambda entry: str(entry.get("id", "")).zfill(12))
