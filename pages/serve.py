@@ -11,6 +11,7 @@ from lsl_core.services.offers import Offer
 from lsl_core.services.serving import ServiceSettings, ServiceState
 from lsl_core.ui import keys, serve_panels, session
 from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.formats import ago
 from lsl_core.ui.layout import empty, header
 
 FOLLOW = "always the best"
@@ -62,6 +63,17 @@ def start(settings: ServiceSettings) -> None:
     st.rerun()
 
 
+def why_none() -> str:
+    """Say that no service runs, and what to do; one that died is not passed over."""
+    died = serving.died_at(session.workspace())
+    if died is None:
+        return "No service runs. Choose a model and deploy it."
+    return (
+        f"The service ended without being asked to, {ago(died)}. See "
+        "`.lsl/serve/service.log`. Start it as it was, or deploy a model."
+    )
+
+
 def running(drawn: object) -> None:
     """Draw the running service, anew every few seconds; `drawn` is what stands around this."""
     found = serving.state(session.workspace())
@@ -88,8 +100,7 @@ else:
         deploy(models, place)
     with right:
         if state is None:
-            empty("Serve a model so annotators can call it inside CVAT",
-                  "No service runs. Choose a model and deploy it.",
+            empty("Serve a model so annotators can call it inside CVAT", why_none(),
                   icon=":material/cell_tower:")  # fmt: skip
         else:
             st.fragment(running, run_every=3)(around(state))

@@ -144,7 +144,10 @@ def _say(
 def _report(workspace: Workspace) -> None:
     found = serving.state(workspace)
     if found is None:
-        click.echo("No service runs.")
+        died = serving.died_at(workspace) is not None
+        said = workspace.serve / serving.LOG_FILE
+        hint = f" The last one ended without being asked to; see {said}." if died else ""
+        click.echo(f"No service runs.{hint}")
         return
     click.echo(f"At {found.url}, process {found.pid}.")
     click.echo(f"{'function':<32} {'version':<24} {'requests':>8} {'failed':>7} {'median':>8}")

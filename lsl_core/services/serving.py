@@ -48,6 +48,7 @@ __all__ = [
     "Verdict",
     "check_cvat",
     "cvat_settings",
+    "died_at",
     "last_settings",
     "start",
     "state",
@@ -87,6 +88,17 @@ def state(workspace: Workspace) -> ServiceState | None:
             hint="Stop it and start it again: lsl serve --stop",
             detail=repr(error),
         ) from error
+
+
+def died_at(workspace: Workspace) -> float | None:
+    """Return when a service that was not stopped, but does not run any more, wrote last.
+
+    None while one runs, and after one that was stopped: that takes its state away.
+    """
+    path = workspace.serve / STATE_FILE
+    if _is_running(workspace) or not path.exists():
+        return None
+    return path.stat().st_mtime
 
 
 def last_settings(workspace: Workspace) -> ServiceSettings:

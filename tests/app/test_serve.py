@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,14 @@ def test_a_service_that_ended_meanwhile_is_not_shown_any_more(served, monkeypatc
     served.run()
     assert "No service runs" in words(served)
     assert not served.dataframe
+
+
+def test_a_service_that_died_is_not_passed_over(open_page, world, monkeypatch) -> None:
+    world.add_model(version=1, ap50=0.8)
+    monkeypatch.setattr(serving, "died_at", lambda _: time.time() - 130)
+    text = words(open_page("serve"))
+    assert "ended without being asked to, 2 min ago" in text
+    assert "service.log" in text
 
 
 def test_cards_follow_a_service_that_went_over_to_another_version(served, monkeypatch) -> None:

@@ -205,6 +205,7 @@ def test_the_service_starts_answers_follows_rolls_back_and_stops(
     finally:
         assert serving.stop(workspace)
     assert serving.state(workspace) is None
+    assert serving.died_at(workspace) is None
     assert not serving.stop(workspace)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,3 +96,14 @@ def test_offers_of_another_version_count_as_far_as_they_are_known(workspace: Wor
     write_json(path, [asdict(offer) | {"drawing": "hologram"}])
     with pytest.raises(WorkspaceError, match="What is offered cannot be read"):
         offers.list_offers(workspace)
+
+
+def test_a_service_that_was_killed_is_told_from_one_that_was_stopped(workspace: Workspace) -> None:
+    state = workspace.serve / serving.STATE_FILE
+    write_json(state, ROW)
+    os.utime(state, (50.0, 50.0))
+    assert serving.died_at(workspace) is None, "it runs"
+    (workspace.serve / serving.LOCK_FILE).rename(workspace.serve / "released")
+    assert serving.died_at(workspace) == 50.0
+    state.unlink()
+    assert serving.died_at(workspace) is None, "it was stopped"
