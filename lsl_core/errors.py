@@ -6,7 +6,7 @@
     │                  CvatRequestFailed, TaskChanged
     ├ WorkspaceError (12) ─ Locked, DiskFull, FormatTooNew
     ├ ModelError (13) ─ WeightsMissing, WeightsDamaged, OutOfGpuMemory, DeviceMissing,
-    │                   HubUnreachable
+    │                   HubUnreachable, TrainingDiverged
     ├ BackupError (20) ─ Damaged, SnapshotMissing, RestoreRefused
     ├ ServeError (14) ─ TooBusy, TooLate
     ├ LabelStudioError (15)
@@ -138,6 +138,21 @@ class OutOfGpuMemory(ModelError):
 
 class DeviceMissing(ModelError):
     """A device was asked for that this machine lacks."""
+
+
+class TrainingDiverged(ModelError):
+    """The loss of a training is no number any more.
+
+    Args:
+        step: where that was seen.
+    """
+
+    HINT = "Train again with another seed: lsl auto-label --seed 1"
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"Training stopped at step {step}: the loss is no number any more.", hint=self.HINT
+        )
 
 
 class HubUnreachable(ModelError):

@@ -107,12 +107,7 @@ def auto_label(
     """Train a model on a labelled source, then label other sources with it."""
     workspace = workspace_of(ctx)
     check_conf(conf)
-    if bases and family != "foundation":
-        raise UserInput("Only foundation models have a --base.", hint="Add --family foundation.")
-    if folds and valid:
-        raise UserInput(
-            "Folds measure where there is no other source.", hint="Leave --folds or --valid out."
-        )
+    _check_choices(family=family, bases=bases, folds=folds, valid=valid)
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
     known = modelling.get_model(workspace, train) if reuse else None
     labels = known.labels if known else sourcing.load_source(workspace, train).labels.names
@@ -144,6 +139,22 @@ def auto_label(
             )
             _choose(workspace, info, conf, mask_threshold)
             click.echo(_labelled(workspace, info.id, name))
+
+
+def _check_choices(
+    *, family: str, bases: tuple[str, ...], folds: int | None, valid: str | None
+) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UserInput: says which.
+    """
+    if bases and family != "foundation":
+        raise UserInput("Only foundation models have a --base.", hint="Add --family foundation.")
+    if folds and valid:
+        raise UserInput(
+            "Folds measure where there is no other source.", hint="Leave --folds or --valid out."
+        )
 
 
 def _used(workspace: Workspace, card: ModelCard) -> ModelCard:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lsl_core.cvat import CvatSession, PushChoices, PushPlan, PushRecord
+from lsl_core.errors import TrainingDiverged
 from lsl_core.runs import Order, Queue, RunStore, lane_of, mark_lost
 from lsl_core.services import backup_runs
 from lsl_core.services.connections import connection_of
@@ -87,6 +88,7 @@ def submit_training(
         "bases": list(bases),
         "folds": folds,
         "shots": shots,
+        "seed": 0,
     }
     return _submit(
         workspace,
@@ -243,14 +245,20 @@ def cancel_run(workspace: Workspace, run_id: str) -> None:
 
 
 def run_again(workspace: Workspace, run_id: str) -> str:
-    """Submit the same work once more; what is finished already is not done again."""
+    """Submit the same work once more; what is finished already is not done again.
+
+    A training that broke takes the next seed: with the same one it would break again.
+    """
     store = RunStore(workspace.database)
     old = store.get(run_id)
     order = store.order(run_id)
+    arguments = dict(order.arguments)
+    if old.hint == TrainingDiverged.HINT and "seed" in arguments:
+        arguments["seed"] += 1
     return _submit(
         workspace,
         order.function,
-        order.arguments,
+        arguments,
         kind=old.kind,
         subject=old.subject,
         owner=old.owner,
@@ -272,6 +280,7 @@ def run_command(workspace: Workspace, run_id: str) -> str:
         ):
             words += [option, values[key]] if values[key] is not None else []
         words += ["--shots"] if values.get("shots") else []
+        words += ["--seed", values["seed"]] if values.get("seed") else []
         if values.get("family", "compact") != "compact":
             words += ["--family", values["family"]]
         for base in values.get("bases", ()):

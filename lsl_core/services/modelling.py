@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,8 @@ __all__ = [
 
 #: Minutes of training steps when nothing else is asked for: what ten images are worth on a CPU.
 DEFAULT_MINUTES = 2.0
+#: Days in which a training that was killed can go on; then the next one removes what it kept.
+KEPT_DAYS = 30
 #: What is trained when nobody chooses: needs no download and no GPU.
 DEFAULT_FAMILY = "compact"
 
@@ -217,6 +221,7 @@ def _fit(
     from lsl_core.training import fit  # loads torch, seconds: only those who train wait
 
     checkpoint = workspace.data / "trainings" / f"{slug(name)}.safetensors"
+    _forget_old(checkpoint.parent)
     return fit(
         images.learnt,
         images.held_out,
@@ -226,6 +231,14 @@ def _fit(
         checkpoint=None if settings.first_pass else checkpoint,
         watch=watch,
     )
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove checkpoints and folds of trainings, of any name, that nobody went on with."""
+    for path in folder.glob("*.safetensors"):
+        with suppress(FileNotFoundError):  # a training beside this one ended
+            if time.time() - path.stat().st_mtime > KEPT_DAYS * 86_400:
+                path.unlink()
 
 
 #: Figures of the held-out images that make the curve of a card.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lsl_core.errors import ModelError, RunCancelled
+from lsl_core.errors import RunCancelled, TrainingDiverged
 from lsl_core.models.memory import free_memory, is_out_of_memory, too_small
 from lsl_core.progress import Progress
 from lsl_core.training.checkpoint import read_checkpoint, write_checkpoint
@@ -124,13 +124,13 @@ class Loop:
 
         Raises:
             RunCancelled: when somebody stopped it too early for anything worth keeping.
-            ModelError: when the loss is no number any more before anything was worth keeping.
+            TrainingDiverged: when the loss is no number any more before anything was worth keeping.
         """
         if checkpoint is not None:
             self._resume(checkpoint, key, rng)
         try:
             self._learn(draw, rng, checkpoint, key)
-        except ModelError as error:
+        except TrainingDiverged as error:
             if not self._best:
                 _forget(checkpoint)  # the same steps would end the same way
                 raise
@@ -302,10 +302,7 @@ def check_loss(loss: float, iteration: int) -> None:
     """Stop a training that has gone wrong.
 
     Raises:
-        ModelError: when the loss is no number any more.
+        TrainingDiverged: when the loss is no number any more.
     """
     if not math.isfinite(loss):
-        raise ModelError(
-            f"Training stopped at step {iteration}: the loss is no number any more.",
-            hint="Train again with another seed: lsl auto-label --seed 1",
-        )
+        raise TrainingDiverged(iteration)

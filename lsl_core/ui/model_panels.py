@@ -60,7 +60,6 @@ def overview(cards: list[ModelCard]) -> pd.DataFrame:
             ],
             "Gives": [MODES[card.mode].gives.value for card in cards],
             "Source": [f"{card.support} ({card.support_images})" for card in cards],
-            "Trained in": [duration(card.train_seconds) for card in cards],
             "Made": [local(card.created) for card in cards],
         }
     )
@@ -79,7 +78,9 @@ def models(cards: list[ModelCard]) -> ModelCard:
         selection_default={"selection": {"rows": [row]}},
         column_config={
             "AP50": figure, "AP": figure,
-            "Made": st.column_config.DatetimeColumn(format="distance"),
+            "In use": st.column_config.CheckboxColumn(width=60),
+            "Gives": st.column_config.TextColumn(width=70),
+            "Made": st.column_config.DatetimeColumn(format="distance", width=110),
         },
         alt="Models of this workspace",
     )  # fmt: skip
@@ -172,7 +173,7 @@ def describe(card: ModelCard, cards: list[ModelCard]) -> None:
                 ("Learnt from", f"{plural(card.support_images, 'image')}, {escaped(card.support)}"),
                 ("Window", f"{card.window} px at scale {card.scale:.2g}"),
                 ("Licence", card.licence),
-                ("Made", ago(card.created)),
+                ("Made", f"{ago(card.created)}, in {duration(card.train_seconds)}"),
             ]
         )  # fmt: skip
         if st.button("Preview a task", icon=":material/preview:", key="train-preview"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from app_world import words
 
+from lsl_core.errors import TrainingDiverged
 from lsl_core.runs import RunStore
 from lsl_core.services import activity
 from lsl_core.types import Mode, RunPhase, SlideWindows
@@ -48,6 +49,18 @@ def test_a_failed_run_says_why_what_to_do_and_can_run_again(open_page, workspace
     assert any("read 12 images" in code.value for code in app.code)
     app.button(key=keys.ACTIVITY_AGAIN).click().run()
     assert len(activity.list_runs(workspace)) == 2
+
+
+def test_a_training_that_broke_runs_again_with_the_next_seed(workspace) -> None:
+    run_id, store = submit(workspace), RunStore(workspace.database)
+    for seed in ("1", "2"):
+        error = TrainingDiverged(12)
+        store.end(run_id, RunPhase.FAILED, message=error.message, hint=error.hint)
+        run_id = activity.run_again(workspace, run_id)
+        assert activity.run_command(workspace, run_id).endswith(f"--seed {seed}")
+    store.end(run_id, RunPhase.LOST, message="Stopped unexpectedly.")
+    again = activity.run_again(workspace, run_id)
+    assert activity.run_command(workspace, again).endswith("--seed 2"), "it goes on where it was"
 
 
 def test_every_run_shows_the_command_that_does_the_same(open_page, world) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lsl_core.runs import Order, RunStore
-from lsl_core.services import training_pictures, workspaces
+from lsl_core.services import modelling, training_pictures, workspaces
 from lsl_core.services.training_pictures import Album, Compared
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances, Mode, RunPhase, Window
@@ -111,3 +113,13 @@ def test_versions_that_find_the_same_have_no_changes_to_show(workspace) -> None:
     one = Compared("a.png", lambda: BLACK, WINDOW, boxes(1), boxes(0.9), boxes(0.7, 0.1))
     training_pictures.keep_changes(workspace.models / "bolts-v2", ("bolt",), [one])
     assert training_pictures.changes_of(workspace, "bolts-v2") == []
+
+
+def test_what_a_killed_training_kept_is_removed_after_a_month(tmp_path: Path) -> None:
+    now = time.time()
+    for name, days in (("gone.safetensors", 31), ("gone.fold1.safetensors", 31),
+                       ("goes-on.safetensors", 29)):  # fmt: skip
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now, now - days * 86_400))
+    modelling._forget_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["goes-on.safetensors"]

@@ -1,5 +1,6 @@
 """Models whose heads are solved for: no step of training, some seconds."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,19 @@ from lsl_core.errors import RunCancelled, UserInput
 from lsl_core.models import load_model, save_model
 from lsl_core.models.compact import START
 from lsl_core.training import FitSettings, Fitted, fit
+from lsl_core.training import first_pass as first_pass_module
 from lsl_core.training.first_pass import Rows, logistic, ridge
 from lsl_core.types import MODES, Geometry, Mode, SoftMasks
 from tests.training.easy import LABELS, easy_samples
 from tests.training.test_fit import Heard
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_batches() -> Iterator[None]:
+    """A third of the usual crops: enough for shapes this easy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first_pass_module, "BATCHES", 8)
+        yield
 
 
 def first_pass(mode: Mode, *, folds: int = 0, heard: Heard | None = None) -> Fitted:
