@@ -30,8 +30,11 @@ import encode  # noqa: E402
 import merge  # noqa: E402
 import overlay  # noqa: E402
 import pipeline  # noqa: E402
+from measure import load_once  # noqa: E402
 from scenes import Faults, Plan  # noqa: E402
 
+#: What takes seconds to import.
+SLOW = ("torch", "sahi.predict", "supervision", "pycocotools.mask", "lsl_core.models.compact.entry")
 PARTS = ("merge", "troubles", "pipeline", "large", "cut", "encode", "decode", "overlay")
 
 
@@ -87,6 +90,7 @@ def _plan(asked: argparse.Namespace) -> Plan:
 def main() -> None:
     """Run the parts that were asked for."""
     asked = _arguments()
+    load_once(SLOW)
     limits = {"limit_s": asked.limit_s, "limit_gb": asked.limit_gb}
     works = {
         "merge": lambda: merge.run(

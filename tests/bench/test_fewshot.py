@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -8,8 +6,6 @@ import pytest
 
 from lsl_core.sources.coco import document
 from lsl_core.types import CropMasks, ImageRef, Instances
-
-from .conftest import BENCH
 
 
 @pytest.fixture
@@ -41,15 +37,14 @@ def discs(tmp_path):
         ("fsis_segonly", ["mean_iou"], "iou"),
     ],
 )
-def test_the_table_names_the_figures_of_the_mode_and_each_label(discs, mode, figures, of_label):
-    asked = [sys.executable, BENCH / "fewshot.py", "--mode", mode, "--images", discs]
+def test_the_table_names_the_figures_of_the_mode_and_each_label(
+    bench, discs, mode, figures, of_label
+):
+    asked = ["--mode", mode, "--images", discs]
     for name in ("train", "val", "test"):
         asked += [f"--{name}", discs / f"{name}.json"]
     asked += ["--iterations", "2", "--seeds", "2", "--threads", "1"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr
-
-    *lines, last = done.stdout.splitlines()
+    *lines, last = bench("fewshot.py", *asked).splitlines()
     result = json.loads(last)
     table = [line.split() for line in lines[-6:]]
     assert table[0] == ["seed", *figures, "train_seconds", "train_cpu_seconds", "ms_per_image"]

@@ -1,12 +1,9 @@
 import json
-import subprocess
-import sys
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
-
-from .conftest import BENCH
 
 SIDE = 96
 RED, GREEN = (200, 60, 60), (60, 190, 60)
@@ -34,40 +31,42 @@ def blobs(folder, name, seeds, *, ground, colours):
     (folder / f"{name}.json").write_text(json.dumps(rows))
 
 
-def otsu(folder, mode, **scene):
+@pytest.fixture
+def otsu(bench, tmp_path):
+    return partial(measured_otsu, bench, tmp_path)
+
+
+def measured_otsu(bench, folder, mode, **scene):
     for name, seeds in (("train", (0, 1)), ("val", (2,)), ("test", (3, 4, 5))):
         blobs(folder, name, seeds, **scene)
-    asked = [sys.executable, BENCH / "fewshot_peers.py", "--peer", "otsu", "--mode", mode]
-    asked += ["--images", folder]
+    asked = ["--peer", "otsu", "--mode", mode, "--images", folder]
     for name in ("train", "val", "test"):
         asked += [f"--{name}", folder / f"{name}.json"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])["runs"][0]
+    return json.loads(bench("fewshot_peers.py", *asked).splitlines()[-1])["runs"][0]
 
 
 @pytest.mark.parametrize(
     ("ground", "blob"), [(20, (180,) * 3), (220, (90,) * 3)], ids=["bright blobs", "dark blobs"]
 )
-def test_otsu_finds_blobs_whatever_their_polarity(tmp_path, ground, blob):
-    measured = otsu(tmp_path, "fsis", ground=ground, colours=[blob])
+def test_otsu_finds_blobs_whatever_their_polarity(otsu, ground, blob):
+    measured = otsu("fsis", ground=ground, colours=[blob])
     assert measured["kind"] == "masks"
     assert measured["ap50"] > 0.95
     assert measured["ap"] > 0.6
 
 
-def test_otsu_tells_labels_apart_by_colour(tmp_path):
-    measured = otsu(tmp_path, "fsod", ground=20, colours=[RED, GREEN])
+def test_otsu_tells_labels_apart_by_colour(otsu):
+    measured = otsu("fsod", ground=20, colours=[RED, GREEN])
     assert measured["kind"] == "boxes"
     assert min(measured["per_label"].values()) > 0.6
 
 
-def test_a_peer_is_not_asked_for_what_it_cannot_give(tmp_path):
+def test_a_peer_is_not_asked_for_what_it_cannot_give(bench, tmp_path, capsys):
     files = [f"--{name}={tmp_path}" for name in ("train", "val", "test", "images")]
-    asked = [sys.executable, BENCH / "fewshot_peers.py", "--peer", "unet", "--mode", "fsod"]
-    done = subprocess.run([*asked, *files], capture_output=True, text=True, timeout=150)
-    assert done.returncode == 2
-    assert "unet does not give boxes" in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        bench("fewshot_peers.py", "--peer", "unet", "--mode", "fsod", *files)
+    assert ended.value.code == 2
+    assert "unet does not give boxes" in capsys.readouterr().err
 
 
 def test_touching_objects_are_flooded_from_their_own_seeds():

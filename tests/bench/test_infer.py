@@ -1,19 +1,10 @@
-import subprocess
-import sys
-
 import pytest
-
-from .conftest import BENCH
 
 
 @pytest.mark.parametrize("mode", ["fsod", "fsis"])
-def test_the_bench_finds_what_it_drew_and_says_what_each_part_costs(mode):
+def test_the_bench_finds_what_it_drew_and_says_what_each_part_costs(bench, mode):
     asked = ["--modes", mode, "--objects", "30", "--repeat", "1", "--threads", "1"]
-    done = subprocess.run(
-        [sys.executable, BENCH / "infer.py", *asked], capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
-    row = done.stdout.splitlines()[1].split()
+    row = bench("infer.py", *asked).splitlines()[1].split()
     assert row[:3] == [mode, "1", "30"]
     found, *costs, whole, wall, _ = map(int, row[3:])
     assert found >= 30

@@ -2,8 +2,11 @@ import numpy as np
 
 
 def test_a_process_of_its_own_answers_or_says_why_not():
-    from measure import apart
+    from measure import apart, load_once
 
+    load_once(["turtledemo"])
+    loaded = "dict(loaded='turtledemo' in __import__('sys').modules)"
+    assert apart(eval, loaded, limit_s=60, limit_gb=4) == {"loaded": True}
     assert apart(dict, [("answer", 49)], limit_s=60, limit_gb=4) == {"answer": 49}
     assert "over 4 GB" in apart(bytearray, 8 << 30, limit_s=60, limit_gb=4)["error"]
 

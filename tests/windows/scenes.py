@@ -1,10 +1,17 @@
 """Scenes with a known truth, and what a perfect model would see of them in windows."""
 
+import os
+
 import cv2
 import numpy as np
 
 from lsl_core.types import CropMasks, Instances, SoftMasks
 from lsl_core.windows import cut
+
+
+def tries(usual):
+    """Return on how many random scenes to try a property: `LSL_SCENES=20` is 20 times as many."""
+    return usual * int(os.environ.get("LSL_SCENES", "1"))
 
 
 def connected(ids):

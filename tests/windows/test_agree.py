@@ -8,6 +8,8 @@ from lsl_core.windows.agree import Agreement, agreement
 from lsl_core.windows.fragments import Fragments
 from lsl_core.windows.match import match
 
+from .scenes import tries
+
 HW = (150, 150)
 VIEWS = np.array([(x, y, x + 90, y + 90) for y in (0, 60) for x in (0, 60)])
 
@@ -67,7 +69,7 @@ def all_counted(fragments):
     return Agreement(left, right, *counts, ious, strips)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 14))
 def test_what_is_not_counted_would_have_changed_nothing(seed, count):
     fragments = random_fragments(seed, count)

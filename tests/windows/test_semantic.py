@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lsl_core.types import CropMasks, Instances, SlideWindows, SoftMasks
 from lsl_core.windows import cut, plan, stitch
 
-from .scenes import drawn
+from .scenes import drawn, tries
 
 SLIDE = SlideWindows(100, 100, 20)
 
@@ -42,7 +42,7 @@ def seen(layers, slide=SLIDE, *, soft=True):
     return [(w, parts_of([cut(layer, w) for layer in layers], soft=soft)) for w in windows]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from([0, 8, 13, 20, 31]), st.booleans())
 def test_exact_layers_give_exactly_the_connected_parts_of_the_truth(seed, overlap, soft):
     rng = random.Random(seed)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from lsl_core.types import CropMasks, Instances, SlideWindows, SoftMasks, Window
 from lsl_core.windows import plan, stitch
 
-from .scenes import drawn, exact_parts, instances_of, random_scene
+from .scenes import drawn, exact_parts, instances_of, random_scene, tries
 
 seeds = st.integers(0, 10**9)
 SLIDE = SlideWindows(100, 100, 20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(seeds, st.sampled_from([8, 9, 13, 20, 31]), st.booleans(), st.booleans())
 def test_exact_window_results_give_exactly_the_truth(seed, overlap, soft, whole_image):
     rng = random.Random(seed)
@@ -34,7 +34,7 @@ def test_exact_window_results_give_exactly_the_truth(seed, overlap, soft, whole_
     assert sorted(stitched.scores.tolist()) == pytest.approx(sorted(truth.scores.tolist()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(seeds, st.sampled_from([8, 13, 20]))
 def test_exact_boxes_of_separate_objects_give_exactly_the_truth(seed, overlap):
     rng = random.Random(seed)
