@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
+from lsl_core.errors import LslError
 from lsl_core.services import connections, modelling, previewing, pushing, sourcing
-from lsl_core.services.connections import CvatSession
+from lsl_core.services.connections import CvatSession, Organisation
 from lsl_core.ui import keys, previews, session, sign_in
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import ago, plural
@@ -23,10 +26,10 @@ ANY = "*"
 EVERYTHING, PERSONAL = "Everything I can see", "My personal workspace"
 
 
-def switch(cvat: CvatSession) -> None:
+def switch(cvat: CvatSession, organisations: Sequence[Organisation]) -> None:
     """Offer another organisation."""
     slugs = {ANY: EVERYTHING, "": PERSONAL}
-    slugs |= {found.slug: f"{found.name} ({found.slug})" for found in cvat.organisations()}
+    slugs |= {found.slug: f"{found.name} ({found.slug})" for found in organisations}
     now = ANY if cvat.organisation is None else cvat.organisation
     chosen = st.selectbox(
         "Organisation",
@@ -54,7 +57,7 @@ def show(cvat: CvatSession) -> None:
     """Show who is signed in where, and what comes next."""
     left, right = st.columns([3, 2], gap="large")
     with left, st.container(border=True):
-        st.subheader(":green[:material/check_circle:] Connected", anchor=False)
+        title = st.subheader(":green[:material/check_circle:] Connected", anchor=False)
         server = cvat.server
         scores = "kept in the shapes" if server.keeps_score else "kept in this workspace"
         facts(
@@ -68,14 +71,20 @@ def show(cvat: CvatSession) -> None:
         )
         if server.warning:
             st.warning(server.warning, icon=":material/warning:")
-        with errors_shown():
-            switch(cvat)
+        try:
+            organisations = cvat.organisations()
+        except LslError as error:
+            title.subheader(":orange[:material/warning:] Signed in, but no answer", anchor=False)
+            error_card(error)
+        else:
+            with errors_shown():
+                switch(cvat, organisations)
     with right, st.container(border=True):
         st.subheader("What comes next", anchor=False)
         for number, (page, label, icon, state) in enumerate(main_job(), start=1):
-            with st.container(gap=None):
+            with st.container(gap=None, key=f"connect-step-{number}"):
                 st.page_link(page, label=f"**{number} {label}**", icon=icon)
-                st.caption(f"\u2003\u2003\u2002{state}")
+                st.caption(state)
 
 
 def main_job() -> list[tuple[str, str, str, str]]:

@@ -64,7 +64,7 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
 def summary(cvat: CvatSession, shown: panels.ShownPlan, num_frames: int) -> None:
     """Draw what will change, why that is safe, and the button."""
     plan = shown.plan
-    left, right = st.columns([7, 4], gap="medium")
+    left, right = st.columns([2, 1])
     with left, st.container(border=True, height="stretch"):
         top, again = st.columns([4, 1], vertical_alignment="center")
         top.subheader("3 · What changes", anchor=False)

@@ -14,8 +14,8 @@ from lsl_core.ui.layout import empty, escaped, header, needs_cvat
 
 
 def table(tasks: list[TaskInfo], states: dict[int, str]) -> pd.DataFrame:
-    """Return what the table shows of each task."""
-    return pd.DataFrame(
+    """Return what the table shows of each task; nobody reads a column of dashes."""
+    found = pd.DataFrame(
         {
             "Id": [task.id for task in tasks],
             "Name": [task.name for task in tasks],
@@ -28,6 +28,8 @@ def table(tasks: list[TaskInfo], states: dict[int, str]) -> pd.DataFrame:
             "Updated": [local(task.updated) for task in tasks],
         }
     )
+    unused = [name for name in ("Project", "Assignee") if (found[name] == "–").all()]
+    return found.drop(columns=unused)
 
 
 def matching(tasks: list[TaskInfo]) -> list[TaskInfo]:

@@ -249,7 +249,7 @@ def _about(transport: Transport, address: str) -> dict[str, Any]:
         hint="Check the address and port; CVAT's own is often 8080.",
     )
     try:
-        about = transport.json("GET", "/api/server/about", doing=f"reaching {address}")
+        about = transport.json("GET", "/api/server/about", doing="signing in")
     except CvatUnreachable:
         raise
     except CvatError as error:

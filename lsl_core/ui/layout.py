@@ -20,9 +20,16 @@ _STYLE = """
   background: rgba(230, 159, 0, .16); border-left: 4px solid #E69F00; }
 .st-key-next-strip [data-testid=stHorizontalBlock] { display: grid;
   grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
-.st-key-next-strip [data-testid=stColumn] { width: auto; min-width: 0; }
+.st-key-review-figures [data-testid=stHorizontalBlock] { display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); }
+.st-key-task-frames [data-testid=stHorizontalBlock] { display: grid;
+  grid-template-columns: repeat(3, 1fr); }
+.st-key-next-strip [data-testid=stColumn], .st-key-review-figures [data-testid=stColumn],
+.st-key-task-frames [data-testid=stColumn] { width: auto; min-width: 0; }
 .st-key-train-keep-row { padding: .75rem 1rem; border-radius: .35rem;
   background: rgba(0, 114, 178, .1); border-left: 4px solid #0072B2; }
+[class*=st-key-connect-step] [data-testid=stCaptionContainer] { padding-left: 2rem; }
+.st-key-status button { min-height: 2.5rem; }
 .st-key-sandbox-banner .stMarkdown, .st-key-sandbox-banner [data-testid=stMarkdownContainer] {
   margin: 0; }
 .st-key-sandbox-banner p { font-size: .875rem; margin: 0; }
@@ -35,6 +42,7 @@ _STYLE = """
 .stMarkdown table td:first-child { opacity: .7; white-space: nowrap; width: 1%;
   padding-right: 1.2rem; }
 @media (max-width: 640px) {
+  .st-key-status button { padding-inline: .6rem; }
   .stMarkdown table td { overflow-wrap: anywhere; }
   .stMarkdown table td:first-child { white-space: normal; width: 35%; }
 }

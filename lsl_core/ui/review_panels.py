@@ -39,7 +39,8 @@ def table(rows: Sequence[ReviewRow], first: dict[str, list[object]]) -> pd.DataF
 def figures(review: Review) -> None:
     """Draw the sums, how much they can say, and what happened to each label."""
     total = review.total
-    for place, name in zip(st.columns(len(_FATES)), _FATES, strict=True):
+    places = st.container(key="review-figures").columns(len(_FATES))
+    for place, name in zip(places, _FATES, strict=True):
         count = getattr(total, name)
         of = f"{count / max(1, total.pushed):.0%} of {total.pushed:,}"
         place.metric(name.capitalize(), f"{count:,}", of if name != "added" else "by people",
