@@ -16,6 +16,7 @@ from lsl_core.errors import (
     UserInput,
 )
 from lsl_core.models import load_model, save_model
+from lsl_core.models.compact import START
 from lsl_core.models.compact.model import CompactModel, build
 from lsl_core.progress import NullProgress
 from lsl_core.training import FitSettings, Fitted, Sample, fit, loop
@@ -174,11 +175,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_boxes_are_learnt_in_sixty_steps() -> None:
+def test_boxes_are_learnt_in_twenty_steps() -> None:
     fitted = fit(
         easy_samples(4, with_masks=False),
         easy_samples(2, seed=5, with_masks=False),
-        settings=settings(Mode.FSOD, 60),
+        settings=settings(Mode.FSOD, 20, start=START),
         labels=LABELS,
     )
     assert fitted.metrics.kind == "boxes"
@@ -189,11 +190,11 @@ def test_boxes_are_learnt_in_sixty_steps() -> None:
     assert (found.boxes <= np.array([HW[1], HW[0]] * 2)).all()
 
 
-def test_masks_are_learnt_from_boxes_in_sixty_steps() -> None:
+def test_masks_are_learnt_from_boxes_in_twenty_steps() -> None:
     fitted = fit(
         easy_samples(4, with_masks=False),
         easy_samples(2, seed=5),
-        settings=settings(Mode.WSIS, 60),
+        settings=settings(Mode.WSIS, 20, start=START),
         labels=LABELS,
     )
     assert fitted.metrics.kind == "masks"

@@ -18,11 +18,14 @@ from tests.training.test_fit import Heard, settings
 from tests.training.test_gate import squares
 from tests.training.test_samples import sample
 
+#: Of the model itself; each of two folds has a quarter of them.
+STEPS = 24
+
 
 def train(
     samples: list[Sample], *, count: int = 2, checkpoint: Path | None = None, heard: Heard
 ) -> Fitted:
-    asked = settings(Mode.FSIS, 40, folds=count, start=START)
+    asked = settings(Mode.FSIS, STEPS, folds=count, start=START)
     return fit(samples, [], settings=asked, labels=LABELS, progress=heard, checkpoint=checkpoint)
 
 
@@ -80,12 +83,12 @@ def test_the_figure_is_that_of_images_left_out_and_has_a_spread(fitted: Fitted) 
 def test_the_model_learns_every_image_for_the_steps_that_were_asked_for(
     fitted: Fitted, heard: Heard
 ) -> None:
-    assert fitted.card.settings["iterations"] == 40
-    assert heard.steps["Training"] == 40
+    assert fitted.card.settings["iterations"] == STEPS
+    assert heard.steps["Training"] == STEPS
     for number in (1, 2):
-        assert heard.steps[f"Training, fold {number} of 2"] == 10, "half of the steps, together"
+        assert heard.steps[f"Training, fold {number} of 2"] == 6, "half of the steps, together"
         assert heard.steps[f"Reading images, fold {number} of 2"] == 2
-    plain = settings(Mode.FSIS, 40, start=START)
+    plain = settings(Mode.FSIS, STEPS, start=START)
     alone = fit(easy_samples(4), [], settings=plain, labels=LABELS)
     assert all(torch.equal(alone.state[name], fitted.state[name]) for name in alone.state)
 
@@ -93,9 +96,9 @@ def test_the_model_learns_every_image_for_the_steps_that_were_asked_for(
 def test_the_curve_of_the_folds_is_told_and_their_losses_are_not(
     fitted: Fitted, heard: Heard
 ) -> None:
-    assert [at for at, _ in heard.metrics["loss"]] == [10, 20, 30, 40]
-    assert [at for at, _ in heard.metrics["ap"]] == [4, 6, 7, 9, 10]
-    assert heard.metrics["ap"][-1] == (10, fitted.metrics.ap)
+    assert [at for at, _ in heard.metrics["loss"]] == [10, 20, STEPS]
+    assert [at for at, _ in heard.metrics["ap"]] == [3, 4, 5, 6]
+    assert heard.metrics["ap"][-1] == (6, fitted.metrics.ap)
 
 
 def test_minutes_are_the_time_of_everything() -> None:
@@ -115,7 +118,7 @@ def test_without_a_budget_the_folds_have_half_of_the_steps_that_the_images_are_w
 def test_a_training_stopped_in_a_fold_goes_on_after_the_folds_that_were_done(
     tmp_path: Path, fitted: Fitted
 ) -> None:
-    checkpoint, stopped, again = tmp_path / "t.safetensors", Heard(stop_after=2 + 10 + 3), Heard()
+    checkpoint, stopped, again = tmp_path / "t.safetensors", Heard(stop_after=2 + 6 + 3), Heard()
     with pytest.raises(RunCancelled):
         train(easy_samples(4), checkpoint=checkpoint, heard=stopped)
     assert [path.name for path in tmp_path.iterdir()] == ["t.fold1.safetensors"]
@@ -123,14 +126,14 @@ def test_a_training_stopped_in_a_fold_goes_on_after_the_folds_that_were_done(
     assert "Training, fold 1 of 2" not in again.steps
     assert "Training, fold 2 of 2" in again.steps
     assert result.metrics == fitted.metrics
-    assert len(again.metrics["ap"]) == 5, "the curve of a fold that was done is kept"
+    assert len(again.metrics["ap"]) == 4, "the curve of a fold that was done is kept"
     assert not list(tmp_path.iterdir()), "a training that ended leaves nothing"
 
 
 def test_folds_of_another_training_or_broken_files_are_not_used(tmp_path: Path) -> None:
     checkpoint = tmp_path / "t.safetensors"
     with pytest.raises(RunCancelled):
-        train(easy_samples(4), checkpoint=checkpoint, heard=Heard(stop_after=2 + 10 + 3))
+        train(easy_samples(4), checkpoint=checkpoint, heard=Heard(stop_after=2 + 6 + 3))
     other = Heard(stop_after=2 + 4)
     with pytest.raises(RunCancelled):
         train(easy_samples(4, seed=3), checkpoint=checkpoint, heard=other)
@@ -197,8 +200,8 @@ def test_fewer_images_are_within_each_other_and_show_every_label_first() -> None
 def test_a_curve_over_shots_is_in_the_card_and_the_model_is_the_same(
     tmp_path: Path, fitted: Fitted
 ) -> None:
-    asked = settings(Mode.FSIS, 40, folds=2, shots=True, start=START)
-    samples, heard, again = easy_samples(4), Heard(), Heard(stop_after=2 + 10 + 1 + 10 + 3)
+    asked = settings(Mode.FSIS, STEPS, folds=2, shots=True, start=START)
+    samples, heard, again = easy_samples(4), Heard(), Heard(stop_after=2 + 6 + 1 + 6 + 3)
     with pytest.raises(RunCancelled):
         fit(
             samples, [], settings=asked, labels=LABELS, progress=again,
@@ -211,7 +214,7 @@ def test_a_curve_over_shots_is_in_the_card_and_the_model_is_the_same(
         checkpoint=tmp_path / "t.safetensors",
     )  # fmt: skip
     assert "Training, fold 1 of 2, 1 of its images" not in heard.steps, "it was done"
-    assert heard.steps["Training, fold 2 of 2, 1 of its images"] == 10
+    assert heard.steps["Training, fold 2 of 2, 1 of its images"] == 6
     assert [point.num_images for point in result.card.shots] == [1, 2]
     assert result.card.shots[-1].figure == pytest.approx(result.metrics.ap, abs=0.01)
     assert all(point.spread is not None for point in result.card.shots)
