@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -65,9 +65,7 @@ def plan_restore(
                 f"The backup lacks the annotations of job {entry['id']}.",
                 hint="Choose another snapshot: lsl backup list",
             )
-        before: Json = {kind: [] for kind in KINDS}
-        for kind, one in saved.annotations(int(entry["id"])):
-            before[kind].append(one)
+        before = saved.annotations(int(entry["id"]))
         changes.add_job(live, before, held[live.id], relabel, chosen)
     return _plan(session, state, changes, _warnings(state, relabel, changes))
 
@@ -137,38 +135,31 @@ class _Changes:
     left_out: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def add_job(
-        self, job: JobInfo, before: Json, now: Json, relabel: Relabel, chosen: frozenset[int]
+        self,
+        job: JobInfo,
+        before: Iterable[tuple[Kind, Json]],
+        now: Json,
+        relabel: Relabel,
+        chosen: frozenset[int],
     ) -> None:
-        """Compare what a job held with what it holds."""
+        """Compare what a job held, read once, with what it holds."""
         is_whole = chosen.issuperset(range(job.start_frame, job.stop_frame + 1))
+        live = {kind: _by_content(kind, now[kind], chosen) for kind in KINDS}
+        missing: dict[Kind, list[tuple[Key, Json]]] = {kind: [] for kind in KINDS}
+        for kind, old in before:
+            for entry in relabel([old]) if _is_chosen(kind, old, chosen) else ():
+                same = live[kind][content_key(entry)]
+                if same:
+                    same.pop()
+                    self._count(entry, "there")
+                else:
+                    missing[kind].append((key_of(old), entry))
         for kind in KINDS:
-            was = [(key_of(e), new) for e in before.get(kind) or () for new in relabel([e])]
-            live = list(now[kind])
-            if kind != "tracks":
-                was = [(key, entry) for key, entry in was if int(entry["frame"]) in chosen]
-                live = [entry for entry in live if int(entry["frame"]) in chosen]
-            missing, newer = self._compare(was, live)
+            newer = [entry for left in live[kind].values() for entry in left]
             if kind == "tracks" and not is_whole:
-                self._leave_out(job, [*(entry for _, entry in missing), *newer], chosen)
+                self._leave_out(job, [*(entry for _, entry in missing[kind]), *newer], chosen)
             else:
-                self._take(job, missing, newer)
-
-    def _compare(
-        self, was: list[tuple[Key, Json]], live: list[Json]
-    ) -> tuple[list[tuple[Key, Json]], list[Json]]:
-        """Return what is not there as it was, with the key that it had, and what came later."""
-        free: dict[str, list[Json]] = defaultdict(list)
-        for entry in live:
-            free[content_key(entry)].append(entry)
-        missing = []
-        for key, entry in was:
-            same = free[content_key(entry)]
-            if same:
-                same.pop()
-                self._count(entry, "there")
-            else:
-                missing.append((key, entry))
-        return missing, [entry for left in free.values() for entry in left]
+                self._take(job, missing[kind], newer)
 
     def _take(self, job: JobInfo, missing: list[tuple[Key, Json]], newer: list[Json]) -> None:
         there = set(map(key_of, newer)) if self.is_same_task else set()
@@ -203,6 +194,21 @@ class _Changes:
             else:
                 kept.append((entry, job_id))
         self.create = kept
+
+
+def _is_chosen(kind: Kind, entry: Json, chosen: frozenset[int]) -> bool:
+    """Tell whether an entry is on a chosen frame; tracks are of their job and looked at later."""
+    return kind == "tracks" or int(entry["frame"]) in chosen
+
+
+def _by_content(
+    kind: Kind, entries: Iterable[Json], chosen: frozenset[int]
+) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = defaultdict(list)
+    for entry in entries:
+        if _is_chosen(kind, entry, chosen):
+            found[content_key(entry)].append(entry)
+    return found
 
 
 def _warnings(state: TaskState, relabel: Relabel, changes: _Changes) -> list[str]:
