@@ -32,7 +32,9 @@ from lsl_core.workspace.images import IMAGE_SUFFIXES, check_whole
 #: Images above this are hashed and not opened; of longer JSON only the brackets are counted,
 #: since parsing takes ten times its length in memory.
 _IMAGE_BYTES = 64 * 1024 * 1024
-_JSON_BYTES = 4 * 1024 * 1024
+_JSON_BYTES = 1024 * 1024
+#: No string of CVAT is so long; holding a longer one would cost what was to be saved.
+_STRING_BYTES = 4 * 1024 * 1024
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNREAD: tuple[str, ...] = ("The snapshot itself cannot be read.",)
@@ -268,9 +270,8 @@ class _Brackets:
         self._held = b""
         if (at := text.find(b'"')) >= 0:
             text, self._held = text[:at], text[at:]
-            # no string of CVAT is so long; holding it would cost what was to be saved
-            self._least = -1 if len(self._held) > _JSON_BYTES else self._least
-            self._held = self._held[:_JSON_BYTES]
+            self._least = -1 if len(self._held) > _STRING_BYTES else self._least
+            self._held = self._held[:_STRING_BYTES]
         self._depth += sum(map(text.count, (b"{", b"["))) - sum(map(text.count, (b"}", b"]")))
         self._least = min(self._least, self._depth)
 
