@@ -70,7 +70,7 @@ def nothing_yet(cvat: CvatSession | None) -> None:
             "them back.",
             text_alignment="center",
         )
-        st.caption(f"Lies in  \n`{backups.location_of(session.workspace())}`",
+        st.caption(f"It will lie in  \n`{backups.location_of(session.workspace())}`",
                    text_alignment="center")  # fmt: skip
         st.caption("Another folder, or a bucket: `lsl backup init`", text_alignment="center")
         if cvat is not None and st.button("Make the first backup", icon=":material/backup:",
