@@ -43,9 +43,9 @@ from lsl_core.cvat import (
 from lsl_core.cvat.content import content_key
 from lsl_core.errors import CvatError
 
-RUNS = int(os.environ.get("LSL_TROUBLE_RUNS", "12"))
+RUNS = int(os.environ.get("LSL_TROUBLE_RUNS", "6"))
 FIRST_SEED = int(os.environ.get("LSL_TROUBLE_SEED", "0"))
-KILLS = int(os.environ.get("LSL_KILL_RUNS", "8"))
+KILLS = int(os.environ.get("LSL_KILL_RUNS", "5"))
 #: More than this many attempts are no bad luck any more.
 ATTEMPTS = 60
 #: Share of all requests that meet trouble.
