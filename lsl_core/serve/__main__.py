@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def main() -> int:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--settings", type=Path, required=True)
     arguments = parser.parse_args()
+    # uvicorn hands the signal on when it is done, which would end us before we tidy up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         settings = ServiceSettings.read(arguments.settings)
