@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from lsl_core.errors import LslError, PartlyDone
+from lsl_core.errors import CvatUnreachable, LslError, PartlyDone
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def guarded(draw: Callable[[], None]) -> None:
         draw()
     except LslError as error:
         error_card(error)
+        if isinstance(error, CvatUnreachable):
+            st.button("Try again", icon=":material/refresh:")
     except Exception:
         number = uuid.uuid4().hex[:6]
         logger.exception("report %s", number)

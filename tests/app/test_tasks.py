@@ -55,6 +55,10 @@ def test_a_server_that_went_away_is_said(open_page, tmp_path, workspace) -> None
         app = open_page("connect")
     app.switch_page("pages/tasks.py").run()
     assert "cannot be reached" in words(app) or "does not answer" in words(app)
+    again = [button for button in app.button if button.label == "Try again"]
+    assert len(again) == 1
+    again[0].click().run()
+    assert not app.exception
 
 
 @pytest.mark.parametrize("name", ["*bold* <b>", "a|b `c`"])

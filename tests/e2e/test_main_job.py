@@ -176,6 +176,15 @@ def test_a_link_to_a_page_works_as_the_first_visit_of_a_fresh_server(
     page.get_by_text("practice server").wait_for()
 
 
+def test_without_a_workspace_it_is_said_how_to_get_one_and_no_page_is_offered(
+    serve, new_page, tmp_path
+) -> None:
+    page = new_page()
+    page.goto(serve(APP, LSL_WORKSPACE=str(tmp_path)))
+    page.get_by_text("lsl demo").wait_for()
+    assert page.get_by_test_id("stSidebarNav").count() == 0
+
+
 def test_two_browsers_do_not_share_a_sign_in(world, serve, new_page) -> None:
     url = serve(APP, LSL_WORKSPACE=str(world.workspace.root))
     one, other = new_page(), new_page()
