@@ -188,7 +188,7 @@ def _packed(
     )
     return pack(
         found.pixels, found.instances, LabelMap(found.labels), image_id=key, name=found.name,
-        floor_score=0.0, judged=False,
+        floor_score=0.0, may="look",
     )  # fmt: skip
 
 

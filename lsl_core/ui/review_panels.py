@@ -137,7 +137,7 @@ def _message(
     image: str,
 ) -> bytes:
     shown = replace(_objects, scores=_objects.scores * 0 + 1)  # nothing is cut at a score here
-    return pack(_pixels, shown, LabelMap(_labels), image_id=image, name=_name, judged=False)
+    return pack(_pixels, shown, LabelMap(_labels), image_id=image, name=_name, may="look")
 
 
 def trend(cvat: CvatSession, records: Sequence[PushRecord]) -> None:

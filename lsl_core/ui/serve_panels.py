@@ -224,7 +224,9 @@ def trial(found: ServiceState) -> None:
                 answer = serving.try_image(session.workspace(), found, name, data)
             st.session_state[keys.SERVE_TRIAL] = asked, answer
         pixels, shown = st.session_state[keys.SERVE_TRIAL][1]
-        message = pack(pixels, shown, LabelMap(offer.labels), image_id=image_id, name=upload.name)
+        message = pack(
+            pixels, shown, LabelMap(offer.labels), image_id=image_id, name=upload.name, may="cut"
+        )
         chosen = viewer(
             message, key=keys.SERVE_TEST_VIEWER, height=460, scope=f"{name} {offer.version}",
             start=_as_served(offer),

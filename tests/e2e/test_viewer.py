@@ -122,6 +122,20 @@ def test_brackets_move_the_threshold_by_one_and_by_ten_percent(open_viewer):
     assert said["shown"] == count(page)
 
 
+def test_where_objects_are_only_cut_at_a_score_none_is_kept_or_rejected(open_viewer):
+    page = open_viewer("cut")
+    assert page.get_by_label("Score threshold", exact=True).is_visible()
+    for words in ("Reject", "Keep", "Undo"):
+        assert not page.get_by_role("button", name=words).is_visible()
+    before = count(page)
+    page.locator("canvas.lsl-viewer").focus()
+    for key in ("Tab", "x", "Shift+]"):
+        page.keyboard.press(key)
+    said = wait_for_answer(page, threshold=0.6)
+    assert said["decisions"] == {}
+    assert 0 < said["shown"] == count(page) < before
+
+
 def test_a_label_can_have_a_threshold_of_its_own(open_viewer):
     page = open_viewer()
     _, instances, labels = viewer_sample.sample()

@@ -28,7 +28,7 @@ def message(what: str, image: str) -> tuple:
     packed = pack(
         pixels, instances, labels, image_id=image, name=f"{image}.jpg",
         existing=None if what == "large" else in_cvat(),
-        floor_score=0.05,
+        floor_score=0.05, may="cut" if what == "cut" else "judge",
     )  # fmt: skip
     return packed, instances
 

@@ -29,8 +29,8 @@ const keys = {
   "-": "zoom-out", _: "zoom-out", "[": "lower", "{": "lower", "]": "raise", "}": "raise",
   a: "keep", x: "reject", "?": "help",
 };
-/** What judges objects: nothing happens where they are only looked at. */
-const judging = new Set(["lower", "raise", "keep", "reject", "undo", "redo"]);
+/** What more than looking an action asks for; without it nothing happens. */
+const asks = {lower: "cut", raise: "cut", keep: "judge", reject: "judge", undo: "judge", redo: "judge"};
 
 Object.assign(Viewer.prototype, {
   flip(name) {
@@ -124,7 +124,7 @@ Object.assign(Viewer.prototype, {
   /** Do what a key asks for; true when it was ours. */
   answer(event, key, onCanvas) {
     if (event.ctrlKey || event.metaKey) {
-      if (key !== "z" || event.altKey || !this.scene.head.judged) return false;
+      if (key !== "z" || event.altKey || !allows(this.scene.head.may, "judge")) return false;
       actions[event.shiftKey ? "redo" : "undo"](this);
       return true;
     }
@@ -140,7 +140,7 @@ Object.assign(Viewer.prototype, {
       return true;
     }
     const name = keys[key];
-    if (!name || (judging.has(name) && !this.scene.head.judged)) return false;
+    if (!name || (asks[name] && !allows(this.scene.head.may, asks[name]))) return false;
     if (!event.repeat || !["keep", "reject", "outline", "labels", "existing"].includes(name)) actions[name](this, event);
     return true;
   },

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -32,6 +32,8 @@ MAX_MASK_PX = 24_000_000
 JPEG_QUALITY = 85
 
 Ids = NDArray[np.integer[Any]]
+#: What a person may do with the objects; each holds what stands before it.
+May = Literal["look", "cut", "judge"]
 
 
 def pack(
@@ -45,7 +47,7 @@ def pack(
     existing: Instances | None = None,
     ids: Ids | None = None,
     max_side_px: int = MAX_SIDE_PX,
-    judged: bool = True,
+    may: May = "judge",
 ) -> bytes:
     """Return the message that `viewer` shows.
 
@@ -62,7 +64,7 @@ def pack(
         existing: what is in CVAT already, drawn with a dashed outline; its scores are not read.
         ids: (N,) names of the objects in `ViewerState`; default: their positions.
         max_side_px: longer side of the sent view.
-        judged: whether objects can be kept, rejected and cut at a score, or only be looked at.
+        may: "look" at objects, also "cut" them at a score, or "judge" them: keep and reject too.
     """
     if pixels.shape[:2] != tuple(instances.image_hw):
         raise ValueError(f"image {pixels.shape[:2]}, instances for {instances.image_hw}")
@@ -80,7 +82,7 @@ def pack(
         "labels": [_label(i, text) for i, text in enumerate(labels.names)],
         "objects": [len(instances), len(found_runs)],
         "existing": None if existing is None else [len(there), len(old_runs)],
-        "judged": judged,
+        "may": may,
         "reduced": scale < 1,
     }
     # names the whole view: two frames of a task may hold the same pixels

@@ -4,6 +4,8 @@
 const sessions = new Map();
 const viewers = new WeakMap();
 const asText = (percent) => (percent / 100).toFixed(2);
+const rights = ["look", "cut", "judge"]; // each holds those before it
+const allows = (may, asked) => rights.indexOf(may) >= rights.indexOf(asked);
 const grouped = (count) => count.toLocaleString("en"); // as the pages write numbers
 
 class Viewer {
@@ -147,8 +149,8 @@ class Viewer {
 
   // ---- words and figures beside the picture
 
-  build({labels, floor, name, width, height, existing, judged}) {
-    for (const part of this.root.querySelectorAll("[data-judge]")) part.hidden = !judged;
+  build({labels, floor, name, width, height, existing, may}) {
+    for (const part of this.root.querySelectorAll("[data-may]")) part.hidden = !allows(may, part.dataset.may);
     this.canvas.setAttribute("aria-label", `Image ${name}, ${width} by ${height} pixels`);
     this.range.min = floor;
     this.at("floor").textContent = floor > 0 ? `Below ${asText(floor)}: not kept by this run` : "";
