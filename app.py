@@ -11,25 +11,27 @@ from lsl_core.ui import frame
 
 st.set_page_config(page_title="LSL", page_icon=frame.ICON, layout="wide")
 
-if frame.enter(Path(os.environ.get("LSL_WORKSPACE") or ".")):
-    page = st.navigation(
-        {
-            "Data": [
-                st.Page("pages/connect.py", title="Connect", icon=":material/lan:"),
-                st.Page("pages/tasks.py", title="Tasks", icon=":material/view_list:"),
-                st.Page("pages/sources.py", title="Sources", icon=":material/photo_library:"),
-            ],
-            "Model": [
-                st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
-                st.Page("pages/preview.py", title="Preview", icon=":material/preview:"),
-                st.Page("pages/push.py", title="Push", icon=":material/cloud_upload:"),
-                st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
-                st.Page("pages/serve.py", title="Serve", icon=":material/cell_tower:"),
-            ],
-            "Work": [
-                st.Page("pages/backups.py", title="Backups", icon=":material/backup:"),
-                st.Page("pages/activity.py", title="Activity", icon=":material/pending_actions:"),
-            ],
-        }
-    )
+has_workspace = frame.enter(Path(os.environ.get("LSL_WORKSPACE") or "."))
+page = st.navigation(
+    {
+        "Data": [
+            st.Page("pages/connect.py", title="Connect", icon=":material/lan:"),
+            st.Page("pages/tasks.py", title="Tasks", icon=":material/view_list:"),
+            st.Page("pages/sources.py", title="Sources", icon=":material/photo_library:"),
+        ],
+        "Model": [
+            st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+            st.Page("pages/preview.py", title="Preview", icon=":material/preview:"),
+            st.Page("pages/push.py", title="Push", icon=":material/cloud_upload:"),
+            st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+            st.Page("pages/serve.py", title="Serve", icon=":material/cell_tower:"),
+        ],
+        "Work": [
+            st.Page("pages/backups.py", title="Backups", icon=":material/backup:"),
+            st.Page("pages/activity.py", title="Activity", icon=":material/pending_actions:"),
+        ],
+    },
+    position="sidebar" if has_workspace else "hidden",
+)
+if has_workspace:
     frame.show(page)

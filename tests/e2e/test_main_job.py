@@ -174,6 +174,8 @@ def test_a_link_to_a_page_works_as_the_first_visit_of_a_fresh_server(
     page.goto(f"{serve(APP, LSL_WORKSPACE=str(world.workspace.root))}/tasks?task={task.info.id}")
     page.get_by_text(f"{task.info.id} · belt").wait_for()
     page.get_by_text("practice server").wait_for()
+    for name in ("Connect", "Train", "Preview", "Backups"):
+        assert page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).is_visible()
 
 
 def test_without_a_workspace_it_is_said_how_to_get_one_and_no_page_is_offered(
