@@ -55,12 +55,12 @@ def overview(cards: list[ModelCard]) -> pd.DataFrame:
             "In use": [card.id in in_use for card in cards],
             "AP50": [card.metrics.ap50 if card.metrics else nothing for card in cards],
             "AP": [card.metrics.ap if card.metrics else nothing for card in cards],
+            "Made": [local(card.created) for card in cards],
             "Measured on": [
                 plural(card.metrics.num_images, "image") if card.metrics else "–" for card in cards
             ],
             "Gives": [MODES[card.mode].gives.value for card in cards],
             "Source": [f"{card.support} ({card.support_images})" for card in cards],
-            "Made": [local(card.created) for card in cards],
         }
     )
 

@@ -20,12 +20,10 @@ from lsl_core.cvat import (
 )
 from lsl_core.cvat.annotations import Action, change_job
 from lsl_core.cvat.backup import (
-    Document,
     differences,
     list_units,
     plan_restore,
-    read_unit,
-    saved_units,
+    read_live,
 )
 from lsl_core.cvat.content import KINDS, content_key
 from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
@@ -113,8 +111,7 @@ def test_a_project_comes_back_as_a_new_one(full, repository, session, project, t
         assert made.not_restored == ()
         live = list_units(session).find(f"project-{made.id}")
         assert live is not None
-        found = {p.path: p.value for p in read_unit(session, live) if isinstance(p, Document)}
-        (after,) = saved_units(found, found.__getitem__)
+        after = read_live(session, live)
         assert differences(unit, after, made.tasks) == []
         (restored,) = after.tasks()
         assert len(restored.document("issues")) == 1
