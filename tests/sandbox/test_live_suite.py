@@ -1,4 +1,4 @@
-"""The suite for real servers runs on the sandbox too: it cannot break unseen where none is given."""
+"""The suite for real servers runs on the sandbox too, so that it cannot break unseen."""
 
 from __future__ import annotations
 
