@@ -29,7 +29,7 @@ def choose_mode(info: SourceInfo) -> Mode:
     if MODES[mode].learns_from is Geometry.MASKS and info.num_masks < info.num_objects:
         boxes = info.num_objects - info.num_masks
         st.warning(
-            f"{plural(boxes, 'object')} of this source drawn as boxes: choose boxes, or draw "
+            f"Drawn as boxes: {plural(boxes, 'object')} of this source. Choose boxes, or draw "
             "masks in CVAT.", icon=":material/warning:",
         )  # fmt: skip
     return mode
