@@ -344,10 +344,10 @@ def test_a_place_that_is_no_place_is_named() -> None:
         Repository.create("nosuch://x")
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place without folders")
-def test_a_folder_that_cannot_be_made_is_named() -> None:
-    with pytest.raises(BackupError, match="/proc/nowhere cannot be used: No such file"):
-        Repository.create("/proc/nowhere")
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BackupError, match="file/below cannot be used: Not a directory"):
+        Repository.create(tmp_path / "file" / "below")
 
 
 def test_a_folder_without_backups_is_named(tmp_path: Path) -> None:
