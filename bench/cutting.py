@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsl_core.models.compact import entry
 from lsl_core.models.compact.transform import LEAST_RANGE, Levels
+from lsl_core.models.memory import keep_freed_memory
 from lsl_core.types import SlideWindows
 from lsl_core.windows import cut, plan
 
@@ -19,28 +20,33 @@ SCALE, SHIFT = 1 / 58.0, -120 / 58.0
 
 
 def run(*, side: int, repeat: int) -> None:
-    """Print what cutting and normalising cost; one thread."""
+    """Print what cutting and normalising cost; one thread, all ways in turns."""
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as every program does that loads a model
     image = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
     windows = plan((side, side), SlideWindows())
     shape = (len(windows), windows[0].height, windows[0].width, 3)
     values = int(np.prod(shape))
     large, copy = np.ones(256 << 20, np.uint8), np.empty(256 << 20, np.uint8)
-    _, spent = cost(lambda: np.copyto(copy, large), repeat=9)
-    speed = 2 * large.nbytes / spent.cpu_s
-    print(f"\n{len(windows)} windows of {side}², memory moves {speed / 1e9:.1f} GB/s (copying)")
-    rows = []
     batch8, batch32 = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
-    for name, work, moved in (
-        ("floor: uint8 to uint8", None, 2),
-        ("cut, uint8 batch", lambda: _copied(image, windows, batch8), 2),
-        ("floor: uint8 to float32", None, 5),
-        *((n, w, 5) for n, w in _normalising(image, windows, batch32).items()),
-        *((n, w, 5) for n, w in _levelling(image, windows).items()),
-    ):
+    piece = np.ones(values, np.uint8)
+    ways = {
+        "as many bytes in one piece, uint8": (2, lambda: np.copyto(batch8.reshape(-1), piece)),
+        "cut, uint8 batch": (2, lambda: _copied(image, windows, batch8)),
+        **{name: (5, work) for name, work in _normalising(image, windows, batch32).items()},
+        **{name: (5, work) for name, work in _levelling(image, windows).items()},
+    }
+    works = [lambda: np.copyto(copy, large), *(work for _, work in ways.values())]
+    turns = [[cost(work, repeat=1, warm_up=False)[1].cpu_s for work in works]
+             for _ in range(repeat + 1)]  # fmt: skip
+    copied, *took = np.median(turns[1:], axis=0).tolist()
+    speed = 2 * large.nbytes / copied
+    print(f"\n{len(windows)} windows of {side}², memory moves {speed / 1e9:.1f} GB/s (copying)")
+    rows = [{"name": f"floor: uint8 to {kind}", "CPU ms": values * moved / speed * 1e3,
+             "times floor": 1} for kind, moved in (("uint8", 2), ("float32", 5))]  # fmt: skip
+    for (name, (moved, _)), cpu_s in zip(ways.items(), took, strict=True):
         floor = values * moved / speed
-        took = floor if work is None else cost(work, repeat=repeat)[1].cpu_s
-        rows.append({"name": name, "CPU ms": took * 1e3, "times floor": took / floor})
+        rows.append({"name": name, "CPU ms": cpu_s * 1e3, "times floor": cpu_s / floor})
     table(rows)
     cv2.setNumThreads(-1)
 
@@ -129,6 +135,7 @@ def _with_torch(
     torch.set_num_threads(1)
     source = torch.from_numpy(image.reshape(len(image), -1))
     target = torch.from_numpy(batch)
+    piece = torch.ones(target.shape, dtype=torch.uint8)
 
     def converted() -> None:
         for k, w in enumerate(windows):
@@ -143,6 +150,7 @@ def _with_torch(
                 part.mul_(SCALE).add_(SHIFT)
 
     return {
+        "as many values in one piece, to float32 by torch": lambda: target.copy_(piece),
         "cut + to float32 by torch (scale in the network)": converted,
         "cut + normalise, torch by blocks": normalised,
     }

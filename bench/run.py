@@ -111,7 +111,7 @@ def main() -> None:
         "large": lambda: pipeline.large(
             side=asked.side or 16384, images=asked.images, count=20, limit_s=600
         ),
-        "cut": lambda: cutting.run(side=asked.side or 4096, repeat=7),
+        "cut": lambda: cutting.run(side=asked.side or 4096, repeat=9),
         "encode": lambda: encode.run(repeat=asked.repeat, small=10_000, large=100),
         "decode": lambda: decode.run(side=asked.side or 4096, repeat=asked.repeat),
         "overlay": lambda: overlay.run(side=asked.side or 4096, count=2000, screen=1600, repeat=5),

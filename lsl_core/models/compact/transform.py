@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -51,18 +52,26 @@ def levelled(pixels: NDArray[np.uint8], least_range: float, *, out: F32 | None =
     """
     levels = Levels.of(pixels, least_range)
     h, w = pixels.shape[:2]
-    down, across = levels.shares((h, w))
-    middles, halves = (np.repeat(v @ across, 3, axis=1) for v in (levels.middles, levels.halves))
     result = np.empty((h, w, 3), np.float32) if out is None else out
-    field = np.empty((min(_STRIP_PX, h), 3 * w), np.float32)
-    for top in range(0, h, _STRIP_PX):
-        rows = slice(top, top + _STRIP_PX)
-        strip = result[rows]
-        np.copyto(strip, pixels[rows])
-        here = field[: len(strip)]
-        for change, values in ((np.subtract, middles), (np.divide, halves)):
-            _spread(down[rows], values, out=here)
-            change(strip, here.reshape(strip.shape), out=strip)
+    across = _weights(levels.middles.shape[1], w).T
+    # minus the middle, since grey levels are added to it, and beside it the half
+    ends = [np.repeat(v @ across, 3, axis=1) for v in (-levels.middles, levels.halves)]
+    nodes = np.concatenate(ends, axis=1)
+    steps = np.diff(nodes, axis=0, append=nodes[-1:])
+    block, share = np.divmod(_places(len(nodes), h), 1)
+    begins = np.searchsorted(block, np.arange(len(nodes) + 1)).tolist()
+    share = share[:, None].astype(np.float32)
+    grey, written = pixels.reshape(h, -1), result.reshape(h, -1)
+    fields = np.empty((_STRIP_PX, 6 * w), np.float32)
+    for node, step, (begin, end) in zip(nodes, steps, pairwise(begins), strict=True):
+        for top in range(begin, end, _STRIP_PX):
+            rows = slice(top, min(top + _STRIP_PX, end))
+            here = fields[: rows.stop - top]
+            np.multiply(share[rows], step, out=here)
+            here += node
+            middle, half = here[:, : 3 * w], here[:, 3 * w :]
+            cv2.accumulate(grey[rows], middle)
+            np.divide(middle, half, out=written[rows])
     return result
 
 
@@ -89,22 +98,16 @@ class Levels:
         return _weights(rows, hw[0]), _weights(columns, hw[1]).T
 
 
+def _places(count: int, length: int) -> NDArray[np.float64]:
+    """Return where each of `length` pixels lies between the middles of `count` blocks."""
+    at = (np.arange(length) + 0.5) * count / length - 0.5
+    return np.asarray(np.clip(at, 0, count - 1))
+
+
 def _weights(count: int, length: int) -> F32:
     """Return the share that each of `count` blocks has in each of `length` pixels."""
-    at = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
-    shares: F32 = np.maximum(1 - np.abs(at[:, None] - np.arange(count)), 0).astype(np.float32)
-    return shares
-
-
-def _spread(shares: F32, values: F32, *, out: F32) -> None:
-    """Write shares @ values, where few of the shares are not 0.
-
-    In half the time of the product, whose inner side of two or three is too short for BLAS.
-    """
-    first, *others = np.flatnonzero(shares.any(axis=0)).tolist()
-    np.multiply(shares[:, first, None], values[first], out=out)
-    for block in others:
-        out += shares[:, block, None] * values[block]
+    away = np.abs(_places(count, length)[:, None] - np.arange(count))
+    return np.asarray(np.maximum(1 - away, 0), np.float32)
 
 
 def sample_step(hw: Hw) -> int:
@@ -139,25 +142,28 @@ def _levels(pixels: NDArray[np.uint8], least_range: float) -> tuple[F32, F32]:
     """
     h, w = pixels.shape[:2]
     rows, columns = max(1, round(h / BLOCK_PX)), max(1, round(w / BLOCK_PX))
-    low, span = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
     reach_y, reach_x = h / rows / 2, w / columns / 2
+    counts = np.empty((rows, columns, 256), np.float32)
     for i in range(rows):
         for j in range(columns):
             top, bottom = (i * 2 - 1) * reach_y, (i * 2 + 3) * reach_y
             left, right = (j * 2 - 1) * reach_x, (j * 2 + 3) * reach_x
             part = pixels[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)]
             step = sample_step((part.shape[0], part.shape[1]))
-            low[i, j], high = _percentiles(part[::step, ::step], (LOW, HIGH))
-            span[i, j] = max(high - low[i, j], least_range)
-    return low, span
+            counts[i, j] = _counted(part[::step, ::step])
+    low = np.asarray(_percentile(counts, LOW), np.float32)
+    return low, np.asarray(np.maximum(_percentile(counts, HIGH) - low, least_range), np.float32)
 
 
-def _percentiles(values: NDArray[np.uint8], percent: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return what `np.percentile` does for grey levels (h, w, 3), by counting them."""
+def _counted(values: NDArray[np.uint8]) -> F32:
+    """Return how often each grey level occurs in (h, w, 3), (256,)."""
     flat = np.concatenate([values[..., channel] for channel in range(3)])
-    until = np.cumsum(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel())
-    rank = np.array(percent) / 100 * (flat.size - 1)
-    below = np.searchsorted(until, np.floor(rank), side="right")
-    above = np.searchsorted(until, np.ceil(rank), side="right")
-    levels: NDArray[np.float64] = below + (above - below) * (rank - np.floor(rank))
-    return levels
+    return np.asarray(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel(), np.float32)
+
+
+def _percentile(counts: F32, percent: float) -> NDArray[np.float64]:
+    """Return what `np.percentile` does for grey levels that were counted, (..., 256)."""
+    until = np.cumsum(counts, axis=-1)
+    rank = percent / 100 * (until[..., -1:].astype(np.float64) - 1)
+    below, above = ((until <= end(rank)).sum(-1) for end in (np.floor, np.ceil))
+    return np.asarray(below + (above - below) * (rank % 1)[..., 0])
