@@ -107,19 +107,17 @@ class Composer:
             around: the box around their places.
         """
         x0, y0 = around[:2]
-        deepest = [(self.places[members[0]], self.pixels[members[0]])]
-        layers = []
+        shown: list[tuple[Rect, Pixels]] = []
         for view, parts in self._parts(members).items():
             left, top, right, bottom = seen = self.views[view]
-            if _contains(seen, around):
-                layers.append(_painted(parts, around))
-                continue
-            layer = _painted(deepest, around)
-            layer[max(0, top - y0) : bottom - y0, max(0, left - x0) : right - x0] = 0
-            _paint(parts, around, layer)
-            layers.append(layer)
-        whole = _between(layers, self.is_soft)
-        return _trimmed(whole, (x0, y0), self.is_soft)
+            if not _contains(seen, around):
+                layer = _painted([(self.places[members[0]], self.pixels[members[0]])], around)
+                layer[max(0, top - y0) : bottom - y0, max(0, left - x0) : right - x0] = 0
+                _paint(parts, around, layer)
+                shown.append((around, layer))
+            else:
+                shown.append(parts[0] if len(parts) == 1 else (around, _painted(parts, around)))
+        return _trimmed(_between(shown, around, self.is_soft), (x0, y0), self.is_soft)
 
     def _parts(self, members: Sequence[int]) -> dict[int, list[tuple[Rect, Pixels]]]:
         parts: dict[int, list[tuple[Rect, Pixels]]] = {}
@@ -209,20 +207,21 @@ def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | No
     return Composed(pixels, (x, y), (x + bx, y + by, x + bx + bw, y + by + bh))
 
 
-def _between(layers: list[Pixels], is_soft: bool) -> Pixels:
-    """Return the mean of pixels and their neighbours over all layers; solid from half on.
+def _between(shown: list[tuple[Rect, Pixels]], around: Rect, is_soft: bool) -> Pixels:
+    """Return the mean of pixels and their neighbours over what windows show; solid from half on.
 
     Out of nine pixels eight count, so that the ends of thin bars are not lost.
     """
-    total = layers[0]
-    for layer in layers[1:]:
-        total = np.asarray(cv2.add(total, layer, dtype=cv2.CV_16U))
-    near = cv2.boxFilter(total, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    count = 8 * len(layers)
+    x0, y0, x1, y1 = around
+    total = np.zeros((y1 - y0, x1 - x0), np.float32)
+    for (x, y, right, bottom), pixels in shown:
+        cv2.accumulate(pixels, total[y - y0 : bottom - y0, x - x0 : right - x0])
+    near = cv2.boxFilter(total, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    count = 8 * len(shown)
     if not is_soft:
         return np.asarray((near >= count / 2) & (total > 0)).view(np.uint8)
     mean = np.minimum(np.rint(near / count), 255).astype(np.uint8)
-    return np.asarray(cv2.min(mean, np.maximum.reduce(layers)), np.uint8)
+    return np.asarray(cv2.min(mean, _painted(shown, around)), np.uint8)
 
 
 @lru_cache(maxsize=4096)

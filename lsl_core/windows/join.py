@@ -21,8 +21,8 @@ REACH_PX = 6
 #: What is cut and this thin, where a neighbour saw more and found nothing, is no object.
 SLIVER_PX = 4
 #: Two windows that show a thin object with less IoU than this are both doubted. What lies between
-#: their outlines is nearer to the truth at any IoU; at 0.8 it would take 10 % of the time.
-DOUBTED = 0.7
+#: their outlines is nearer to the truth at any IoU; from here on hardly, and it takes time.
+DOUBTED = 0.8
 #: Area over longer side of a thin object. Outlines a pixel or two off change no other one much.
 THIN_PX = 16
 

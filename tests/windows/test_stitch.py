@@ -212,6 +212,20 @@ def test_two_windows_that_draw_a_thin_object_differently_are_both_believed(soft)
 
 
 @pytest.mark.parametrize("soft", [True, False])
+def test_views_of_a_thin_object_that_agree_by_three_quarters_give_what_lies_between(soft):
+    (a, left), (b, right) = seen(scene((83, 20, 14, 3)))
+    bar = np.ones((3, 14))
+    parts = [(a, redrawn(left, (82, 20, bar))), (b, redrawn(right, (4, 20, bar)))]
+    if not soft:
+        parts = [(window, found.binary()) for window, found in parts]
+    masks = stitch(parts, image_hw=(100, 180)).binary().masks
+    assert masks.areas().tolist() == [14 * 3]
+    rows, columns = np.nonzero(masks.crop(0))
+    x, y = masks.crops[0, :2].tolist()
+    assert (x + columns.min(), y + rows.min()) == (83, 20)
+
+
+@pytest.mark.parametrize("soft", [True, False])
 def test_a_thin_object_is_doubted_where_the_window_that_cuts_it_shows_something_else(soft):
     """The left window, up to 100, shows 13 px of the bar two pixels above the right one's."""
     (a, left), (b, right) = seen(scene((87, 20, 40, 3)))
