@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-#: The header before each member of a zip archive (APPNOTE.TXT 4.3.7), without its signature.
-_HEADER = struct.Struct("<2xHH4xIIIHH")
+#: The header before each member of a zip archive (APPNOTE.TXT 4.3.7); what ends one is longer.
+_HEADER = struct.Struct("<6xHH4xIIIHH")
 _MEMBER, _LISTING = b"PK\x03\x04", b"PK\x01\x02"
 #: Flags: encrypted; sizes come after the data, which cannot be read from the front then.
 _UNREADABLE = 0x1 | 0x8
@@ -31,19 +31,18 @@ def members_of(body: Body) -> Iterator[tuple[str, bytes]]:
     Raises:
         BadZipFile: for anything else, for a checksum that does not fit, and for a cut archive.
     """
-    while (signature := body.read(4)) == _MEMBER:
-        flags, method, crc, packed, size, name_bytes, extra = _HEADER.unpack(_whole(body, 26))
+    while (head := _whole(body, _HEADER.size)).startswith(_MEMBER):
+        flags, method, crc, packed, size, name_bytes, extra = _HEADER.unpack(head)
         if flags & _UNREADABLE or method not in (_STORED, _DEFLATED):
             raise zipfile.BadZipFile(f"a member with flags {flags} and method {method}")
-        name = _whole(body, name_bytes).decode("utf-8", "replace")
-        _whole(body, extra)
+        name = _whole(body, name_bytes + extra)[:name_bytes].decode("utf-8", "replace")
         data = _whole(body, packed)
         if method == _DEFLATED:
             data = _inflated(data, name)
         if len(data) != size or zlib.crc32(data) != crc:
             raise zipfile.BadZipFile(f"{name} is damaged")
         yield name, data
-    if signature != _LISTING:
+    if not head.startswith(_LISTING):
         raise zipfile.BadZipFile("no list of members at the end")
     while body.read(1 << 16):
         pass  # read to its end, so that the connection can be used again

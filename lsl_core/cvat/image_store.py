@@ -104,7 +104,7 @@ class ImageBatch:
 
     def __init__(self, store: ImageStore, folder: Path) -> None:
         self._store, self._folder = store, folder
-        self._drafts = Drafts()
+        self._drafts = Drafts(folder)
         self._entries: dict[int, Entry] = {}
 
     def __enter__(self) -> Self:

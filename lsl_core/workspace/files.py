@@ -33,8 +33,7 @@ def atomic_path(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
     Raises:
         DiskFull: when the disk has no room.
     """
-    handle, part = _part_beside(path)
-    os.close(handle)
+    part = _part_beside(path)
     try:
         with _disk_full_told(path):
             yield part
@@ -46,14 +45,19 @@ def atomic_path(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _part_beside(path: Path) -> tuple[int, Path]:
+def _part_beside(path: Path) -> Path:
     prefix = f".{path.name[:80]}."
     try:
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     except FileNotFoundError:  # cheaper than to look for the folder each time
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
-    return handle, Path(name)
+    os.close(handle)
+    return Path(name)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager
@@ -72,40 +76,51 @@ def _disk_full_told(path: Path) -> Iterator[None]:
 class Drafts:
     """Files that are written one by one and take their places together, each whole or not at all.
 
-    The disk is waited for once they are all written, which spares most of the waiting.
+    They wait in a folder of their own, until `keep` or `drop`. The disk is waited for once they are
+    all written, which spares most of the waiting.
+
+    Args:
+        folder: below which their places are; made when it is missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._waiting = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
         self._parts: list[tuple[Path, Path]] = []
 
-    def __len__(self) -> int:
-        return len(self._parts)
-
     def add(self, path: Path, data: bytes) -> None:
-        """Write the bytes of `path` beside it.
+        """Write the bytes of a file that goes to `path`.
 
         Raises:
             DiskFull: when the disk has no room.
         """
-        with _disk_full_told(path):
-            handle, part = _part_beside(path)
-            self._parts.append((part, path))
-            with open(handle, "wb", buffering=0) as file:  # noqa: PTH123 - a handle, not a path
-                file.write(data)
+        part = self._waiting / str(len(self._parts))
+        with (
+            _disk_full_told(path),
+            # without a buffer: between threads, each call more is a wait more
+            open(part, "xb", buffering=0, opener=_private) as file,
+        ):
+            rest = memoryview(data)
+            while rest:  # a disk that runs full takes a part first and refuses the rest
+                rest = rest[file.write(rest) :]
+        self._parts.append((part, path))
 
     def keep(self) -> None:
         """Put all files in their places; their bytes are on disk (fsync) before."""
         for part, path in self._parts:
-            with _disk_full_told(path), part.open("rb") as written:
+            with _disk_full_told(path), part.open("rb", buffering=0) as written:
                 os.fsync(written.fileno())
         for part, path in self._parts:
-            part.replace(path)
-        self._parts.clear()
+            try:
+                part.replace(path)
+            except FileNotFoundError:  # cheaper than to look for the folder each time
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(path)
+        self.drop()
 
     def drop(self) -> None:
         """Remove what was not kept."""
-        for part, _ in self._parts:
-            part.unlink(missing_ok=True)
+        shutil.rmtree(self._waiting, ignore_errors=True)
         self._parts.clear()
 
 

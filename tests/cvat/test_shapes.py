@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from cvat_sdk.masks import decode_mask, encode_mask
@@ -241,3 +243,35 @@ def test_what_the_sdk_decodes_is_what_we_decode():
     points = encode_mask(ring())
     full = decode_mask(points, image_width=HW[1], image_height=HW[0])
     assert np.array_equal(whole(read(shape("mask", points)).frames[0]), full)
+
+
+def test_a_frame_among_many_is_read_as_it_is_alone():
+    rng = np.random.default_rng(3)
+    frames = [FrameInfo(i, f"{i}.png", 50 - i % 2, 40) for i in range(700)]
+    kinds = ("mask", "rectangle", "polygon")
+    shapes = []
+    for i in range(2500):
+        frame, kind = int(rng.integers(700)), kinds[i % 3]
+        x, y = rng.integers(-6, 45, 2).tolist()
+        points = {
+            "mask": [0, 12, x, y, x + 3, y + 2] if i % 7 else [5, 5, x, y, x, y],
+            "rectangle": [x, y, x + 9, y + 4],
+            "polygon": [x, y, x + 9, y, x, y + 9],
+        }[kind]
+        shapes.append(shape(kind, points, id=i, frame=frame, label_id=LABELS[i % 2].id))
+    together = to_instances({"shapes": shapes}, frames, LABELS)
+    assert list(together.frames) == list(range(700))
+    left_out = Counter()
+    for frame in frames:
+        mine = [one for one in shapes if one["frame"] == frame.frame]
+        alone = to_instances({"shapes": mine}, [frame], LABELS)
+        left_out.update({one.reason: one.count for one in alone.left_out})
+        got, expected = together.frames[frame.frame], alone.frames[frame.frame]
+        assert got.shape_ids == expected.shape_ids
+        assert got.has_mask.tolist() == expected.has_mask.tolist()
+        assert got.instances.boxes.tolist() == expected.instances.boxes.tolist()
+        assert got.instances.class_ids.tolist() == expected.instances.class_ids.tolist()
+        assert got.instances.masks.runs.tolist() == expected.instances.masks.runs.tolist()
+        assert got.instances.masks.crops.tolist() == expected.instances.masks.crops.tolist()
+    assert {one.reason: one.count for one in together.left_out} == left_out
+    assert len(left_out) > 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_drafts_take_their_places_together(tmp_path: Path) -> None:
-    drafts = Drafts()
+    drafts = Drafts(tmp_path)
     drafts.add(tmp_path / "a" / "one", b"1")
     drafts.add(tmp_path / "two", b"2")
     assert not (tmp_path / "two").exists()
@@ -51,9 +52,22 @@ def test_drafts_take_their_places_together(tmp_path: Path) -> None:
 
 
 def test_dropped_drafts_leave_nothing(tmp_path: Path) -> None:
-    drafts = Drafts()
+    drafts = Drafts(tmp_path)
     drafts.add(tmp_path / "one", b"1")
     drafts.drop()
+    drafts.keep()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_that_finds_no_room_for_its_end_is_no_file(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            drafts.add(tmp_path / "one", bytes(1500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     drafts.keep()
     assert list(tmp_path.iterdir()) == []
 
