@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cv2
 import numpy as np
 import uvicorn
-from measure import process_cpu_s, process_mb
+from measure import process_cpu_s, shared_mb, with_children
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -69,7 +69,8 @@ class Load:
 class Outcome:
     """Answers in the order of the bodies; seconds each took; the server's memory on the way.
 
-    cpu_s: seconds of all cores that the server used. caller_s: that the callers used.
+    cpu_s: seconds of all cores that the server's processes used. caller_s: that the callers used.
+    memory_mb: of all these processes, what they share counted once.
     """
 
     answers: list[tuple[int, bytes]]
@@ -77,7 +78,7 @@ class Outcome:
     wall_s: float
     cpu_s: float
     caller_s: float
-    rss_mb: list[float]
+    memory_mb: list[float]
 
 
 def make_load(count: int, *, bad: float, seed: int, hw: Hw = IMAGE_HW) -> Load:
@@ -127,17 +128,18 @@ def send(port: int, load: Load, *, callers: int, pid: int) -> Outcome:
     On bare sockets in one thread: a caller on the same cores takes from what it measures, and one
     with Python's HTTP client and threads took a third as much as the service itself.
     """
-    began, used, ours = time.perf_counter(), process_cpu_s(pid), time.process_time()
-    answers, seconds, rss = asyncio.run(_all(port, load.bodies, callers, pid))
-    wall, used = time.perf_counter() - began, process_cpu_s(pid) - used
-    return Outcome(answers, seconds, wall, used, time.process_time() - ours, rss)
+    pids = with_children(pid)
+    began, used, ours = time.perf_counter(), sum(map(process_cpu_s, pids)), time.process_time()
+    answers, seconds, memory = asyncio.run(_all(port, load.bodies, callers, pids))
+    wall, used = time.perf_counter() - began, sum(map(process_cpu_s, pids)) - used
+    return Outcome(answers, seconds, wall, used, time.process_time() - ours, memory)
 
 
 async def _all(
-    port: int, bodies: Sequence[bytes], callers: int, pid: int
+    port: int, bodies: Sequence[bytes], callers: int, pids: Sequence[int]
 ) -> tuple[list[tuple[int, bytes]], list[float], list[float]]:
     answers: list[tuple[int, bytes]] = [(0, b"")] * len(bodies)
-    seconds, rss = [0.0] * len(bodies), []
+    seconds, memory = [0.0] * len(bodies), []
     left = iter(range(len(bodies)))
 
     async def caller() -> None:
@@ -151,11 +153,11 @@ async def _all(
             answers[i] = int(head.split(maxsplit=2)[1]), await reader.readexactly(size)
             seconds[i] = time.perf_counter() - began
             if (i + 1) % max(1, len(bodies) // 5) == 0:
-                rss.append(process_mb(pid, "VmRSS"))
+                memory.append(shared_mb(pids))
         writer.close()
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-    return answers, seconds, rss
+    return answers, seconds, memory
 
 
 def one_at_a_time(root: Path, model: str, threads: int, tell: Connection) -> None:
@@ -247,12 +249,12 @@ def report(name: str, outcome: Outcome, load: Load) -> None:
     good = [s for s, is_good in zip(outcome.seconds, load.is_good, strict=True) if is_good]
     p95 = sorted(good)[int(0.95 * len(good))]
     rate = len(load.bodies) / outcome.wall_s
-    memory = ", ".join(f"{mb:.0f}" for mb in outcome.rss_mb)
+    memory = ", ".join(f"{mb:.0f}" for mb in outcome.memory_mb)
     print(
         f"{name:<34} {outcome.wall_s:7.1f} s  {rate:6.1f} images/s  median "
         f"{statistics.median(good):6.3f} s  p95 {p95:6.3f} s  "
         f"processor {1000 * outcome.cpu_s / len(load.bodies):5.1f} ms an image "
-        f"(callers {1000 * outcome.caller_s / len(load.bodies):.1f})  RSS MB {memory}",
+        f"(callers {1000 * outcome.caller_s / len(load.bodies):.1f})  MB {memory}",
         flush=True,
     )
 

@@ -36,8 +36,9 @@ _MAGIC = b"LSLPRED1"
 _DIGEST_BYTES = 32
 #: When the folder is too large, it shrinks to this share of its limit: less often, more at once.
 _AFTER_EVICTION = 0.9
-#: For how long the size of the folder is believed; other processes write into it as well.
-_SIZE_VALID_S = 10.0
+#: After so much of the free room is written the folder is measured again, which takes seconds
+#: where it holds 100,000 entries; other processes write into it as well.
+_MEASURED_AFTER = 0.25
 #: A temporary file this old belongs to a process that died.
 _ABANDONED_S = 3600.0
 
@@ -94,8 +95,7 @@ class PredictionCache:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._folder = folder / f"v{FORMAT_VERSION}"
         self._max_bytes = max_bytes
-        self._size = 0
-        self._sized_at = -_SIZE_VALID_S
+        self._until_measured = 0  # bytes
 
     def get(self, key: str) -> Prediction | None:
         """Return the prediction, or None; a damaged one is logged and counts as missing."""
@@ -138,9 +138,8 @@ class PredictionCache:
             return False
         # an entry that a power cut damages counts as missing: no need to wait for the disk
         write_atomic(self._path(key), data, is_durable=False)
-        self._size += len(data)
-        is_stale = time.monotonic() - self._sized_at > _SIZE_VALID_S
-        if is_stale or self._size > self._max_bytes:
+        self._until_measured -= len(data)
+        if self._until_measured <= 0:
             self._make_room(spared=key)
         return True
 
@@ -149,6 +148,7 @@ class PredictionCache:
 
     def _make_room(self, *, spared: str) -> None:
         """Measure the folder; remove the least recently used entries if it is too large."""
+        self._until_measured = self._max_bytes  # one thread is enough
         entries: list[tuple[float, int, str]] = []
         for folder in _entries(self._folder):
             for file in _entries(folder.path):
@@ -158,18 +158,16 @@ class PredictionCache:
                         entries.append((status.st_mtime, status.st_size, file.path))
                     elif time.time() - status.st_mtime > _ABANDONED_S:
                         Path(file.path).unlink()
-        self._size = sum(size for _, size, _ in entries)
-        self._sized_at = time.monotonic()
-        if self._size <= self._max_bytes:
-            return
-        for _, size, path in sorted(entries):
-            if self._size <= self._max_bytes * _AFTER_EVICTION:
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries) if total > self._max_bytes else ():
+            if total <= self._max_bytes * _AFTER_EVICTION:
                 break
             if Path(path).stem == spared:
                 continue
             with contextlib.suppress(FileNotFoundError):  # another process made room as well
                 Path(path).unlink()
-            self._size -= size
+            total -= size
+        self._until_measured = int(_MEASURED_AFTER * (self._max_bytes - total))
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:

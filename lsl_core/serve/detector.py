@@ -33,6 +33,7 @@ from lsl_core.inference.cache import PredictionCache, cache_key
 from lsl_core.inference.parts import joined, parts_of
 from lsl_core.models import load_model
 from lsl_core.models.base import Model
+from lsl_core.serve.apart import ModelProcess
 from lsl_core.serve.batching import Batching
 from lsl_core.serve.room import Room
 from lsl_core.types import (
@@ -115,6 +116,7 @@ class Detector:
         copies: Sequence[Model] = (),
     ) -> None:
         self._model = model
+        self._apart = [one for one in (model, *copies) if isinstance(one, ModelProcess)]
         self._cache = cache
         self._floor_score = floor_score
         self._max_pixels = max_pixels
@@ -144,13 +146,18 @@ class Detector:
             floor_score: lowest score that is kept.
             batch_size: windows at a time.
             max_pixels: of an image.
-            at_once: copies that work at the same time; on a processor, one a core with one
-                thread each serves many callers faster than one with many threads.
+            at_once: more than 1 loads the model in a process of its own, and on a processor in so
+                many, each with one thread: they serve many callers faster than one with many.
 
         Raises:
             ModelError, FormatTooNew: see `load_model`.
         """
-        model, *copies = [load_model(folder, device=device) for _ in range(at_once)]
+        if at_once == 1:
+            model, copies = load_model(folder, device=device), []
+        else:
+            model = ModelProcess(folder, device)
+            more = at_once - 1 if model.device == "cpu" else 0
+            copies = [ModelProcess(folder, device) for _ in range(more)]
         return cls(
             model,
             copies=copies,
@@ -283,6 +290,8 @@ class Detector:
     def close(self) -> None:
         """Answer what waits, then stop."""
         self._batching.close()
+        for model in self._apart:
+            model.close()
 
     def __enter__(self) -> Self:
         return self

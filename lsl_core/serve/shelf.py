@@ -134,7 +134,7 @@ class Shelf:
             floor_score=settings.floor_score,
             batch_size=settings.batch_size,
             max_pixels=self.max_pixels,
-            at_once=_copies(self.workspace.models / card.id, card, settings.device),
+            at_once=_copies(self.workspace.models / card.id, card),
         )
         since = offers.note_deployed(self.workspace, offer.model, card.id)
         self._retire(self._swap(name, Live(offer, detector, since, selector)))
@@ -211,14 +211,8 @@ class Shelf:
             old.detector.close()
 
 
-def _copies(folder: Path, card: ModelCard, device: str) -> int:
+def _copies(folder: Path, card: ModelCard) -> int:
     """Return how many copies of a model work beside each other: on a processor, one a core."""
-    # torch takes seconds to load, and a service without an offer needs none
-    from lsl_core.models.devices import choose_device, use_threads
-
-    if choose_device(device).type != "cpu":
-        return 1
     if not FAMILIES[card.family].copies or (folder / WEIGHTS_NAME).stat().st_size > _LARGE_BYTES:
         return 1
-    use_threads(1)
     return min(_MOST_COPIES, os.cpu_count() or 1)

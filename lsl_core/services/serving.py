@@ -268,11 +268,15 @@ def check_cvat(session: CvatSession, found: ServiceState) -> Verdict:
     """Ask CVAT for its functions and say whether those of the service are among them."""
     ours = {function.name for offer in found.offers for function in offer.functions}
     try:
-        if not cvat.has_functions(session):
-            return Verdict(
-                False, f"{session.url} has its AI tools switched off.",
-                "Set CVAT_SERVERLESS=1 in its environment and start it again.",
-            )  # fmt: skip
+        has_tools = cvat.has_functions(session)
+    except CvatError as error:  # CVAT itself, before it would call anybody
+        return Verdict(False, error.message, error.hint)
+    if not has_tools:
+        return Verdict(
+            False, f"{session.url} has its AI tools switched off.",
+            "Set CVAT_SERVERLESS=1 in its environment and start it again.",
+        )  # fmt: skip
+    try:
         listed = {row["id"] for row in cvat.list_functions(session)}
     except (CvatAuth, CvatDenied):
         # plugins were told just now, so it was not CVAT that refused

@@ -184,8 +184,8 @@ def for_cvat(found: ServiceState) -> None:
     st.code("\n".join(f"{name}={value}" for name, value in words.items()), language="ini")
     if words["CVAT_NUCLIO_HOST"] == "localhost":
         st.caption(
-            "That is a CVAT on this machine outside of Docker. For one in Docker, stop the service "
-            'and start it for "CVAT in Docker on this machine".'
+            "This is for a CVAT on this machine outside of Docker. For one in Docker, stop the "
+            'service and start it for "CVAT in Docker on this machine".'
         )
     else:
         st.caption(
@@ -201,10 +201,13 @@ def for_cvat(found: ServiceState) -> None:
     if cvat is None:
         st.page_link("pages/connect.py", label="Connect to CVAT to check it")
     elif st.button("Check CVAT", key=keys.SERVE_CHECK, icon=":material/fact_check:"):
-        verdict = serving.check_cvat(cvat, found)
-        (st.success if verdict.is_fine else st.warning)(
-            f"{escaped(verdict.text)} {escaped(verdict.hint)}"
-        )
+        with st.spinner("Asking CVAT for its AI tools"):
+            verdict = serving.check_cvat(cvat, found)
+        if verdict.is_fine:
+            st.success(escaped(verdict.text), icon=":material/check_circle:")
+        else:
+            st.warning(f"**{escaped(verdict.text)}**", icon=":material/warning:")
+            st.markdown(f":material/arrow_forward: {escaped(verdict.hint)}")
 
 
 def trial(found: ServiceState) -> None:
@@ -227,15 +230,11 @@ def trial(found: ServiceState) -> None:
         message = pack(
             pixels, shown, LabelMap(offer.labels), image_id=image_id, name=upload.name, may="cut"
         )
-        chosen = viewer(
+        viewer(
             message, key=keys.SERVE_TEST_VIEWER, height=460, scope=f"{name} {offer.version}",
             start=_as_served(offer),
         )  # fmt: skip
-        count = len(shown.above(chosen.limits(len(offer.labels))))
-        st.caption(
-            f"{plural(count, 'object')} of {len(shown)} at these thresholds, which begin as the "
-            "service has them."
-        )
+        st.caption("The thresholds begin as the service has them.")
 
 
 def _as_served(offer: OfferState) -> ViewerState:

@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import time
 import zlib
 from pathlib import Path
 
@@ -111,17 +110,29 @@ def test_the_least_recently_used_goes_first_and_the_limit_holds(tmp_path):
     assert cache.get(KEYS[9]) is not None
 
 
-def test_what_other_processes_wrote_counts(tmp_path, monkeypatch):
+def test_what_other_processes_wrote_counts(tmp_path):
     one = len(pack(prediction()))
     mine = PredictionCache(tmp_path, max_bytes=5 * one)
     other = PredictionCache(tmp_path, max_bytes=50 * one)
     mine.put(KEYS[0], prediction())
     for i in range(1, 20):
         other.put(KEYS[i], prediction())
-    later = time.monotonic() + 60
-    monkeypatch.setattr(time, "monotonic", lambda: later)
     mine.put(KEYS[20], prediction())
     assert sized(tmp_path) <= 5 * one
+
+
+def test_the_folder_is_measured_again_only_after_a_good_part_of_its_room(tmp_path, monkeypatch):
+    looked = []
+    entries = cache_module._entries
+    monkeypatch.setattr(cache_module, "_entries", lambda f: looked.append(f) or entries(f))
+    one = len(pack(prediction()))
+    cache = PredictionCache(tmp_path, max_bytes=100 * one)
+    for i in range(20):
+        cache.put(KEYS[i], prediction())
+    assert looked.count(cache._folder) == 1
+    for i in range(20, 40):
+        cache.put(KEYS[i], prediction())
+    assert looked.count(cache._folder) == 2
 
 
 def test_a_prediction_larger_than_the_limit_is_not_stored(tmp_path):
@@ -137,7 +148,7 @@ def test_a_failed_write_leaves_the_old_entry_and_nothing_else(tmp_path, monkeypa
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(DiskFull):
         cache.put(KEYS[0], prediction(seed=1))
     same(cache.get(KEYS[0]), prediction())

@@ -11,6 +11,7 @@ import pytest
 
 from lsl_core import cvat
 from lsl_core.cli.main import run as lsl
+from lsl_core.errors import CvatAuth, CvatUnreachable
 from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.serve.__main__ import server_of
 from lsl_core.services import modelling, offers, serving
@@ -154,3 +155,14 @@ def test_the_settings_that_cvat_needs_are_checked_by_asking_it(world, gateway):
     assert (turned_away.is_fine, "--allow" in turned_away.hint) == (False, True)
     settings = serving.cvat_settings(found)
     assert settings["CVAT_NUCLIO_PORT"] == str(gateway.port)
+
+
+@pytest.mark.parametrize("error", [CvatUnreachable, CvatAuth])
+def test_a_cvat_that_does_not_answer_is_not_blamed_on_the_service(monkeypatch, error):
+    def refuse(_):
+        raise error("CVAT said no.", hint="Ask it later.")
+
+    monkeypatch.setattr(cvat, "has_functions", refuse)
+    found = serving.ServiceState(1, "127.0.0.1", 8070, True, 0.0, (), {}, ())
+    verdict = serving.check_cvat(None, found)
+    assert verdict == serving.Verdict(False, "CVAT said no.", "Ask it later.")
