@@ -42,8 +42,9 @@ chromium:
 demo: $(STAMP)
 	@$(BIN)/lsl demo $(if $(SMOKE),--smoke)
 
-# One process for each core, one thread in each; at most four, since each loads torch. One after another: make test PARALLEL=
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+# One process more than cores, since many tests wait for a browser or a server, one thread in each; at most four, since each
+# loads torch. One after another: make test PARALLEL=
+PARALLEL := --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 
 test: $(DEV_STAMP) chromium
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not live and not gpu" $(PARALLEL)
