@@ -13,6 +13,7 @@ from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import BackupError, PartlyDone, UserInput
 from lsl_core.services import backing_up, backups, retaining, reviewing_backups
 from lsl_core.services.backups import Snapshot, State, Tier
+from lsl_core.words import plural
 
 tier_option = click.option(
     "--tier",
@@ -282,7 +283,7 @@ def _require_whole(one: Snapshot) -> None:
         raise BackupError(f"Snapshot {one.short_id} failed: {one.missing[-1].why}")
     if one.state is State.PARTIAL:
         raise PartlyDone(
-            f"Snapshot {one.short_id} lacks {len(one.missing)} things.",
+            f"Snapshot {one.short_id} lacks {plural(len(one.missing), 'thing')}.",
             done=[one.short_id],
             failed=[(lack.what, lack.why) for lack in one.missing],
         )

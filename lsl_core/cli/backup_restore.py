@@ -13,6 +13,7 @@ from lsl_core.services.backups import Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.restoring import RestoredInstance
 from lsl_core.services.workspaces import Workspace
+from lsl_core.words import plural
 
 
 @click.command()
@@ -117,7 +118,8 @@ def _live(
     result = restoring_live.apply_live(
         session, workspace, repository, one, plan, confirm=confirm, progress=progress
     )
-    click.echo(f"Brought back {result.added} objects, took {result.removed} away: {plan.task.url}")
+    added = plural(result.added, "object")
+    click.echo(f"Brought back {added}, took {result.removed} away: {plan.task.url}")
     click.echo(f"Take it back with: lsl undo {result.push_id}")
 
 

@@ -27,6 +27,7 @@ from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
 from lsl_core.services.exporting import TaskOptions
 from lsl_core.services.pushing import PushPlan
 from lsl_core.services.workspaces import Workspace
+from lsl_core.words import plural
 
 
 @click.command("cvat-setup")
@@ -79,6 +80,7 @@ def _login(
         return connections.profile_login(profile)
     if not url:
         raise UserInput("Which server?", hint="Give --url, or --profile of cvat-cli.")
+    url = connections.server_address(url)  # refused before a password is asked for
     if user is not None:
         password = password or secret(
             f"The password of {user}", hint="Pipe it in, or set CVAT_ACCESS_TOKEN to a token."
@@ -163,7 +165,7 @@ def _push(
     result = pushing.apply(
         session, workspace, plan, confirmed_task=wish.confirmed_task, progress=progress
     )
-    click.echo(f"Pushed {plan.num_add} objects to task {plan.task.id}: {plan.task.url}")
+    click.echo(f"Pushed {plural(plan.num_add, 'object')} to task {plan.task.id}: {plan.task.url}")
     click.echo(f"Take it back with: lsl undo {result.push_id}")
 
 
@@ -190,7 +192,7 @@ def undo(ctx: click.Context, push_id: str | None) -> None:
     with session_of(ctx, workspace) as session, TerminalProgress() as progress:
         result = pushing.undo(session, workspace, push_id, progress=progress)
     back = f", brought {result.restored} back" if result.restored else ""
-    click.echo(f"Removed {result.deleted} objects{back}.")
+    click.echo(f"Removed {plural(result.deleted, 'object')}{back}.")
     if result.kept:
         click.echo(f"{len(result.kept)} stay, since people edited them:")
     for kept in result.kept[:20]:

@@ -20,6 +20,7 @@ from lsl_core.cli.shared import (
 )
 from lsl_core.services import labelstudio
 from lsl_core.services.labelstudio import BackendSettings, Drawing
+from lsl_core.words import plural
 
 
 @click.command("labelstudio-setup")
@@ -63,7 +64,8 @@ def labelstudio_export(
             drawing=Drawing(draw) if draw else None,
             progress=progress,
         )
-    click.echo(f"Sent {made.num_objects} objects on {made.num_images} images to {made.url}")
+    images = plural(made.num_images, "image")
+    click.echo(f"Sent {plural(made.num_objects, 'object')} on {images} to {made.url}")
 
 
 @click.command("labelstudio-ml-start")

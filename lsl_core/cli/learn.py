@@ -20,6 +20,7 @@ from lsl_core.services import activity, exporting, modelling, predicting, previe
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard
+from lsl_core.words import plural
 
 
 @click.command("auto-label")
@@ -189,7 +190,8 @@ def _labelled(workspace: Workspace, preview_id: str, name: str) -> str:
     counts = previewing.counts(info, found)
     words = ", ".join(f"{label} {shown}" for label, (shown, _) in counts.items())
     failed = sum(bool(frame.error) for frame in found)
-    return f'"{name}": {len(found)} images, {words}' + (f", {failed} failed." if failed else ".")
+    images = plural(len(found), "image")
+    return f'"{name}": {images}, {words}' + (f", {failed} failed." if failed else ".")
 
 
 @click.command()
@@ -221,7 +223,8 @@ def preview(
             mask_threshold=mask_threshold,
             progress=progress,
         )
-    click.echo(f"Drew {done.num_objects} objects on {done.num_images} images in {done.folder}")
+    images = plural(done.num_images, "image")
+    click.echo(f"Drew {plural(done.num_objects, 'object')} on {images} in {done.folder}")
 
 
 @click.command()
@@ -250,7 +253,8 @@ def export(
             mask_threshold=mask_threshold,
             progress=progress,
         )
-    click.echo(f"Wrote {done.num_objects} objects on {done.num_images} images to {done.folder}")
+    images = plural(done.num_images, "image")
+    click.echo(f"Wrote {plural(done.num_objects, 'object')} on {images} to {done.folder}")
 
 
 @click.command()

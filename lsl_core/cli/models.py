@@ -11,6 +11,7 @@ from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import PartlyDone
 from lsl_core.services import modelling, pretrained
 from lsl_core.types import ModelCard
+from lsl_core.words import plural
 
 
 @click.group()
@@ -49,7 +50,7 @@ def show(ctx: click.Context, model: str) -> None:
     if tuned_from := pretrained.tuned_from(card):
         click.echo(f"Tuned from    {', '.join(tuned_from)}")
     click.echo(f"Licence       {card.licence}")
-    click.echo(f"Learnt from   {card.support_images} images of {card.support}")
+    click.echo(f"Learnt from   {plural(card.support_images, 'image')} of {card.support}")
     click.echo(f"Measured      {card.measured}")
     if card.metrics is not None:
         for figure in card.metrics.by_label:

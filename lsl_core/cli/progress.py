@@ -48,7 +48,7 @@ class TerminalProgress:
         self._facts = {}
         self._task = self._bars.add_task(step, total=total, unit=unit, facts="")
         if self._bars.disable:
-            self._console.print(f"{step}: {total} {unit}")
+            self._console.print(f"{step}: {total} {unit}" if total > 1 else step)
 
     def advance(self, count: int = 1) -> None:
         """Say that `count` more units are done."""

@@ -12,6 +12,7 @@ from lsl_core.errors import UserInput
 from lsl_core.services import labelstudio, modelling, sourcing, workspaces
 from lsl_core.services.sourcing import Imported
 from lsl_core.types import Mode
+from lsl_core.words import plural
 
 
 @click.command()
@@ -72,7 +73,7 @@ def import_(
             assert image is not None
             made = sourcing.import_unlabelled(workspace, name=name, images=image, progress=progress)
     info = made.info
-    click.echo(f'Source "{name}": {info.num_images} images, {info.num_objects} objects.')
+    click.echo(f'Source "{name}": {_counts(info.num_images, info.num_objects)}.')
     report_left_out(made.left_out, done=[name])
 
 
@@ -84,8 +85,8 @@ def ls(ctx: click.Context) -> None:
     for info in sourcing.list_sources(workspace):
         kind = "labelled" if info.is_labelled else "unlabelled"
         click.echo(
-            f"source  {info.name:<24} {kind:<10} {info.num_images:>5} images "
-            f"{info.num_objects:>7} objects  {', '.join(info.labels)}"
+            f"source  {info.name:<24} {kind:<10} {plural(info.num_images, 'image'):>12} "
+            f"{plural(info.num_objects, 'object'):>15}  {', '.join(info.labels)}"
         )
     for card in modelling.list_models(workspace):
         score = f"AP50 {card.metrics.ap50:.2f}" if card.metrics else "not measured"
@@ -123,7 +124,11 @@ def rename(ctx: click.Context, name: str, new_name: str) -> None:
 def split_data(annotation: Path, output: Path, split: float, seed: int) -> None:
     """Cut a COCO file in two, for example to learn from one part and measure on the other."""
     for part in sourcing.split_coco(annotation, output, share=split, seed=seed):
-        click.echo(f"{part.num_images} images, {part.num_objects} objects: {part.path}")
+        click.echo(f"{_counts(part.num_images, part.num_objects)}: {part.path}")
+
+
+def _counts(images: int, objects: int) -> str:
+    return f"{plural(images, 'image')}, {plural(objects, 'object')}"
 
 
 COMMANDS = (create, import_, ls, rm, rename, split_data)

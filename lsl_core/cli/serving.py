@@ -21,6 +21,7 @@ from lsl_core.services import offers, serving
 from lsl_core.services.offers import Drawing, Offer
 from lsl_core.services.serving import ServiceSettings, ServiceState
 from lsl_core.services.workspaces import Workspace
+from lsl_core.words import plural
 
 
 @click.command()
@@ -159,7 +160,7 @@ def _report(workspace: Workspace) -> None:
                 f"{function.failed:>7} {median:>8}"
             )
     for who, requests, _ in found.callers:
-        click.echo(f"used in the last hour by {who}: {requests} requests")
+        click.echo(f"used in the last hour by {who}: {plural(requests, 'request')}")
 
 
 COMMANDS = (serve,)

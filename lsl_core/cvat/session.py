@@ -28,6 +28,7 @@ from lsl_core.errors import (
     CvatUnreachable,
     UserInput,
 )
+from lsl_core.words import plural
 
 #: The version that the original LSL documents; older ones answer some of our calls differently.
 OLDEST_VERSION = (2, 30)
@@ -184,7 +185,7 @@ def connect(
     answer = transport.json(
         "GET", "/api/tasks", doing="asking for tasks", query={"page_size": 1, "page": 1}
     )
-    tell(ConnectStep.MAY_READ, f"{answer['count']} tasks")
+    tell(ConnectStep.MAY_READ, plural(answer["count"], "task"))
     rights = rights_of(transport, user, organisation)
     tell(ConnectStep.MAY_WRITE, rights)
     transport.use_retries(RETRIES)

@@ -14,6 +14,7 @@ from lsl_core.services import backup_runs
 from lsl_core.services.connections import connection_of
 from lsl_core.services.exporting import TaskOptions
 from lsl_core.types import Mode, RunState, SlideWindows
+from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 
 __all__ = [
@@ -158,7 +159,7 @@ def submit_push(
         "lsl_core.services.pushing:run_push",
         arguments,
         kind="push",
-        subject=f"{plan.num_add} shapes to task {plan.task.id}",
+        subject=f"{plural(plan.num_add, 'shape')} to task {plan.task.id}",
         owner=session.user,
     )
 
@@ -196,7 +197,7 @@ def submit_resume(workspace: Workspace, session: CvatSession, push: PushRecord) 
         "lsl_core.services.pushing:run_resume",
         {"connection": _connection(session), "push_id": push.id},
         kind="push",
-        subject=f"the rest of {push.summary['add']} shapes to task {push.task_id}",
+        subject=f"the rest of {plural(push.summary['add'], 'shape')} to task {push.task_id}",
         owner=session.user,
     )
 

@@ -19,6 +19,7 @@ from lsl_core.cvat import (
     TaskInfo,
 )
 from lsl_core.inference.previews import PreviewStore
+from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import decode_rgb, encode_rgb
 
@@ -92,7 +93,7 @@ def task_states(workspace: Workspace, session: CvatSession) -> dict[int, str]:
     for push in reversed(cvat.Journal(workspace.journal).pushes(url=session.url)):
         if push.phase is PushPhase.DONE:
             added = push.summary["result"]["added"]
-            states[push.task_id] = f"pushed {added:,} shapes {_ago(push.created)}"
+            states[push.task_id] = f"pushed {plural(added, 'shape')} {_ago(push.created)}"
     return states
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "open_session",
     "profile_login",
     "saved_profiles",
+    "server_address",
     "sign_in",
     "sign_out",
 ]

@@ -17,6 +17,7 @@ from lsl_core.errors import UserInput
 from lsl_core.services import sourcing
 from lsl_core.services.serverless import FunctionFolder, deploy_command
 from lsl_core.types import ModelCard
+from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import encode_rgb
 
@@ -167,7 +168,9 @@ def _answer(function: FunctionFolder, url: str, image: bytes) -> Health:
             f"{', '.join(sorted(map(str, unknown)))}.",
             "Deploy it again.",
         )
-    return Health("", f"{function.name} is ready at {url}: {len(shapes)} objects on a test image.")
+    return Health(
+        "", f"{function.name} is ready at {url}: {plural(len(shapes), 'object')} on a test image."
+    )
 
 
 def _ask(words: list[str]) -> tuple[int, str]:

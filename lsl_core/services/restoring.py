@@ -33,6 +33,7 @@ from lsl_core.errors import (
     RunCancelled,
 )
 from lsl_core.progress import NULL, Progress
+from lsl_core.words import plural
 from lsl_core.workspace.files import file_of
 
 __all__ = [
@@ -87,7 +88,7 @@ def require_whole(made: RestoredInstance) -> None:
         raise RestoreRefused(f"Nothing was restored: {made.failed[0][0]}: {made.failed[0][1]}")
     if failed:
         raise PartlyDone(
-            f"{len(made.units)} restored; {len(failed)} things could not be.",
+            f"{len(made.units)} restored; {plural(len(failed), 'thing')} could not be.",
             done=[unit.key for unit in made.units],
             failed=failed,
             hint="What was restored stays; do the rest by hand in CVAT.",

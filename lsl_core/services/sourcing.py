@@ -18,6 +18,7 @@ from lsl_core.progress import NULL, Progress
 from lsl_core.services import connections
 from lsl_core.sources import Imported, LabelledImage, Part, Source, SourceInfo
 from lsl_core.types import ImageRef
+from lsl_core.words import plural
 from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.images import Pixels, read_rgb
 
@@ -85,7 +86,7 @@ def import_task(
         origin={"kind": "cvat", "url": session.url, "task_id": task_id, "task": state.task.name},
     )
     left_out = [(f"frame {f.frame}", f.reason) for f in pulled.failed]
-    left_out += [(f"{left.count} shapes", left.reason) for left in converted.left_out]
+    left_out += [(plural(left.count, "shape"), left.reason) for left in converted.left_out]
     return Imported(info, tuple(left_out))
 
 
@@ -225,4 +226,4 @@ def unlearnt_labels(
 
 
 def _are(count: int, noun: str) -> str:
-    return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"
+    return f"{plural(count, noun)} {'is' if count == 1 else 'are'}"

@@ -8,11 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-
-def plural(count: int, noun: str) -> str:
-    """Return "1 mask", "1,280 masks"."""
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "x", "sh")) else "s"
-    return f"{count:,} {noun}{ending}"
+from lsl_core.words import plural as plural
 
 
 def size(num_bytes: int) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Floor of every room of lsl_core; a room imports lower floors and itself.
 FLOORS = {
-    "types": 0, "errors": 0, "progress": 0,
+    "types": 0, "errors": 0, "progress": 0, "words": 0,
     "geometry": 1, "workspace": 1,
     "windows": 2, "cvat": 2, "models": 2, "sources": 2, "runs": 2, "sandbox": 2, "backups": 2,
     "labelstudio": 2,
@@ -29,7 +29,7 @@ FENCES = {
     "streamlit": {"ui", "pages", "app"},
 }
 
-SERVICES_ONLY = {"services", "types", "errors", "progress"}
+SERVICES_ONLY = {"services", "types", "errors", "progress", "words"}
 SEEN_FROM = {"pages": SERVICES_ONLY | {"ui"}, "app": SERVICES_ONLY | {"ui"}, "cli": SERVICES_ONLY}
 
 

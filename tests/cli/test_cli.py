@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lsl_core.cli.main import run
+from lsl_core.cli.progress import TerminalProgress
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
 from lsl_core.workspace.images import encode_rgb
@@ -122,6 +123,7 @@ def test_rename_and_rm_and_their_mistakes(
         (["cvat-setup", "--url", "http://127.0.0.1:9", "--cvat-username", "a",
           "--cvat-password", "b"], 10, "127.0.0.1:9"),
         (["cvat-setup", "--url", "http://127.0.0.1:9"], 2, "Who signs in?"),
+        (["cvat-setup", "--url", "ftp://a", "--cvat-username", "a"], 2, "is no server address"),
         (["auto-label", "--train", "nothing"], 2, 'no source "nothing"'),
         (["auto-label", "--train", "x", "--conf", "7"], 2, "not between 0 and 1"),
         (["auto-label", "--nonsense"], 2, "No such option"),
@@ -138,6 +140,17 @@ def test_bad_input_is_one_clear_line(
     assert says in err
     assert "Traceback" not in err
     assert out == ""
+
+
+def test_without_a_terminal_a_step_of_nothing_that_counts_is_told_by_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TerminalProgress() as progress:
+        progress.start("CVAT makes the project", total=0, unit="")
+        progress.start("CVAT prepares the images", total=1, unit="task")
+        progress.start("Predicting", total=12, unit="images")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["CVAT makes the project", "CVAT prepares the images", "Predicting: 12 images"]
 
 
 def test_outside_a_workspace_the_way_in_is_told(
@@ -169,4 +182,4 @@ def test_the_workspace_can_be_named_from_outside(
         capsys, "--workspace", tmp_path / "w", "import", "--name", "n", "--image", folder,
         "--unlabeled",
     )  # fmt: skip
-    assert (code, "1 images" in out) == (0, True)
+    assert (code, "1 image, " in out) == (0, True)
