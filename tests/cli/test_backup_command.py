@@ -142,7 +142,7 @@ def test_a_job_comes_back_into_the_live_task_and_undo_takes_it_away(lsl, world):
     back = ("backup", "restore", "--snapshot", one, "--task", world.task, "--job", job)
     assert "Nothing was written" in lsl(*back, "--dry-run")[1]
     code, out, _ = lsl(*back)
-    assert (code, "Brought back 1 objects" in out) == (0, True)
+    assert (code, "Brought back 1 object," in out) == (0, True)
     push = out.split()[-1]
     now = api(world.session, "GET", f"/api/jobs/{job}/annotations/")["shapes"]
     assert [shape["points"] for shape in now] == [shape["points"] for shape in kept["shapes"]]

@@ -282,7 +282,7 @@ def test_deploying_asks_nuctl_and_says_that_all_is_well(tool, port) -> None:
     lines: list[str] = []
     health = nuctl.deploy(FUNCTION, image=IMAGE, say=lines.append)
     assert health.is_fine
-    assert "1 objects" in health.text
+    assert "1 object on" in health.text
     assert lines == ["Building the image", "Function deploy complete"]
     words = [json.loads(line) for line in asked.read_text().splitlines()]
     assert words[0][:3] == ["create", "project", "cvat"]
