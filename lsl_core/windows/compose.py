@@ -210,14 +210,14 @@ def _trimmed(whole: Pixels, xy: tuple[int, int], is_soft: bool) -> Composed | No
 def _between(shown: list[tuple[Rect, Pixels]], around: Rect, is_soft: bool) -> Pixels:
     """Return the mean of pixels and their neighbours over what windows show; solid from half on.
 
-    Out of nine pixels eight count, so that the ends of thin bars are not lost.
+    Out of nine pixels seven count, so that thin bars of views that hardly overlap stay bars.
     """
     x0, y0, x1, y1 = around
     total = np.zeros((y1 - y0, x1 - x0), np.float32)
     for (x, y, right, bottom), pixels in shown:
         cv2.accumulate(pixels, total[y - y0 : bottom - y0, x - x0 : right - x0])
     near = cv2.boxFilter(total, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    count = 8 * len(shown)
+    count = 7 * len(shown)
     if not is_soft:
         return np.asarray((near >= count / 2) & (total > 0)).view(np.uint8)
     mean = np.minimum(np.rint(near / count), 255).astype(np.uint8)
