@@ -83,23 +83,30 @@ class TaskState:
         )
 
 
-def read_task(session: CvatSession, task_id: int) -> TaskState:
+def read_task(
+    session: CvatSession, task_id: int, *, frames: Collection[int] | None = None
+) -> TaskState:
     """Read a task whole: labels, frames, jobs and the annotations of all ordinary jobs.
+
+    Args:
+        session: who asks.
+        task_id: which task.
+        frames: only their objects are wanted: what lies on others is not held, but for tracks.
 
     Raises:
         CvatNotFound: no such task.
         UserInput: a task without images.
     """
     task = require_images(get_task(session, task_id))
-    frames = frames_of(task, data_meta(session, task))
+    known = frames_of(task, data_meta(session, task))
     task_jobs = jobs_of(session, task)
     return TaskState(
         task,
         tuple(labels_of(session, task)),
-        tuple(frames),
+        tuple(known),
         tuple(task_jobs),
-        task_annotations(session, task_id),
-        _by_job(session, task_jobs) if task.overlap else {},
+        _whole(session, "task", task_id, frames),
+        _by_job(session, task_jobs) if task.overlap and frames is None else {},
         validation_frames(session, task, task_jobs),
     )
 
@@ -150,12 +157,15 @@ def stored_contents(session: CvatSession, task: TaskInfo) -> Iterator[tuple[Key,
             yield key_of(entry), content_key(entry)
 
 
-def _whole(session: CvatSession, owner: str, number: int) -> Json:
+def _whole(
+    session: CvatSession, owner: str, number: int, frames: Collection[int] | None = None
+) -> Json:
     for left in reversed(range(READS)):
         found: Json = {kind: [] for kind in KINDS}
         try:
             for kind, entry in _entries(session, owner, number):
-                found[kind].append(entry)
+                if frames is None or kind == "tracks" or entry["frame"] in frames:
+                    found[kind].append(entry)
         except CvatUnreachable:
             if not left:
                 raise

@@ -126,7 +126,7 @@ def existing_annotations(
     info = get_preview(workspace, preview_id)
     if info.task_id is None:
         return Instances.empty((1, 1), masks=CropMasks.empty())
-    state = cvat.read_task(session, info.task_id)
+    state = cvat.read_task(session, info.task_id, frames=[frame])
     found = state.objects().frames[frame].instances
     return found.relabelled([label.name for label in state.labels], info.labels)
 

@@ -61,7 +61,7 @@ def import_task(
         UserInput: when the task has no images or no labelled one, or the name is taken.
     """
     sources.check_new_name(workspace.sources, name)
-    state = cvat.read_task(session, task_id)
+    state = cvat.read_task(session, task_id, frames=None if frames is None else {*frames})
     converted = state.objects()
     if frames is None:
         wanted = [f for f, found in converted.frames.items() if len(found) or _is_done(state, f)]

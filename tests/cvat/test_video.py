@@ -101,6 +101,19 @@ def test_a_push_to_a_video_is_exact_and_comes_undone(session, task, journal, tmp
     assert read_task(session, task.id).annotations == before
 
 
+def test_a_frame_is_read_without_holding_what_lies_on_others(session, task, push):
+    add_track(session, task, rectangle(1, 5.0), rectangle(9, 45.0, outside=True))
+    push({frame: discs([(20, 30, 8), (55, 30, 9)]) for frame in (0, 5, 6)})
+    everything = read_task(session, task.id).objects().frames[5]
+    state = read_task(session, task.id, frames=[5])
+    assert {shape["frame"] for shape in state.annotations["shapes"]} == {5}
+    one = state.objects().frames[5]
+    assert len(one) == 3
+    assert one.shape_ids == everything.shape_ids
+    assert one.instances.boxes.tolist() == everything.instances.boxes.tolist()
+    assert one.instances.masks.runs.tolist() == everything.instances.masks.runs.tolist()
+
+
 def test_the_sandbox_serves_chunks_of_a_video_as_cvat_does(session, task, frames):
     def chunk(quality):
         return session.transport.send(
