@@ -32,6 +32,7 @@ from lsl_core.errors import (
     UserInput,
 )
 from lsl_core.progress import NULL, Progress
+from lsl_core.words import plural
 
 Json = dict[str, Any]
 
@@ -147,7 +148,7 @@ def _require_allowed(session: CvatSession, plan: PushPlan, confirmed_task: int |
     is_for_all = plan.mode is PushMode.REPLACE_EVERYTHING and plan.remove
     if is_for_all and confirmed_task != plan.task.id:
         raise UserInput(
-            f"This takes away {plan.num_remove:,} objects of task {plan.task.id} "
+            f"This takes away {plural(plan.num_remove, 'object')} of task {plan.task.id} "
             f'"{plan.task.name}", whoever drew them.',
             hint=f"Type the number of the task to go on: --confirm-task {plan.task.id}",
         )

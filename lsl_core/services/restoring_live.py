@@ -12,6 +12,7 @@ from lsl_core.errors import Damaged, RestoreRefused
 from lsl_core.progress import NULL, Progress
 from lsl_core.services import pushing
 from lsl_core.services.restoring import saved_task
+from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 
 __all__ = ["PushPlan", "apply_live", "plan_live"]
@@ -68,7 +69,7 @@ def apply_live(
     """
     if plan.num_remove and confirm.strip() != str(plan.task.id):
         raise RestoreRefused(
-            f"{plan.num_remove} objects of task {plan.task.id} would go.",
+            f"{plural(plan.num_remove, 'object')} of task {plan.task.id} would go.",
             hint=f"If you mean it, type the task's number: {plan.task.id}",
         )
     if not snapshot.is_verified:

@@ -30,6 +30,7 @@ from lsl_core.cvat.backup import (
 from lsl_core.errors import RestoreRefused, SnapshotMissing
 from lsl_core.services.restoring import saved_task, units_of
 from lsl_core.types import Instances
+from lsl_core.words import plural
 from lsl_core.workspace.images import decode_rgb
 
 __all__ = [
@@ -64,7 +65,7 @@ class Comparison:
     def text(self) -> str:
         """Return "+128 objects, 0 removed, 3 edited"."""
         sums = [sum(getattr(row, kind) for row in self.rows) for kind in _KINDS]
-        said = f"+{sums[0]:,} objects, {sums[1]:,} removed, {sums[2]:,} edited"
+        said = f"+{plural(sums[0], 'object')}, {sums[1]:,} removed, {sums[2]:,} edited"
         if self.gone:
             said += f"; tasks gone: {', '.join(self.gone)}"
         if self.new:

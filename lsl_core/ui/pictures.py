@@ -9,6 +9,7 @@ import streamlit as st
 from lsl_core.services.training_pictures import SHOWN_FROM, Change, Picture
 from lsl_core.ui.formats import ago
 from lsl_core.ui.layout import escaped
+from lsl_core.words import plural
 
 
 def row(pictures: Sequence[Picture]) -> None:
@@ -24,7 +25,7 @@ def row(pictures: Sequence[Picture]) -> None:
         with place:
             st.image(
                 one.jpeg, width="stretch",
-                alt=f"{one.name}: {one.num_drawn} objects drawn, {one.num_found} found",
+                alt=f"{one.name}: {plural(one.num_drawn, 'object')} drawn, {one.num_found} found",
             )  # fmt: skip
             st.caption(f"{escaped(one.name)} · {one.num_drawn} drawn, {one.num_found} found")
 

@@ -22,6 +22,7 @@ from lsl_core.ui import address, cached, keys, session
 from lsl_core.ui.formats import ago
 from lsl_core.ui.viewer import Decision as ViewerDecision
 from lsl_core.ui.viewer import ViewerState, pack
+from lsl_core.words import plural
 
 #: How the labels' patterns look in text: colour is never the only sign.
 _SIGNS = ("■", "▨", "▦", "⁙", "▧", "▤", "▥")
@@ -266,7 +267,7 @@ def stale_reasons(
     """Say why a preview does not show the task as it is now; empty when it does."""
     reasons = []
     if not info.is_complete:
-        reasons.append(f"The prediction was not finished: {len(found)} frames are here.")
+        reasons.append(f"The prediction was not finished: it has {plural(len(found), 'frame')}.")
     if details is not None:
         now = {f.frame: (f.name, f.image_hw) for f in details.frames if not f.deleted}
         then = {f.ref.frame: (f.ref.name, f.ref.image_hw) for f in found if not f.error}

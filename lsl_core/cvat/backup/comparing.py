@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lsl_core.cvat.backup.reapply import match_jobs
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
 from lsl_core.cvat.content import content_key, kind_of
+from lsl_core.words import plural
 
 Json = dict[str, Any]
 
@@ -44,7 +45,9 @@ def _task(before: SavedTask, after: SavedTask) -> list[str]:
     found = []
     frames, frames_now = _frames(before), _frames(after)
     if frames != frames_now:
-        found.append(f"{len(frames_now)} frames where {len(frames)} were, or with other names")
+        found.append(
+            f"{plural(len(frames_now), 'frame')} where {len(frames)} were, or with other names"
+        )
     relabel = Relabel(before.labels, after.labels)
     for job, new in match_jobs(before.jobs, after.jobs):
         where = f"frames {job['start_frame']} to {job['stop_frame']}"
@@ -59,7 +62,7 @@ def _task(before: SavedTask, after: SavedTask) -> list[str]:
         lost = len(then) - _num_common(then, now)
         if lost or len(now) != len(then):
             found.append(
-                f"{where}: {len(now)} objects where {len(then)} were, "
+                f"{where}: {plural(len(now), 'object')} where {len(then)} were, "
                 f"{lost} of them are gone or changed"
             )
     found += [f'label "{name}" is missing' for name in sorted(relabel.missing)]
