@@ -11,12 +11,16 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from lsl_core.errors import DiskFull, UserInput, WorkspaceError
+
+#: Begins the name of a folder of `Drafts`. Its owner has died when nobody touched it for so long.
+_WAITING, _ABANDONED_S = ".part-", 3600.0
 
 
 @contextmanager
@@ -76,8 +80,9 @@ def _disk_full_told(path: Path) -> Iterator[None]:
 class Drafts:
     """Files that are written one by one and take their places together, each whole or not at all.
 
-    They wait in a folder of their own, until `keep` or `drop`. The disk is waited for once they are
-    all written, which spares most of the waiting.
+    They wait in a folder of their own, until `keep` or `drop`; what a process that died left there
+    goes an hour later. The disk is waited for once they are all written, which spares most of the
+    waiting.
 
     Args:
         folder: below which their places are; made when it is missing.
@@ -85,7 +90,8 @@ class Drafts:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._waiting = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        _remove_abandoned(folder)
+        self._waiting = Path(tempfile.mkdtemp(prefix=_WAITING, dir=folder))
         self._parts: list[tuple[Path, Path]] = []
 
     def add(self, path: Path, data: bytes) -> None:
@@ -122,6 +128,13 @@ class Drafts:
         """Remove what was not kept."""
         shutil.rmtree(self._waiting, ignore_errors=True)
         self._parts.clear()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for waiting in folder.glob(f"{_WAITING}*"):
+        with suppress(FileNotFoundError):  # another process removed it as well
+            if time.time() - waiting.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(waiting, ignore_errors=True)
 
 
 def write_atomic(path: Path, data: bytes, *, is_durable: bool = True) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,17 @@ def test_dropped_drafts_leave_nothing(tmp_path: Path) -> None:
     drafts.drop()
     drafts.keep()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_an_hour_later(tmp_path: Path) -> None:
+    for age_s in (10, 4000):  # of somebody who still writes, and of one who died
+        left = Drafts(tmp_path)
+        left.add(tmp_path / "a", b"left")
+        (waiting,) = tmp_path.iterdir()
+        os.utime(waiting, (time.time() - age_s,) * 2)
+        Drafts(tmp_path).drop()
+        assert waiting.exists() == (age_s < 3600)
+        left.drop()
 
 
 def test_a_draft_that_finds_no_room_for_its_end_is_no_file(tmp_path: Path) -> None:
