@@ -26,9 +26,13 @@ from lsl_core.types import Instances
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
+#: Windows that one process looks at; starting the next takes a quarter of a second. What windows
+#: of many sizes leave free is in pieces, so that memory would grow (docs/decisions/0114).
+_WINDOWS = 2000
+
 
 class ModelProcess:
-    """A `Model` that another process has loaded; one that died is started again.
+    """A `Model` that another process has loaded; a new one follows one that died or worked long.
 
     Args:
         folder: of the model.
@@ -53,6 +57,10 @@ class ModelProcess:
             MemoryError: when the windows do not fit on the device together.
             ModelError: when the process died of them.
         """
+        if self._num_seen >= _WINDOWS:
+            self.close()
+            self._start()
+        self._num_seen += len(windows)
         try:
             self._pipe.send((windows, floor_score))
             answer: list[Instances] | Exception = self._pipe.recv()
@@ -75,6 +83,7 @@ class ModelProcess:
     def _start(self) -> str:
         """Start the process and wait until it has the model; return its device."""
         context = _context()
+        self._num_seen = 0
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_work, args=(*self._asked, theirs), name="model", daemon=True

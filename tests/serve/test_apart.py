@@ -73,6 +73,18 @@ def test_a_process_that_died_is_told_and_started_again(apart):
     assert columns(apart.predict(windows(2), floor_score=0.01)) == before
 
 
+def test_a_process_that_worked_long_is_followed_by_another(apart, monkeypatch):
+    monkeypatch.setattr("lsl_core.serve.apart._WINDOWS", 3)
+    processes, answers = [], []
+    for _ in range(5):
+        answers.append(columns(apart.predict(windows(2), floor_score=0.01)))
+        processes.append(apart._process)
+    first, _, second, _, third = processes
+    assert processes == [first, first, second, second, third]
+    assert (first.exitcode, second.exitcode, third.exitcode) == (0, 0, None)
+    assert answers == answers[:1] * 5
+
+
 def test_what_goes_wrong_there_is_raised_here_and_the_next_is_answered(apart):
     with pytest.raises(AttributeError):
         apart.predict([None], floor_score=0.01)
