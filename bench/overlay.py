@@ -18,6 +18,8 @@ from lsl_core.types import CropMasks, Instances
 
 def run(*, side: int, count: int, screen: int, repeat: int) -> None:
     """Print what a picture, and the layer of masks that the browser draws, cost."""
+    from lsl_core.ui.viewer.message import MAX_SIDE_PX, _columns  # loads Streamlit
+
     plan = scenes.Plan(objects=count, side=side, across=0.03, faults=scenes.Faults(jitter=0))
     truth = scenes.make(plan).truth
     masks = CropMasks.from_crops(truth.masks, [(x, y) for x, y in truth.box[:, :2].tolist()])
@@ -28,8 +30,10 @@ def run(*, side: int, count: int, screen: int, repeat: int) -> None:
         "shrink the image alone": lambda: cv2.resize(
             image, (screen, screen), interpolation=cv2.INTER_AREA
         ),
-        "ours: layer of masks that the viewer gets": lambda: _viewer_columns(found, screen / side),
-        f"ours: the same at {side} px": lambda: _viewer_columns(found, 1.0),
+        "ours: layer of masks that the viewer gets": lambda: _columns(
+            found, min(1.0, MAX_SIDE_PX / side), None
+        ),
+        f"ours: the same reduced to {screen} px": lambda: _columns(found, screen / side, None),
         "ours: picture with outlines and names": lambda: render_overlay(
             image, found, names, max_side_px=screen
         ),
@@ -50,12 +54,6 @@ def run(*, side: int, count: int, screen: int, repeat: int) -> None:
             }
         )
     table(rows)
-
-
-def _viewer_columns(found: Instances, scale: float) -> Any:
-    from lsl_core.ui.viewer.message import _columns
-
-    return _columns(found, scale, None)
 
 
 def _pil(image: np.ndarray, truth: scenes.Objects, screen: int) -> Any:
