@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+_MAIN = sys.modules["__main__"]
 _KEPT = ("PATH", "LANG", "TZ", "TMPDIR", "CI", "LSL_SHARED", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -20,6 +22,8 @@ def _own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # a page under test leaves its script here, and a new process would run it again
+    monkeypatch.setitem(sys.modules, "__main__", _MAIN)
 
 
 @pytest.fixture(autouse=True)
