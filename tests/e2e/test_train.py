@@ -22,7 +22,7 @@ APP = Path(__file__).parents[2] / "app.py"
 
 @pytest.fixture
 def workspace(tmp_path: Path):
-    """Two images to learn and two to measure on; its worker ends with the test."""
+    """Two images to learn and two to measure on; its runs end with the test."""
     workspace = workspaces.create_workspace(tmp_path / "belt")
     world = World(workspace, session=None)
     world.add_source("belt", images=2)
