@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-# Python compiles what it imports when it does: compiling all of it takes a minute more.
+# Python compiles what it imports when it does: compiling all of it takes a minute more. An environment that keeps
+# it from storing what it compiled, as images of containers do, would have every process compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 ROOT_APT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
