@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from lsl_core.geometry.boxes import iou_matrix
 
@@ -217,6 +216,8 @@ def _same_id(old: Iterable[_Object], new: Iterable[_Object]) -> Iterator[tuple[_
 def _same_place(
     old: Iterable[_Object], new: Iterable[_Object]
 ) -> Iterator[tuple[_Object, _Object]]:
+    from scipy.optimize import linear_sum_assignment  # a fifth of a second to load
+
     groups: dict[tuple[int, str], tuple[list[_Object], list[_Object]]] = defaultdict(
         lambda: ([], [])
     )

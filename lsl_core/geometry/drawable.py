@@ -7,7 +7,6 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lsl_core.geometry.masks import clip, pixel_boxes
 from lsl_core.geometry.polygons import to_polygons
@@ -55,6 +54,8 @@ def without_holes(instances: Instances) -> Instances:
     masks = instances.masks
     if not isinstance(masks, CropMasks):
         return instances
+    from scipy import ndimage  # a sixth of a second, which every command would wait
+
     filled = [ndimage.binary_fill_holes(masks.crop(i)) for i in range(len(masks))]
     places = [(x, y) for x, y, _, _ in masks.crops.tolist()]
     return replace(instances, masks=CropMasks.from_crops(filled, places))

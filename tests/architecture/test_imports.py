@@ -77,6 +77,7 @@ def test_every_room_has_a_floor() -> None:
     assert rooms - {"__init__"} <= set(FLOORS)
 
 
-def test_services_load_without_torch() -> None:
-    code = "import sys, lsl_core.services; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("slow", ["torch", "scipy"])
+def test_commands_and_services_load_without(slow: str) -> None:
+    code = f"import sys, lsl_core.services, lsl_core.cli.main; sys.exit('{slow}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
