@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lsl_core.services import modelling, offers, serving
+from lsl_core.services import modelling, offers, predicting, serving
 from lsl_core.services.modelling import ModelCard
 from lsl_core.services.offers import Offer
 from lsl_core.services.serving import ServiceSettings, ServiceState
@@ -32,6 +32,12 @@ def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
         "Lowest score", 0.05, 1.0, 0.5, 0.01, key=keys.SERVE_THRESHOLD
     )  # fmt: skip
     st.caption("A threshold that somebody chooses in CVAT wins over this.")
+    slide = predicting.trained_windows(workspace, version or versions[0])
+    cuts = st.checkbox(
+        f"Larger images through windows of {slide.width} px", value=True, key=keys.SERVE_WINDOWS,
+        help="As in a preview: windows show the model objects at the size it knows. Without them "
+        "it sees a larger image reduced, which is quicker; CVAT waits two minutes.",
+    )  # fmt: skip
     clicks = serve_panels.clicks_choice(version or versions[0])
     is_running = serving.state(workspace) is not None
     settings = serving.last_settings(workspace)
@@ -41,9 +47,10 @@ def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
         width="stretch",
     ):  # fmt: skip
         with place, errors_shown():
-            offers.deploy(
-                workspace, Offer(name, version or None, threshold=threshold, clicks=clicks)
-            )
+            offers.deploy(workspace, Offer(
+                name, version or None, threshold=threshold, slide=slide if cuts else None,
+                clicks=clicks,
+            ))  # fmt: skip
             st.toast(f"{name} is offered; a running service follows within seconds.")
             start(settings)
     if not is_running and offers.list_offers(workspace) and st.button(

@@ -26,6 +26,7 @@ __all__ = [
     "predict_task",
     "proposed_windows",
     "run_predict_task",
+    "trained_windows",
 ]
 
 #: Mask threshold of a new preview.
@@ -231,11 +232,15 @@ def proposed_windows(
     workspace: Workspace, session: CvatSession, *, model: str, task_id: int
 ) -> SlideWindows | None:
     """Return windows of the size the model was trained at when the task's images are larger."""
-    card = modelling.get_model(workspace, model)
+    slide = trained_windows(workspace, model)
     largest = max(max(frame.image_hw) for frame in cvat.task_frames(session, task_id))
-    if largest <= card.window:
-        return None
-    return SlideWindows(card.window, card.window, min(SlideWindows().overlap, card.window // 4))
+    return slide if largest > slide.width else None
+
+
+def trained_windows(workspace: Workspace, model: str) -> SlideWindows:
+    """Return windows of the size that a model was trained at; a smaller image is one window."""
+    window = modelling.get_model(workspace, model).window
+    return SlideWindows(window, window, min(SlideWindows().overlap, window // 4))
 
 
 def _key(card: ModelCard, ref: ImageRef, info: PreviewInfo) -> str:

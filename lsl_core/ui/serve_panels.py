@@ -10,6 +10,7 @@ import streamlit as st
 
 from lsl_core.errors import UserInput
 from lsl_core.services import modelling, offers, pretrained, serving
+from lsl_core.services.offers import Offer
 from lsl_core.services.serving import FunctionState, OfferState, ServiceSettings, ServiceState
 from lsl_core.types import LabelMap
 from lsl_core.ui import keys, session
@@ -130,11 +131,25 @@ def _clicked(offer: OfferState) -> str:
     return "its own masks" if own else "nobody: it finds boxes"
 
 
+def _chosen() -> dict[str, Offer]:
+    """Return what is to be offered, by model; the service follows within seconds."""
+    return {offer.model: offer for offer in offers.list_offers(session.workspace())}
+
+
+def _looked_at(offer: Offer | None) -> str:
+    slide = offer.slide if offer else None
+    if slide is None:
+        return "seen whole, reduced to what the model knows"
+    return f"through windows of {slide.width}×{slide.height} px, {slide.overlap} px shared"
+
+
 def cards(found: ServiceState) -> None:
     """Draw every offer: its labels, and the ways to change it; also of one that has no answer."""
+    chosen = _chosen()
     for offer in found.offers:
         rows = [
             ("CVAT maps these labels by name", ", ".join(map(escaped, offer.labels))),
+            ("Larger images", _looked_at(chosen.get(offer.model))),
             ("Drawn as", offer.drawing),
             ("Clicks answered by", _clicked(offer)),
             ("Runs on", offer.device),
@@ -142,7 +157,7 @@ def cards(found: ServiceState) -> None:
         title = f"**{escaped(offer.model)}** in version {escaped(offer.version)}"
         _card(offer.model, title, rows)
     answering = {offer.model for offer in found.offers}
-    for listed in offers.list_offers(session.workspace()):
+    for listed in chosen.values():
         if listed.name in found.problems and listed.model not in answering:
             _card(listed.model, f"**{escaped(listed.model)}** does not answer", [])
 
@@ -221,7 +236,8 @@ def trial(found: ServiceState) -> None:
     image_id = hashlib.sha256(data).hexdigest()
     offer = next(o for o in found.offers if name in {f.name for f in o.functions})
     with errors_shown():
-        asked = (name, offer.version, image_id)
+        chosen = _chosen().get(offer.model)
+        asked = (name, offer.version, chosen.slide if chosen else None, image_id)
         if st.session_state.get(keys.SERVE_TRIAL, ("",))[0] != asked:
             with st.spinner("Asking the service"):
                 answer = serving.try_image(session.workspace(), found, name, data)
@@ -232,18 +248,14 @@ def trial(found: ServiceState) -> None:
         )
         viewer(
             message, key=keys.SERVE_TEST_VIEWER, height=460, scope=f"{name} {offer.version}",
-            start=_as_served(offer),
+            start=_as_served(offer, chosen.threshold if chosen else None),
         )  # fmt: skip
         st.caption("The thresholds begin as the service has them.")
 
 
-def _as_served(offer: OfferState) -> ViewerState:
+def _as_served(offer: OfferState, chosen: float | None) -> ViewerState:
     """Return the thresholds at which the service answers when CVAT names none."""
-    workspace = session.workspace()
-    own = modelling.get_model(workspace, offer.version).thresholds
-    chosen = next(
-        (o.threshold for o in offers.list_offers(workspace) if o.model == offer.model), None
-    )
+    own = modelling.get_model(session.workspace(), offer.version).thresholds
     limits = [round(own.get(label, 0.5) if chosen is None else chosen, 2) for label in offer.labels]
     common = max(limits, key=limits.count, default=0.5)
     return ViewerState(common, {i: limit for i, limit in enumerate(limits) if limit != common})

@@ -7,7 +7,7 @@ import pytest
 from app_world import words
 
 from lsl_core.errors import ServeError
-from lsl_core.services import offers, serving
+from lsl_core.services import offers, predicting, serving
 from lsl_core.services.offers import Offer
 from lsl_core.services.serving import FunctionState, OfferState, ServiceState
 from lsl_core.ui import keys
@@ -36,6 +36,23 @@ def test_deploying_offers_the_model_and_starts_the_service(open_page, world, mon
     app.button(key=keys.SERVE_DEPLOY).click().run()
     assert [offer.model for offer in offers.list_offers(world.workspace)] == ["parts"]
     assert len(started) == 1
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_deployed_model_looks_through_windows_as_a_preview_does_unless_one_says_no(
+    open_page, world, monkeypatch, wanted
+) -> None:
+    world.add_model(version=1, ap50=0.8)
+    monkeypatch.setattr(serving, "start", lambda *_: None)
+    app = open_page("serve")
+    app.checkbox(key=keys.SERVE_WINDOWS).set_value(wanted).run()
+    app.button(key=keys.SERVE_DEPLOY).click().run()
+    (offer,) = offers.list_offers(world.workspace)
+    slide = predicting.trained_windows(world.workspace, "parts-v1")
+    assert offer.slide == (slide if wanted else None)
+    monkeypatch.setattr(serving, "state", lambda _: running())
+    seen = words(app.run())
+    assert (f"windows of {slide.width}×{slide.height} px" if wanted else "seen whole") in seen
 
 
 @pytest.fixture
