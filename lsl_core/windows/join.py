@@ -78,7 +78,11 @@ def join(fragments: Fragments) -> Joined:
     grouped = _grouped(number, margin)
     tops, around = grouped.tops, grouped.around(fragments.boxes)
     as_seen = (grouped.counts == 1) | _shows_all(fragments, grouped, around, margin)
-    doubted = _doubted(fragments, areas, grouped, as_seen)
+    if fragments.solid is not None:
+        doubted = _doubted(fragments, areas, grouped, as_seen)
+    else:
+        doubted, means = _between(fragments, number, grouped, margin)
+        around[doubted] = means[doubted]
     as_seen &= ~doubted
     dropped = grouped.uncut == 0
     is_rim = (grouped.counts == 1) & np.isin(tops, found.rims)
@@ -128,9 +132,8 @@ def _doubted(
 
     There is no telling which window is right.
     """
+    assert fragments.solid is not None
     doubted = np.zeros(len(as_seen), bool)
-    if fragments.solid is None:
-        return doubted
     group = np.repeat(np.arange(len(as_seen)), grouped.counts)
     rank = np.arange(len(group)) - grouped.first[group]
     one, two, boxes = grouped.tops[group], grouped.members, fragments.boxes.astype(np.int64)
@@ -145,6 +148,26 @@ def _doubted(
     visible[out] = areas_inside(fragments.solid, boxes, one[out], views[out])
     doubted[group[inter < DOUBTED * (visible + areas[two] - inter)]] = True
     return doubted
+
+
+def _between(
+    fragments: Fragments, number: Ints, grouped: _Groups, margin: Floats
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return which groups several windows show uncut, and the mean of their boxes, (G, 4).
+
+    Parts that one window shows count as the box around them. Where a window that cuts the object
+    saw it reach out of the mean, there is none.
+    """
+    views = _grouped(number * len(fragments.views) + fragments.seen_in, margin)
+    boxes, is_uncut = views.around(fragments.boxes), views.uncut == views.counts
+    group = np.searchsorted(number[grouped.tops], number[views.tops])
+    first = np.searchsorted(group, np.arange(len(grouped.first)))
+    uncut = np.add.reduceat(is_uncut, first, dtype=np.int64)
+    means = np.add.reduceat(boxes * is_uncut[:, None], first) / np.maximum(uncut, 1)[:, None]
+    own = means[group]
+    out = np.concatenate([own[:, :2] - boxes[:, :2], boxes[:, 2:] - own[:, 2:]], axis=1).max(1)
+    reaches = np.logical_or.reduceat(~is_uncut & (out > REACH_PX), first)
+    return (uncut > 1) & ~reaches, means
 
 
 def _are_slivers(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.geometry.boxes import shared
+from lsl_core.geometry.boxes import area, shared
 from lsl_core.windows.agree import COVERED, SAME, SAME_OTHER_LABEL, Agreement
 from lsl_core.windows.fragments import EDGE_PX, Floats, Fragments, Ints
 
@@ -27,6 +27,10 @@ PIECE = 0.70
 SMALL_PIECE_PX = 64
 #: The same for a fragment that lies in the strip as a whole, however small: that is no rim.
 WHOLE_PIECE = 0.50
+
+#: A box on one that its window shows of an object, and smaller than this share of it, is another
+#: object in front of it, no piece of it.
+NESTED = 0.30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +80,12 @@ def match(fragments: Fragments, found: Agreement) -> Matches:
         _Side(found.left, keys[0], found.in_left, left_over[0]),
         _Side(found.right, keys[1], found.in_right, left_over[1]),
     )
-    pieces = np.concatenate([_pieces(fragments, found, side, same_label) for side in sides])
+    pieces = [_pieces(fragments, found, side, same_label) for side in sides]
+    if fragments.solid is None and len(accepted):
+        for k, (side, key) in enumerate(zip(sides, reversed(keys), strict=True)):
+            pieces[k] = pieces[k][~_are_nested(fragments, found, side, key, accepted, pieces[k])]
     rims = np.concatenate([_rims(fragments, found, side) for side in sides])
-    joined = np.concatenate([accepted, np.unique(pieces)])
+    joined = np.concatenate([accepted, np.unique(np.concatenate(pieces))])
     return Matches(np.stack([found.left, found.right], axis=1)[joined], np.unique(rims))
 
 
@@ -128,6 +135,23 @@ def _pieces(
     best = rows[np.lexsort((-share, side.key[rows]))]
     pieces: Ints = best[np.unique(side.key[best], return_index=True)[1]]
     return pieces
+
+
+def _are_nested(
+    fragments: Fragments, found: Agreement, side: _Side, key: Ints, accepted: Ints, rows: Ints
+) -> NDArray[np.bool_]:
+    """Return in which of these rows the box of this side is another object than the other one.
+
+    It lies on what its own window shows of that one, and is much smaller. `key` is the (P,) number
+    of (the other one, window of this side): each is once among accepted pairs.
+    """
+    order = accepted[np.argsort(key[accepted])]
+    at = order[np.minimum(np.searchsorted(key[order], key[rows]), len(order) - 1)]
+    one, two = (
+        shared(fragments.boxes[side.index[which]], found.strips[rows]) for which in (rows, at)
+    )
+    lies_on = area(shared(one, two)) >= COVERED * area(one)
+    return np.asarray((key[at] == key[rows]) & lies_on & (area(one) < NESTED * area(two)))
 
 
 def _rims(fragments: Fragments, found: Agreement, side: _Side) -> Ints:

@@ -18,7 +18,7 @@ from lsl_core.windows.semantic import join_layers
 from lsl_core.windows.whole import add_whole_image
 
 #: Part of the identity of a stored prediction: goes up when the same parts give another result.
-STITCH_VERSION = 11
+STITCH_VERSION = 12
 
 
 def stitch(

@@ -318,6 +318,33 @@ def test_a_box_with_a_partner_is_no_piece_of_another_whose_box_it_lies_in():
     assert sorted(stitched.boxes.tolist()) == [[20, 20, 130, 130], [85, 84, 97, 95]]
 
 
+def test_a_box_that_two_windows_show_uncut_is_the_mean_of_both():
+    left, right = plan((100, 180), SLIDE)
+    # the right window shows it in two parts: they count together
+    parts = [boxes_in(left, (82, 40, 96, 62)), boxes_in(right, (84, 40, 98, 52), (84, 52, 98, 64))]
+    stitched = stitch(parts, image_hw=(100, 180))
+    assert stitched.boxes.tolist() == [[83, 40, 97, 63]]
+
+
+def test_a_box_does_not_shrink_where_a_window_that_cuts_it_saw_it_reach_out():
+    left, right = plan((100, 180), SLIDE)
+    uncut = [(82, 40, 94, 60), (82, 40, 98, 60)]
+    parts = [boxes_in(left, uncut[0]), boxes_in(right, uncut[1])]
+    assert stitch(parts, image_hw=(100, 180)).boxes.tolist() == [[82, 40, 96, 60]]
+    parts = [boxes_in(left, uncut[0]), boxes_in(right, (80, 40, 110, 60))]
+    assert stitch(parts, image_hw=(100, 180)).boxes.tolist() == [[80, 40, 110, 60]]
+
+
+def test_a_small_box_on_a_large_one_that_only_one_window_shows_is_no_piece_of_it():
+    left, right = plan((100, 180), SLIDE)
+    large, small = (82, 20, 130, 80), (86, 40, 96, 50)
+    shown = [(82, 20, 100, 80), small]
+    parts = [boxes_in(left, *shown), boxes_in(right, large)]
+    assert sorted(stitch(parts, image_hw=(100, 180)).boxes.tolist()) == sorted(
+        [list(large), list(small)]
+    )
+
+
 def test_an_object_that_one_window_missed_is_kept():
     (a, left), (b, _) = seen(scene((60, 10, 60, 30)))
     stitched = stitch([(a, left), (b, Instances.empty((100, 100)))], image_hw=(100, 180))
