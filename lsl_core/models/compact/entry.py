@@ -54,11 +54,12 @@ def on_device(
 ) -> Tensor:
     """Send grey levels, a quarter of the bytes, and level them there, (B, H, W, 3)."""
     h, w = windows[0].shape[:2]
-    levels = [transform.Levels.of(window, least_range) for window in windows]
-    down, across = (torch.from_numpy(s.copy()).to(place) for s in levels[0].shares((h, w)))
     sent = torch.empty((len(windows), h, w, 3), dtype=torch.uint8, pin_memory=place.type == "cuda")
+    levels = []
     for row, window in zip(sent.numpy(), windows, strict=True):
-        np.copyto(row, window)
+        levels.append(transform.Levels.of(window, least_range))
+        np.copyto(row, window)  # while it is in the processor's cache
+    down, across = (torch.from_numpy(s.copy()).to(place) for s in levels[0].shares((h, w)))
     batch = sent.to(place, non_blocking=True).float()
     for change, values in (
         (batch.sub_, [one.middles for one in levels]),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Self
 
 import cv2
 import numpy as np
@@ -67,8 +69,11 @@ def levelled(pixels: NDArray[np.uint8], least_range: float, *, out: F32 | None =
         for top in range(begin, end, _STRIP_PX):
             rows = slice(top, min(top + _STRIP_PX, end))
             here = fields[: rows.stop - top]
-            np.multiply(share[rows], step, out=here)
-            here += node
+            if share[rows].any():
+                np.multiply(share[rows], step, out=here)
+                here += node
+            else:  # above the middle of the first block, below that of the last
+                here[...] = node
             middle, half = here[:, : 3 * w], here[:, 3 * w :]
             cv2.accumulate(grey[rows], middle)
             np.divide(middle, half, out=written[rows])
@@ -140,30 +145,100 @@ def _levels(pixels: NDArray[np.uint8], least_range: float) -> tuple[F32, F32]:
 
     A block looks at a neighbourhood twice its side, so that levels change slowly.
     """
-    h, w = pixels.shape[:2]
-    rows, columns = max(1, round(h / BLOCK_PX)), max(1, round(w / BLOCK_PX))
-    reach_y, reach_x = h / rows / 2, w / columns / 2
-    counts = np.empty((rows, columns, 256), np.float32)
-    for i in range(rows):
-        for j in range(columns):
-            top, bottom = (i * 2 - 1) * reach_y, (i * 2 + 3) * reach_y
-            left, right = (j * 2 - 1) * reach_x, (j * 2 + 3) * reach_x
-            part = pixels[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)]
-            step = sample_step((part.shape[0], part.shape[1]))
-            counts[i, j] = _counted(part[::step, ::step])
-    low = np.asarray(_percentile(counts, LOW), np.float32)
-    return low, np.asarray(np.maximum(_percentile(counts, HIGH) - low, least_range), np.float32)
+    regions = _Regions.of((pixels.shape[0], pixels.shape[1]))
+    low, high = _percentiles(regions.counts(pixels), (LOW, HIGH))
+    low = np.asarray(low, np.float32)
+    return low, np.asarray(np.maximum(high - low, least_range), np.float32)
 
 
-def _counted(values: NDArray[np.uint8]) -> F32:
-    """Return how often each grey level occurs in (h, w, 3), (256,)."""
-    flat = np.concatenate([values[..., channel] for channel in range(3)])
-    return np.asarray(cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel(), np.float32)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Regions:
+    """Which pixels of an image of one size each block looks at, in cells that are counted once.
+
+    samples: y, x and step of a grid of pixels, y1, x1 where it ends, and the cells of it that
+    regions are made of: y0, y1, x0, x1 in the grid. parts: numbers of the cells of each region,
+    region after region. first: where each begins. shape: rows and columns of regions.
+    """
+
+    samples: list[tuple[tuple[int, int, int, int, int], list[tuple[int, int, int, int]]]]
+    parts: NDArray[np.int64]
+    first: NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def of(cls, hw: Hw) -> Self:
+        """Return the regions of an image of (height, width) pixels."""
+        down, across = (_neighbourhoods(length) for length in hw)
+        alike: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        for i, (top, bottom) in enumerate(down):
+            for j, (left, right) in enumerate(across):
+                step = sample_step((bottom - top, right - left))
+                alike.setdefault((step, top % step, left % step), []).append((i, j))
+        samples, num_cells = [], 0
+        parts: dict[tuple[int, ...], list[int]] = {}
+        for (step, _, _), places in alike.items():
+            rows, y, y1 = _in_grid([down[i] for i, _ in places], step)
+            columns, x, x1 = _in_grid([across[j] for _, j in places], step)
+            made = [[(*r, *c) for r in tall for c in wide]
+                    for tall, wide in zip(rows, columns, strict=True)]  # fmt: skip
+            cells = sorted({cell for own in made for cell in own})
+            number = {cell: num_cells + k for k, cell in enumerate(cells)}
+            parts.update(zip(places, ([number[cell] for cell in own] for own in made), strict=True))
+            samples.append(((y, x, step, y1, x1), cells))
+            num_cells += len(cells)
+        shape = (len(down), len(across))
+        ordered = [parts[place] for place in np.ndindex(shape)]
+        ends = np.cumsum([len(own) for own in ordered])
+        return cls(samples, np.concatenate(ordered), np.append(0, ends[:-1]), shape)
+
+    def counts(self, pixels: NDArray[np.uint8]) -> F32:
+        """Return how often each grey level occurs in each region's sample, (rows, columns, 256)."""
+        counted = []
+        for (y, x, step, y1, x1), cells in self.samples:
+            part = pixels[y:y1:step, x:x1:step]
+            sample = np.empty(part.shape, np.uint8)
+            for channel in range(3):
+                sample[..., channel] = part[..., channel]
+            grey = sample.reshape(len(sample), -1)
+            for top, bottom, left, right in cells:
+                cell = grey[top:bottom, 3 * left : 3 * right]
+                counted.append(cv2.calcHist([cell], [0], None, [256], [0, 256]).ravel())
+        sums = np.add.reduceat(np.array(counted)[self.parts], self.first)
+        return np.asarray(sums.reshape(*self.shape, 256), np.float32)
 
 
-def _percentile(counts: F32, percent: float) -> NDArray[np.float64]:
-    """Return what `np.percentile` does for grey levels that were counted, (..., 256)."""
+def _neighbourhoods(length: int) -> list[tuple[int, int]]:
+    """Return what the blocks along one axis look at, from and to."""
+    count = max(1, round(length / BLOCK_PX))
+    reach = length / count / 2
+    return [
+        (max(0, int((i * 2 - 1) * reach)), min(length, int((i * 2 + 3) * reach)))
+        for i in range(count)
+    ]
+
+
+def _in_grid(
+    spans: list[tuple[int, int]], step: int
+) -> tuple[list[list[tuple[int, int]]], int, int]:
+    """Cut spans of pixels where any of them ends.
+
+    Returns the pieces of each, in steps of a grid, and where that begins and ends in pixels.
+    """
+    begin, end = min(low for low, _ in spans), max(high for _, high in spans)
+    own = [((low - begin) // step, -((begin - high) // step)) for low, high in spans]
+    cuts = sorted({cut for span in own for cut in span})
+    at = {cut: k for k, cut in enumerate(cuts)}
+    pieces = [list(pairwise(cuts[at[low] : at[high] + 1])) for low, high in own]
+    return pieces, begin, end
+
+
+def _percentiles(counts: F32, percents: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what `np.percentile` does for grey levels that were counted, (P, …) of (…, 256)."""
     until = np.cumsum(counts, axis=-1)
-    rank = percent / 100 * (until[..., -1:].astype(np.float64) - 1)
-    below, above = ((until <= end(rank)).sum(-1) for end in (np.floor, np.ceil))
-    return np.asarray(below + (above - below) * (rank % 1)[..., 0])
+    found = []
+    for percent in percents:
+        rank = percent / 100 * (until[..., -1:].astype(np.float64) - 1)
+        below, above = ((until <= end(rank)).sum(-1) for end in (np.floor, np.ceil))
+        found.append(below + (above - below) * (rank % 1)[..., 0])
+    return np.asarray(found)
