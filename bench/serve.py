@@ -44,7 +44,7 @@ from lsl_core.models import load_model
 from lsl_core.models.devices import use_threads
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
 from lsl_core.serve.answers import cvat_answer, drawing_of
-from lsl_core.serve.detector import FLOOR_SCORE
+from lsl_core.serve.looking import FLOOR_SCORE
 from lsl_core.serve.payload import image_of, payload_of, status_of
 from lsl_core.services import modelling, offers, serving, workspaces
 from lsl_core.services.offers import Offer

@@ -91,3 +91,12 @@ class Batches:
             f"{len(batch)} windows at a time do not fit in the memory of {device}; "
             f"going on with {self._size}."
         )
+
+
+def power_of_two(most: int) -> int:
+    """Return the largest power of two that is no more.
+
+    Batches of many sizes leave free memory in pieces of many sizes, which the next seldom fits:
+    a small model held 648 MB after batches of 1 to 13 windows, 490 after 1, 2, 4 and 8.
+    """
+    return 1 << (most.bit_length() - 1)

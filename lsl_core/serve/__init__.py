@@ -9,6 +9,8 @@ The core, for whoever opens a door (stable)::
                     labels=None, fill_holes=False), name="a.png", timeout_s=100) -> Instances
         what a preview shows and a push draws at these settings: binary masks, or boxes.
     detector.predict(image_bytes, slide=None) -> Instances with soft masks, score >= 0.05
+    detector.answer(image_bytes, settings, drawing, timeout_s=100) -> bytes
+        what `detect` finds as CVAT's JSON; small images in processes of the model, if it has any
     detector.card, .device, .close(); also a context manager
 
     cvat_answer(instances, card.labels, drawing_of(card)) -> bytes
@@ -21,6 +23,7 @@ Importing this package loads no torch; opening a detector does.
 """
 
 from lsl_core.serve.answers import cvat_answer, drawing_of, label_specs
-from lsl_core.serve.detector import Detector, DetectSettings
+from lsl_core.serve.detector import Detector
+from lsl_core.serve.looking import DetectSettings
 
 __all__ = ["DetectSettings", "Detector", "cvat_answer", "drawing_of", "label_specs"]

@@ -1,7 +1,8 @@
 """A model in a process of its own, so that its Python takes no turns with that of callers.
 
 Between any two operations of a network a thread needs Python's lock, which threads that decode
-images and write answers hold for up to 5 ms (docs/decisions/0113).
+images and write answers hold for up to 5 ms (docs/decisions/0113). So the process decodes small
+images and writes their answers itself, one after the other (docs/decisions/0120).
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ import contextlib
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsl_core.errors import ModelError
-from lsl_core.models import Model, load_model, read_card, transform_version
+from lsl_core.inference.batches import Batches
+from lsl_core.models import load_model, transform_version
 from lsl_core.models.memory import free_memory, is_out_of_memory
+from lsl_core.progress import NULL
+from lsl_core.serve.looking import Answer, Looks, Question
 from lsl_core.types import Instances
 
 if TYPE_CHECKING:
@@ -37,15 +42,19 @@ class ModelProcess:
     Args:
         folder: of the model.
         device: as for `load_model`; on a processor it computes with one thread.
+        looks: what `answers` does beside the model.
+        batch_size: windows at a time in `answers`; None chooses by device.
 
     Raises:
         ModelError, FormatTooNew: see `load_model`.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self.card = read_card(folder)
+    def __init__(
+        self, folder: Path, device: str, looks: Looks, *, batch_size: int | None = None
+    ) -> None:
+        self.card = looks.card
         self.transform_version = transform_version(self.card.family)
-        self._asked = folder, device
+        self._asked = folder, device, looks, batch_size
         self.device = self._start()
 
     def predict(
@@ -57,13 +66,30 @@ class ModelProcess:
             MemoryError: when the windows do not fit on the device together.
             ModelError: when the process died of them.
         """
+        found: list[Instances] = self._told("predict", windows, floor_score)
+        self._num_seen += len(windows)
+        return found
+
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer questions together; see `Looks.answers`, and `predict` for the errors."""
+        answers: list[Answer]
+        answers, num_seen = self._told("answers", questions)
+        self._num_seen += num_seen
+        return answers
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
+    def _told(self, *asked: object) -> Any:  # noqa: ANN401 - what the other side says
+        """Ask the process and return its answer."""
         if self._num_seen >= _WINDOWS:
             self.close()
             self._start()
-        self._num_seen += len(windows)
         try:
-            self._pipe.send((windows, floor_score))
-            answer: list[Instances] | Exception = self._pipe.recv()
+            self._pipe.send(asked)
+            answer = self._pipe.recv()
         except (OSError, EOFError) as error:
             self.close()
             self._start()
@@ -74,11 +100,6 @@ class ModelProcess:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self._pipe.close()
-        self._process.join()
 
     def _start(self) -> str:
         """Start the process and wait until it has the model; return its device."""
@@ -111,7 +132,9 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _work(folder: Path, device: str, pipe: Connection) -> None:
+def _work(
+    folder: Path, device: str, looks: Looks, batch_size: int | None, pipe: Connection
+) -> None:
     """Load the model, and answer until nobody is there to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides when this ends
     from lsl_core.models.devices import use_threads  # loads torch
@@ -122,18 +145,23 @@ def _work(folder: Path, device: str, pipe: Connection) -> None:
     except Exception as error:
         pipe.send(error)
         return
+    batches = Batches(model, floor_score=looks.floor_score, size=batch_size, progress=NULL)
     pipe.send(model.device)
     with contextlib.suppress(OSError, EOFError):
         while True:
-            windows, floor_score = pipe.recv()
-            pipe.send(_answer(model, windows, floor_score))
+            what, *asked = pipe.recv()
+            if what == "predict":
+                windows, floor_score = asked
+                pipe.send(_tried(partial(model.predict, windows, floor_score=floor_score)))
+            else:
+                (questions,) = asked
+                pipe.send(_tried(partial(looks.answers, questions, batches)))
 
 
-def _answer(
-    model: Model, windows: Sequence[NDArray[np.uint8]], floor_score: float
-) -> list[Instances] | Exception:
+def _tried(work: Callable[[], object]) -> object:
+    """Return what comes of it, or what went wrong."""
     try:
-        return model.predict(windows, floor_score=floor_score)
+        return work()
     except Exception as error:
         if not is_out_of_memory(error):
             return error

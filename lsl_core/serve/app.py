@@ -28,7 +28,6 @@ from starlette.routing import Route
 
 from lsl_core.errors import LslError, TooBusy, TooLarge, TooLate
 from lsl_core.serve.access import Access, Guard
-from lsl_core.serve.answers import cvat_answer
 from lsl_core.serve.asking import asked_of
 from lsl_core.serve.gateway import CVAT_WAITS_S, Function, functions_of
 from lsl_core.serve.payload import UnknownFunction, payload_of, status_of
@@ -142,8 +141,7 @@ class Service:
                 raise UnknownFunction(f'No model is offered as "{name}".')
             with self.shelf.borrowed(name) as live:
                 settings, drawing = asked_of(request.query_params, live)
-                found = live.detector.detect(body, settings, timeout_s=timeout_s)
-                return cvat_answer(found, live.card.labels, drawing)
+                return live.detector.answer(body, settings, drawing, timeout_s=timeout_s)
 
         return await self._answer(request, name, work)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.serve.detector import DetectSettings
+from lsl_core.serve.looking import DetectSettings
 from lsl_core.serve.shelf import Live
 from lsl_core.types import SlideWindows
 

@@ -1,4 +1,4 @@
-"""Threads that own a model each and look at whatever windows wait, whoever sent them."""
+"""Threads that own a model each and look at whatever waits for it, whoever sent it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,49 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from lsl_core.errors import TooBusy, TooLate
-from lsl_core.inference.batches import Batches, Pixels
+from lsl_core.inference.batches import Batches, Pixels, power_of_two
 from lsl_core.models.base import Model
 from lsl_core.progress import NULL
+from lsl_core.serve.apart import ModelProcess
+from lsl_core.serve.looking import Answer, Question
 from lsl_core.types import Instances
+
+#: Questions that a process answers at a time; the first waits for the last.
+_QUESTIONS = 8
+
+
+#: What a model looks at: a window, or an image that its process answers whole.
+_Item = Pixels | Question
 
 
 class _Request:
-    """The windows of one image on their way."""
+    """The windows of one image on their way, or a question."""
 
-    def __init__(self, windows: Sequence[Pixels], ends_at: float) -> None:
-        self.left = deque(enumerate(windows))
-        self.found: dict[int, Instances] = {}
-        self.num_windows = len(windows)
+    def __init__(self, items: Sequence[_Item], ends_at: float) -> None:
+        self.left = deque(enumerate(items))
+        self.found: dict[int, Any] = {}
+        self.num_items = len(items)
         self.ends_at = ends_at
         self.lock = threading.Lock()
-        self.answer: Future[list[Instances]] = Future()
+        self.answer: Future[list[Any]] = Future()
 
-    def add(self, i: int, found: Instances) -> None:
-        """Keep what a window shows; the last one completes the answer."""
+    @property
+    def is_question(self) -> bool:
+        """Whether what is left is no window."""
+        return isinstance(self.left[0][1], Question)
+
+    def add(self, i: int, found: Instances | Answer) -> None:
+        """Keep what an item gave; the last one completes the answer."""
+        if isinstance(found, Exception):
+            self.fail(found)
+            return
         with self.lock:
             self.found[i] = found
-            if len(self.found) == self.num_windows and not self.answer.done():
-                self.answer.set_result([self.found[k] for k in range(self.num_windows)])
+            if len(self.found) == self.num_items and not self.answer.done():
+                self.answer.set_result([self.found[k] for k in range(self.num_items)])
 
     def fail(self, error: Exception) -> None:
         """End the answer with what went wrong."""
@@ -40,12 +58,17 @@ class _Request:
                 self.answer.set_exception(error)
 
 
+#: A request, the number of an item of it, and the item.
+_Taken = tuple[_Request, int, _Item]
+
+
 class Batching:
     """Shares batches between callers: while the model works, windows gather for the next batch.
 
     No window waits for a batch to fill, so a lone caller pays nothing. Windows are taken from one
     request after the other, so a huge image does not hold up small ones. When a batch fails, its
-    windows are tried one by one, so only the request with the bad one fails.
+    windows are tried one by one, so only the request with the bad one fails. Questions are taken
+    like windows, but no batch holds both.
 
     Args:
         models: copies of one model; each is used by a thread of its own.
@@ -62,7 +85,7 @@ class Batching:
         self._threads = [
             threading.Thread(
                 target=self._work,
-                args=(Batches(model, floor_score=floor_score, size=size, progress=NULL),),
+                args=(model, Batches(model, floor_score=floor_score, size=size, progress=NULL)),
                 name="model",
                 daemon=True,
             )
@@ -81,7 +104,18 @@ class Batching:
         Raises:
             TooBusy: when it was closed.
         """
-        request = _Request(windows, time.monotonic() + timeout_s)
+        return self._submit(windows, timeout_s)
+
+    def ask(self, question: Question, *, timeout_s: float) -> Future[list[bytes | None]]:
+        """Queue a question for models that are a `ModelProcess`; see `submit` and `Looks.answers`.
+
+        Returns:
+            A future of one answer.
+        """
+        return self._submit([question], timeout_s)
+
+    def _submit(self, items: Sequence[_Item], timeout_s: float) -> Future[list[Any]]:
+        request = _Request(items, time.monotonic() + timeout_s)
         with self._changed:
             if self._is_closed:
                 raise TooBusy("This model is being replaced.", hint="Send it again.")
@@ -97,7 +131,7 @@ class Batching:
         for thread in self._threads:
             thread.join()
 
-    def _work(self, batches: Batches) -> None:
+    def _work(self, model: Model, batches: Batches) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closed)
@@ -105,43 +139,51 @@ class Batching:
                     return
                 batch = self._take(batches)
             if batch:
-                self._look(batch, batches)
+                self._look(batch, model, batches)
 
-    def _take(self, batches: Batches) -> list[tuple[_Request, int, Pixels]]:
-        """Take windows, one from each request in turn, up to a batch, and leave others theirs."""
-        batch: list[tuple[_Request, int, Pixels]] = []
-        share = -(-sum(len(request.left) for request in self._waiting) // len(self._threads))
+    def _take(self, batches: Batches) -> list[_Taken]:
+        """Take items of one kind, one from each request in turn, and leave other models theirs."""
+        batch: list[_Taken] = []
+        others: list[_Request] = []
         size = 1
         while self._waiting and len(batch) < size:
             request = self._waiting.popleft()
             if request.answer.done() or time.monotonic() > request.ends_at:
                 request.fail(TooLate("No answer in time.", hint="Send it again."))
                 continue
-            i, pixels = request.left.popleft()
-            batch.append((request, i, pixels))
-            size = _power_of_two(min(batches.size(batch[0][2]), share))
+            if batch and isinstance(batch[0][2], Question) != request.is_question:
+                others.append(request)
+                continue
+            if not batch:
+                size = self._share(request, batches)
+            batch.append((request, *request.left.popleft()))
             if request.left:
                 self._waiting.append(request)
+        self._waiting.extendleft(reversed(others))
         return batch
 
-    def _look(self, batch: Sequence[tuple[_Request, int, Pixels]], batches: Batches) -> None:
+    def _share(self, first: _Request, batches: Batches) -> int:
+        """Return how many items one model takes now, of which this is the first."""
+        alike = [one for one in self._waiting if one.is_question == first.is_question]
+        share = -(-sum(len(one.left) for one in (first, *alike)) // len(self._threads))
+        item = first.left[0][1]
+        most = _QUESTIONS if isinstance(item, Question) else batches.size(item)
+        return power_of_two(min(most, share))
+
+    def _look(self, batch: Sequence[_Taken], model: Model, batches: Batches) -> None:
+        items: list[Any] = [item for _, _, item in batch]
+        asked = (
+            model if isinstance(model, ModelProcess) and isinstance(items[0], Question) else None
+        )
+        found: Sequence[Instances | Answer]
         try:
-            found = batches.predict([pixels for _, _, pixels in batch])
+            found = asked.answers(items) if asked else batches.predict(items)
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
-                    self._look([one], batches)
+                    self._look([one], model, batches)
             else:
                 batch[0][0].fail(error)
             return
-        for (request, i, _), instances in zip(batch, found, strict=True):
-            request.add(i, instances)
-
-
-def _power_of_two(most: int) -> int:
-    """Return the largest power of two that is no more.
-
-    Batches of many sizes leave free memory in pieces of many sizes, which the next seldom fits:
-    a small model held 648 MB after batches of 1 to 13 windows, 490 after 1, 2, 4 and 8.
-    """
-    return 1 << (most.bit_length() - 1)
+        for (request, i, _), given in zip(batch, found, strict=True):
+            request.add(i, given)

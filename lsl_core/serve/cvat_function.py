@@ -24,8 +24,9 @@ from lsl_core.geometry.drawable import Drawing
 from lsl_core.inference.batches import Pixels
 from lsl_core.inference.cache import PredictionCache
 from lsl_core.serve.answers import drawing_of
-from lsl_core.serve.detector import Detector, DetectSettings
+from lsl_core.serve.detector import Detector
 from lsl_core.serve.interactor import Prompt
+from lsl_core.serve.looking import DetectSettings
 from lsl_core.serve.selecting import select_any
 from lsl_core.services import modelling, pretrained
 from lsl_core.types import SlideWindows

@@ -3,124 +3,67 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from lsl_core.errors import (
-    BadThreshold,
-    DiskFull,
-    LabelMismatch,
-    TooLarge,
-    TooLate,
-    UserInput,
-)
-from lsl_core.geometry.drawable import without_holes
+from lsl_core.errors import TooLate
+from lsl_core.geometry.drawable import Drawing
 from lsl_core.inference.batches import Pixels
-from lsl_core.inference.cache import PredictionCache, cache_key
+from lsl_core.inference.cache import PredictionCache
 from lsl_core.inference.parts import joined, parts_of
-from lsl_core.models import load_model
+from lsl_core.models import load_model, read_card, transform_version
 from lsl_core.models.base import Model
+from lsl_core.serve.answers import cvat_answer
 from lsl_core.serve.apart import ModelProcess
 from lsl_core.serve.batching import Batching
+from lsl_core.serve.looking import FLOOR_SCORE, MAX_PIXELS, DetectSettings, Looks, Question
 from lsl_core.serve.room import Room
-from lsl_core.types import (
-    Hw,
-    ImageRef,
-    Instances,
-    ModelCard,
-    Prediction,
-    SlideWindows,
-    View,
-)
-from lsl_core.windows import check
+from lsl_core.types import Instances, ModelCard, SlideWindows
 from lsl_core.workspace.images import decode_rgb
 
-_LOG = logging.getLogger(__name__)
-
-#: Lowest score that is computed and kept, so that a threshold is a view and not a model call.
-FLOOR_SCORE = 0.05
-#: Pixels of the largest image that is decoded, unless another limit is asked for.
-MAX_PIXELS = 150_000_000
 #: Bytes of decoded images at a time; further callers wait for room, so memory stays bounded.
 DECODED_BYTES = 1024 * 1024 * 1024
 #: Seconds a caller waits. CVAT gives up after 120, and then nobody hears the reason.
 TIMEOUT_S = 100.0
-
-# Sizes are read here and judged by our own limit; Pillow decodes nothing.
-Image.MAX_IMAGE_PIXELS = None
-
-
-@dataclass(frozen=True, slots=True)
-class DetectSettings:
-    """What a caller wants to see of what the model found.
-
-    threshold: lowest score in [0, 1] for all labels; None takes the model's own, one a label.
-    mask_threshold: lowest probability in (0, 1] of a pixel of a mask. slide: windows, None shows
-    the model the image whole. labels: names that are wanted, None for all. fill_holes: whether
-    holes in masks are filled; they are kept as the model sees them otherwise.
-    """
-
-    threshold: float | None = None
-    mask_threshold: float = 0.5
-    slide: SlideWindows | None = None
-    labels: tuple[str, ...] | None = None
-    fill_holes: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, lowest in (
-            ("threshold", self.threshold, 0.0),
-            ("mask_threshold", self.mask_threshold, 1 / 255),
-        ):
-            if value is not None and not (math.isfinite(value) and lowest <= value <= 1):
-                raise BadThreshold(f"A {name} of {value} is not between 0 and 1.", hint="Try 0.5.")
-        if self.slide is not None:
-            check(self.slide)
+#: Bytes of the largest file that may be a small image, see `Looks.answers`.
+_SMALL_BYTES = 4 * 1024 * 1024
 
 
 class Detector:
     """One loaded model version; every method may be called from any number of threads.
 
-    Concurrent callers share batches (see `Batching`); the same image is looked at once, however
-    many ask for it and at whatever thresholds.
+    Concurrent callers share batches (see `Batching`); `predict` and `detect` look at the same image
+    once, however many ask for it and at whatever thresholds.
 
     Args:
         model: loaded; nobody else uses it.
-        cache: keeps what was found, by content; None keeps nothing.
-        floor_score: lowest score that is kept.
+        looks: what is around it; as for a model without a cache when None.
         batch_size: windows at a time; None chooses by device.
-        max_pixels: larger images are refused before they are decoded.
         copies: further copies of the model, which work beside it.
     """
 
     def __init__(
         self,
         model: Model,
+        looks: Looks | None = None,
         *,
-        cache: PredictionCache | None = None,
-        floor_score: float = FLOOR_SCORE,
         batch_size: int | None = None,
-        max_pixels: int = MAX_PIXELS,
         copies: Sequence[Model] = (),
     ) -> None:
         self._model = model
+        self._looks = looks or Looks(model.card, model.transform_version)
         self._apart = [one for one in (model, *copies) if isinstance(one, ModelProcess)]
-        self._cache = cache
-        self._floor_score = floor_score
-        self._max_pixels = max_pixels
-        self._batching = Batching((model, *copies), floor_score=floor_score, size=batch_size)
+        self._batching = Batching(
+            (model, *copies), floor_score=self._looks.floor_score, size=batch_size
+        )
         self._flights: dict[str, Future[Instances]] = {}
         self._lock = threading.Lock()
         self._room = Room(DECODED_BYTES)
@@ -142,9 +85,9 @@ class Detector:
         Args:
             folder: of the model.
             device: "auto", "cuda", "mps" or "cpu".
-            cache: see the class, as the others.
+            cache: see `Looks`, as the next.
             floor_score: lowest score that is kept.
-            batch_size: windows at a time.
+            batch_size: windows at a time; None chooses by device.
             max_pixels: of an image.
             at_once: more than 1 loads the model in a process of its own, and on a processor in so
                 many, each with one thread: they serve many callers faster than one with many.
@@ -152,20 +95,15 @@ class Detector:
         Raises:
             ModelError, FormatTooNew: see `load_model`.
         """
+        card = read_card(folder)
+        version = transform_version(card.family)
+        looks = Looks(card, version, cache=cache, floor_score=floor_score, max_pixels=max_pixels)
         if at_once == 1:
-            model, copies = load_model(folder, device=device), []
-        else:
-            model = ModelProcess(folder, device)
-            more = at_once - 1 if model.device == "cpu" else 0
-            copies = [ModelProcess(folder, device) for _ in range(more)]
-        return cls(
-            model,
-            copies=copies,
-            cache=cache,
-            floor_score=floor_score,
-            batch_size=batch_size,
-            max_pixels=max_pixels,
-        )
+            return cls(load_model(folder, device=device), looks, batch_size=batch_size)
+        model = ModelProcess(folder, device, looks, batch_size=batch_size)
+        more = at_once - 1 if model.device == "cpu" else 0
+        copies = [ModelProcess(folder, device, looks, batch_size=batch_size) for _ in range(more)]
+        return cls(model, looks, batch_size=batch_size, copies=copies)
 
     @property
     def card(self) -> ModelCard:
@@ -202,17 +140,27 @@ class Detector:
             ModelError: when it does not fit on the device.
         """
         settings = settings or DetectSettings()
-        wanted = self._wanted(settings.labels)
+        self._looks.wanted(settings)
         found = self.predict(image, slide=settings.slide, name=name, timeout_s=timeout_s)
-        card = self.card
-        thresholds = tuple(
-            card.thresholds.get(label, 0.5) if settings.threshold is None else settings.threshold
-            for label in card.labels
-        )
-        if wanted is not None:
-            found = found.take(np.isin(found.class_ids, wanted))
-        shown = View(thresholds, settings.mask_threshold).of(found)
-        return without_holes(shown) if settings.fill_holes else shown
+        return self._looks.shown(found, settings)
+
+    def answer(
+        self, image: bytes, settings: DetectSettings, drawing: Drawing, *, timeout_s: float
+    ) -> bytes:
+        """Return what `detect` finds as the JSON text that CVAT expects; see there for the errors.
+
+        A small image is decoded, looked at and put into words in a process of the model, together
+        with others that wait. A large one is decoded here, so that its windows go to all of them.
+        """
+        ends_at = time.monotonic() + timeout_s
+        if self._apart and self.device == "cpu" and len(image) <= _SMALL_BYTES:
+            asked = self._batching.ask(Question(image, settings, drawing), timeout_s=timeout_s)
+            (answer,) = _waited(asked, timeout_s)
+            if answer is not None:
+                return answer
+        left_s = max(0.0, ends_at - time.monotonic())
+        found = self.detect(image, settings, timeout_s=left_s)
+        return cvat_answer(found, self.card.labels, drawing)
 
     def predict(
         self,
@@ -224,16 +172,10 @@ class Detector:
     ) -> Instances:
         """Return everything found on an image, masks soft; see `detect` for the errors."""
         sha256 = _sha256(image)
-        key = cache_key(
-            weights_sha256=self.card.fingerprint,
-            image_sha256=sha256,
-            slide=slide,
-            transform_version=self._model.transform_version,
-            floor_score=self._floor_score,
-        )
-        stored = self._cache.get(key) if self._cache else None
+        key = self._looks.key(sha256, slide)
+        stored = self._looks.stored(key)
         if stored is not None:
-            return stored.instances
+            return stored
         with self._lock:
             flight = self._flights.get(key)
             is_first = flight is None
@@ -243,7 +185,7 @@ class Detector:
             return _waited(flight, timeout_s)
         try:
             found = self._look(image, slide, name, timeout_s)
-            self._keep(key, ImageRef(None, 0, name, found.image_hw, sha256), found)
+            self._looks.keep(key, found, name=name, sha256=sha256)
         except BaseException as error:
             flight.set_exception(error)
             raise
@@ -268,24 +210,9 @@ class Detector:
         if isinstance(image, np.ndarray):
             yield image
             return
-        height, width = self._size_of(image, name)
+        height, width = self._looks.size_of(image, name)
         with self._room.taken(height * width * 3, timeout_s=timeout_s):
             yield decode_rgb(image, name=name)
-
-    def _size_of(self, data: bytes, name: str) -> Hw:
-        try:
-            with Image.open(BytesIO(data)) as image:
-                width, height = image.size
-        except Exception as error:  # Pillow's readers raise all kinds for damaged files
-            raise UserInput(
-                f"{name} is no image that can be read.", hint="Send a PNG or JPEG file."
-            ) from error
-        if width * height > self._max_pixels:
-            raise TooLarge(
-                f"{name} has {width}×{height} pixels; at most {self._max_pixels:,} are taken.",
-                hint="Send parts of it, or raise the limit of the service.",
-            )
-        return height, width
 
     def close(self) -> None:
         """Answer what waits, then stop."""
@@ -311,26 +238,6 @@ class Detector:
             image_hw = (pixels.shape[0], pixels.shape[1])
         windows = [window for window, _ in parts]
         return joined(windows, found, image_hw=image_hw, mode=self.card.mode)
-
-    def _keep(self, key: str, ref: ImageRef, found: Instances) -> None:
-        if self._cache is None:
-            return
-        try:
-            self._cache.put(key, Prediction(ref, self.card.id, found, self._floor_score))
-        except (DiskFull, OSError) as error:
-            # the answer is right all the same
-            _LOG.warning("a prediction was not kept: %s", error)
-
-    def _wanted(self, labels: Sequence[str] | None) -> list[int] | None:
-        if labels is None:
-            return None
-        unknown = [label for label in labels if label not in self.card.labels]
-        if unknown:
-            raise LabelMismatch(
-                f'The model "{self.card.name}" has no label "{unknown[0]}".',
-                hint=f"Its labels: {', '.join(self.card.labels)}.",
-            )
-        return [self.card.labels.index(label) for label in labels]
 
 
 def _sha256(image: bytes | Pixels) -> str:

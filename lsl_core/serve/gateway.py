@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lsl_core.errors import UserInput
-from lsl_core.serve.answers import cvat_answer, label_specs
-from lsl_core.serve.detector import DetectSettings
+from lsl_core.serve.answers import label_specs
 from lsl_core.serve.interactor import Point, Prompt, interactor_answer
+from lsl_core.serve.looking import DetectSettings
 from lsl_core.serve.payload import Json, image_of, number_of
 from lsl_core.serve.selecting import select_any
 from lsl_core.serve.shelf import Live
@@ -89,8 +89,7 @@ class Function:
         threshold = number_of(payload, "threshold")
         if threshold is not None:
             settings = DetectSettings(threshold, settings.mask_threshold, settings.slide)
-        found = self.live.detector.detect(data, settings, timeout_s=timeout_s)
-        return cvat_answer(found, self.live.card.labels, self.live.drawing)
+        return self.live.detector.answer(data, settings, self.live.drawing, timeout_s=timeout_s)
 
 
 def names_of(live: Live) -> list[str]:

@@ -32,7 +32,7 @@ from starlette.routing import Route
 from lsl_core.errors import LslError, TooLarge, UserInput
 from lsl_core.labelstudio import LabelConfig, LabelStudio, parse_config, regions_of, tool_for
 from lsl_core.serve.access import Access, Guard, read_token
-from lsl_core.serve.detector import MAX_PIXELS
+from lsl_core.serve.looking import MAX_PIXELS
 from lsl_core.serve.payload import Json, payload_of, status_of
 from lsl_core.serve.shelf import Live, Shelf
 from lsl_core.services import activity, labelstudio

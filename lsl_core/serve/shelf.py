@@ -17,7 +17,8 @@ from lsl_core.inference.cache import PredictionCache
 from lsl_core.models import FAMILIES
 from lsl_core.models.weights import WEIGHTS_NAME
 from lsl_core.serve.answers import drawing_of
-from lsl_core.serve.detector import Detector, DetectSettings
+from lsl_core.serve.detector import Detector
+from lsl_core.serve.looking import DetectSettings
 from lsl_core.services import modelling, offers, pretrained
 from lsl_core.services.offers import Offer
 from lsl_core.types import MODES, Geometry, ModelCard

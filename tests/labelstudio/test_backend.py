@@ -20,7 +20,7 @@ from lsl_core.services.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
 from tests.labelstudio.fake import TOKEN, FakeLabelStudio
-from tests.serve.fakes import POISON, BrightModel, image_with, png, ring
+from tests.serve.fakes import POISON, BrightModel, image_with, looks, png, ring
 
 LABELS = ["cell", "dim cell"]
 BRUSH = config_for(LABELS, "brushlabels")
@@ -37,7 +37,7 @@ def backend(fake, tmp_path):
     workspace = Workspace.create(tmp_path / "w", mode=Mode.FSIS)
     shelf = Shelf(workspace, 10**6, lambda: [])
     shelf._live["cells"] = Live(
-        Offer("cells"), Detector(BrightModel(), max_pixels=10**5), since=1.0
+        Offer("cells"), Detector(BrightModel(), looks(BrightModel(), max_pixels=10**5)), since=1.0
     )
     with LabelStudio(fake.url, TOKEN) as server:
         yield Backend(workspace, server, shelf, Access(), "cells")

@@ -10,7 +10,7 @@ from lsl_core.services.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
 
-from .fakes import BrightModel
+from .fakes import BrightModel, looks
 
 
 class Served:
@@ -23,7 +23,7 @@ class Served:
 
     def offer(self, name, model=None, selector=None, **offer):
         model = model or BrightModel(id=f"{name}-v1", name=name)
-        detector = Detector(model, max_pixels=10**6)
+        detector = Detector(model, looks(model, max_pixels=10**6))
         live = Live(Offer(name, **offer), detector, since=1.0, selector=selector)
         self.shelf._live[live.offer.name] = live
         self.models[name] = model

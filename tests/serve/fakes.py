@@ -5,6 +5,7 @@ import threading
 import cv2
 import numpy as np
 
+from lsl_core.serve.looking import Looks
 from lsl_core.types import Instances, Mode, ModelCard, SoftMasks
 
 #: A window with a pixel of this value makes the model fail.
@@ -56,6 +57,11 @@ class BrightModel:
         if any((window == POISON).any() for window in windows):
             raise RuntimeError("poisoned")
         return [found_in(window).above(floor_score) for window in windows]
+
+
+def looks(model, **changed):
+    """Return what is around a model: limits, a cache."""
+    return Looks(model.card, model.transform_version, **changed)
 
 
 def found_in(window):

@@ -9,7 +9,7 @@ from lsl_core.inference.cache import PredictionCache
 from lsl_core.serve import Detector, DetectSettings
 from lsl_core.types import SlideWindows
 
-from .fakes import POISON, BrightModel, image_with, png, ring
+from .fakes import POISON, BrightModel, image_with, looks, png, ring
 
 
 @pytest.fixture
@@ -93,7 +93,10 @@ def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(model, mo
     monkeypatch.setattr(
         "lsl_core.serve.detector.decode_rgb", lambda *_, **__: pytest.fail("decoded")
     )
-    with Detector(model, max_pixels=100) as detector, pytest.raises(TooLarge, match="120×100"):
+    with (
+        Detector(model, looks(model, max_pixels=100)) as detector,
+        pytest.raises(TooLarge, match="120×100"),
+    ):
         detector.detect(png(ring()))
 
 
@@ -159,7 +162,7 @@ def test_a_window_that_breaks_a_batch_fails_its_own_image_only(detector, model):
 
 def test_one_image_is_looked_at_once_at_any_thresholds(model, tmp_path):
     cache = PredictionCache(tmp_path, max_bytes=10**6)
-    with Detector(model, cache=cache) as detector, ThreadPoolExecutor(4) as pool:
+    with Detector(model, looks(model, cache=cache)) as detector, ThreadPoolExecutor(4) as pool:
         asked = [DetectSettings(threshold=t) for t in (0.1, 0.5, 0.95, 0.2)]
         found = list(pool.map(lambda settings: len(detector.detect(png(ring()), settings)), asked))
         again = detector.detect(png(ring()))

@@ -8,7 +8,7 @@ from lsl_core.serve import Detector
 from lsl_core.serve.interactor import Prompt, interactor_answer, pointed_at, select
 from lsl_core.types import Instances, SoftMasks
 
-from .fakes import BrightModel, found_in, image_with, png, ring
+from .fakes import BrightModel, found_in, image_with, looks, png, ring
 
 
 def whole(mask, hw=(100, 120)):
@@ -147,7 +147,9 @@ def test_the_model_looks_once_however_often_people_click(tmp_path):
     from lsl_core.inference.cache import PredictionCache
 
     model = BrightModel()
-    with Detector(model, cache=PredictionCache(tmp_path, max_bytes=10**6)) as detector:
+    with Detector(
+        model, looks(model, cache=PredictionCache(tmp_path, max_bytes=10**6))
+    ) as detector:
         for point in ((25, 35), (55, 65), (30, 40)):
             select(detector, png(ring()), Prompt((point,)))
 

@@ -15,7 +15,7 @@ from lsl_core.geometry.drawable import Drawing
 from lsl_core.serve import Detector, DetectSettings
 from lsl_core.serve.nuclio import Function
 
-from .fakes import BrightModel, image_with, png, ring
+from .fakes import BrightModel, image_with, looks, png, ring
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_what_cannot_be_answered_gets_a_status_and_a_reason(
 
 
 def test_an_image_beyond_the_limit_is_refused_undecoded(context):
-    with Detector(BrightModel(), max_pixels=99) as detector:
+    with Detector(BrightModel(), looks(BrightModel(), max_pixels=99)) as detector:
         small = Function(detector, DetectSettings(), Drawing.MASK)
         code, reason = said(small.answer(context, asking(png(ring()))))
     assert code == 413

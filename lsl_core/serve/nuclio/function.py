@@ -10,7 +10,8 @@ from typing import Any, Self
 from lsl_core.errors import LslError
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.serve.answers import cvat_answer, drawing_of
-from lsl_core.serve.detector import Detector, DetectSettings
+from lsl_core.serve.detector import Detector
+from lsl_core.serve.looking import DetectSettings
 from lsl_core.serve.payload import Json, image_of, number_of, payload_of, status_of
 from lsl_core.types import SlideWindows
 
