@@ -12,7 +12,7 @@ from lsl_core.services.connections import CvatSession, Organisation
 from lsl_core.ui import keys, previews, session, sign_in
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import ago, plural
-from lsl_core.ui.layout import escaped, facts, header
+from lsl_core.ui.layout import escaped, facts, header, offer_sign_in
 
 #: The main job, page by page.
 STEPS = (
@@ -121,6 +121,7 @@ def ask() -> None:
         problem = session.sign_in_problem()
         if problem is not None and wish is None:
             error_card(problem)
+            offer_sign_in()
         if wish is not None and sign_in.attempt(wish, steps):
             st.rerun()
 

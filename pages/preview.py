@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lsl_core.errors import CvatUnreachable
 from lsl_core.services import activity, predicting, previewing
+from lsl_core.services.catalogue import TaskInfo
+from lsl_core.services.connections import CvatSession
 from lsl_core.services.previewing import PreviewInfo
 from lsl_core.ui import cached, keys, previews, runs, session
 from lsl_core.ui import preview_panels as panels
-from lsl_core.ui.errors import errors_shown, guarded
+from lsl_core.ui.errors import error_card, errors_shown, guarded, offer_again
 from lsl_core.ui.layout import empty, header
 from lsl_core.ui.viewer import viewer
 
@@ -90,16 +93,29 @@ def nothing_yet(subject: str, model: str, title: str) -> None:
         predict(subject, model, label=f"Predict {title}", key=keys.PREVIEW_GO, primary=True)
 
 
+def tasks_of(cvat: CvatSession | None) -> tuple[list[TaskInfo], CvatUnreachable | None]:
+    """Return the tasks of the server; none, and why, while it does not answer: previews stay."""
+    try:
+        return (cached.tasks(cvat) if cvat is not None else []), None
+    except CvatUnreachable as error:
+        return [], error
+
+
 def page() -> None:
     """Draw the page: what is chosen, then what is known about it."""
     action = header("Preview", "See what the model finds before anything is written to CVAT.")
     cvat = session.connection()
     workspace = session.workspace()
     known = previewing.list_previews(workspace)
-    titles = previews.subjects(cvat, known)
-    if not titles:
+    tasks, gone = tasks_of(cvat)
+    titles = previews.subjects(cvat, known, tasks)
+    if gone is not None:
+        error_card(gone)
+        offer_again(gone)
+    elif not titles:
         empty("What a model finds in a task", "There is no task to look at.",
               page="pages/connect.py", label="Connect to CVAT")  # fmt: skip
+    if not titles:
         return
     left, middle, right = st.columns([4, 3, 3], vertical_alignment="bottom")
     with left:
@@ -123,7 +139,7 @@ def page() -> None:
     if action.button("Go to Push", type="primary", icon=":material/arrow_forward:",
                      key=keys.PREVIEW_PUSH, disabled=info.task_id is None):  # fmt: skip
         st.switch_page("pages/push.py", query_params={keys.TASK: subject, keys.MODEL: model})
-    if run is None or not run.phase.is_active:
+    if gone is None and (run is None or not run.phase.is_active):
         stale(info, subject)
     st.fragment(lambda: guarded(lambda: look(info.id)))()
 

@@ -39,7 +39,9 @@ def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:
 def steps(cvat: CvatSession, info: PreviewInfo) -> None:
     """Draw the four steps: labels, how, what changes, safety with the button."""
     found = previewing.frames(session.workspace(), info.id)
-    details = cached.task_details(cvat, info.task_id or 0)
+    details, _ = cached.or_last(  # the plan says what does not answer, if it has to be made
+        cvat, keys.PUSH_TASK, info.task_id, lambda: cached.task_details(cvat, info.task_id or 0)
+    )
     targets = [label.name for label in details.labels]
     counts = previewing.counts(info, found)
     left, right = st.columns(2, gap="medium")
@@ -138,7 +140,8 @@ def page() -> None:
     if run is not None and run.phase is not RunPhase.DONE:
         runs.panel(run.id)
     if run is None or not run.phase.is_active:
-        steps(cvat, info)
+        with errors_shown(redraws=True):
+            steps(cvat, info)
     panels.history(cvat, info.task_id or 0)
 
 

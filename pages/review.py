@@ -9,7 +9,7 @@ from lsl_core.services.connections import CvatSession
 from lsl_core.services.pushing import PushRecord
 from lsl_core.ui import address, cached, keys, runs, session
 from lsl_core.ui import review_panels as panels
-from lsl_core.ui.errors import errors_shown
+from lsl_core.ui.errors import error_card, errors_shown, offer_again
 from lsl_core.ui.formats import ago, plural
 from lsl_core.ui.layout import empty, escaped, header, needs_cvat
 
@@ -69,9 +69,13 @@ def page() -> None:
         empty("What people changed after a push", "Nothing was pushed yet, or all is undone.",
               page="pages/push.py", label="Push a preview")  # fmt: skip
         return
-    with errors_shown():
+    with errors_shown(redraws=True):
         record = choose(records)
-        review = cached.review(cvat, session.workspace(), record.id)
+        says = st.container()
+        review, gone = cached.or_last(
+            cvat, keys.REVIEW_FOUND, record.id,
+            lambda: cached.review(cvat, session.workspace(), record.id),
+        )  # fmt: skip
         if not review.total.corrections:
             st.info(
                 f"All {plural(review.total.pushed, 'pushed object')} of task {record.task_id} "
@@ -80,9 +84,16 @@ def page() -> None:
             )  # fmt: skip
         else:
             panels.figures(review)
-            worst = panels.frames(cvat, record, review)
+            worst, unseen = panels.frames(cvat, record, review)
+            gone = gone or unseen
             learn(cvat, record, [row.frame for row in worst])
-        panels.trend(cvat, records)
+        if gone is None:
+            panels.trend(cvat, records)
+            return
+        with says:
+            error_card(gone)
+            offer_again(gone)
+            st.caption("What is below is as CVAT gave it last.")
 
 
 page()

@@ -14,9 +14,9 @@ import numpy as np
 
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession, Drawing, TaskInfo
-from lsl_core.errors import CvatRequestFailed, ModelError
+from lsl_core.errors import CvatRequestFailed, ModelError, UserInput
 from lsl_core.progress import NULL, Progress
-from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
+from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, PortTakenError, Sandbox
 from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.sandbox.scenes import (
     SCENE_LABELS,
@@ -115,12 +115,19 @@ def run_demo(
     Raises:
         ModelError: when the model stays below the bar.
         CvatRequestFailed: when the server does not hold what was pushed.
+        UserInput: when another program uses the port.
     """
     report = DemoReport()
     with report.stage("sandbox"):
         # its AI tools are what `lsl serve --nuclio` offers on its usual port
         nuclio = Nuclio("127.0.0.1", serving.DEFAULT_PORT)
-        sandbox = Sandbox(folder / "sandbox", port=port, nuclio=nuclio).start()
+        try:
+            sandbox = Sandbox(folder / "sandbox", port=port, nuclio=nuclio).start()
+        except PortTakenError as error:
+            raise UserInput(
+                f"{error.strerror}.",
+                hint="Stop what runs there, another demo for one, and try again.",
+            ) from error
     try:
         workspace = _workspace(folder / "workspace")
         with connections.sign_in(

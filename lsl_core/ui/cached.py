@@ -5,11 +5,15 @@ What comes from CVAT depends on who asks, so it is kept per browser session.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from lsl_core.errors import CvatUnreachable
 from lsl_core.services import catalogue, previewing, reviewing, sourcing
 from lsl_core.services import label_next as label_next_service
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
@@ -20,6 +24,8 @@ from lsl_core.services.reviewing import Pair, Review
 from lsl_core.services.sourcing import Source
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances
+
+_Read = TypeVar("_Read")
 
 
 def tasks(session: CvatSession) -> list[TaskInfo]:
@@ -43,6 +49,35 @@ def forget() -> None:
     _pair.clear()
     _tasks.clear()
     _details.clear()
+
+
+def or_last(
+    session: CvatSession, name: str, subject: object, read: Callable[[], _Read]
+) -> tuple[_Read, CvatUnreachable | None]:
+    """Return what CVAT gives; while it does not answer, what it gave last, and the error.
+
+    Streamlit forgets what was chosen in a widget that a page does not draw, so pages where much is
+    chosen go on with what they know.
+
+    Args:
+        session: who asks.
+        name: the key of the page's session that holds the last one.
+        subject: of what; another one's is not given.
+        read: asks CVAT.
+
+    Raises:
+        CvatUnreachable: when CVAT does not answer and gave nothing of this subject before.
+    """
+    whose = (_who(session), subject)
+    try:
+        found = read()
+    except CvatUnreachable as error:
+        last = st.session_state.get(name)
+        if last is None or last[0] != whose:
+            raise
+        return last[1], error
+    st.session_state[name] = (whose, found)
+    return found, None
 
 
 def source(workspace: Workspace, name: str, created: str) -> Source:
@@ -123,8 +158,11 @@ def _pair(
 
 
 def frame_link(session: CvatSession, task_id: int, frame: int) -> str:
-    """Return where CVAT shows a frame."""
-    return _frame_link(session, _who(session), task_id, frame)
+    """Return where CVAT shows a frame, or its task while CVAT does not answer."""
+    try:
+        return _frame_link(session, _who(session), task_id, frame)
+    except CvatUnreachable:
+        return f"{session.url}/tasks/{task_id}"
 
 
 def existing(session: CvatSession, workspace: Workspace, preview_id: str, frame: int) -> Instances:

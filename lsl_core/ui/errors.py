@@ -30,12 +30,25 @@ def error_card(error: LslError) -> None:
 
 
 @contextmanager
-def errors_shown() -> Iterator[None]:
-    """Show an `LslError` of the block as a card, and go on after it."""
+def errors_shown(*, redraws: bool = False) -> Iterator[None]:
+    """Show an `LslError` of the block as a card, and go on after it.
+
+    Args:
+        redraws: whether the next run of the page comes to this block anyway, as it does not to
+            what a press of a button does; then a server that went away is offered once more.
+    """
     try:
         yield
     except LslError as error:
         error_card(error)
+        if redraws:
+            offer_again(error)
+
+
+def offer_again(error: LslError) -> None:
+    """Offer to draw the page once more, when that may help."""
+    if isinstance(error, CvatUnreachable):
+        st.button("Try again", icon=":material/refresh:", key=f"again-{uuid.uuid4().hex[:6]}")
 
 
 def guarded(draw: Callable[[], None]) -> None:
@@ -44,8 +57,7 @@ def guarded(draw: Callable[[], None]) -> None:
         draw()
     except LslError as error:
         error_card(error)
-        if isinstance(error, CvatUnreachable):
-            st.button("Try again", icon=":material/refresh:")
+        offer_again(error)
     except Exception:
         number = uuid.uuid4().hex[:6]
         logger.exception("report %s", number)

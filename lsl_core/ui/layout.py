@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from lsl_core.errors import CvatUnreachable
 from lsl_core.ui import session
 
 #: What Streamlit's theme has no setting for: room for the image, quiet tables of facts.
@@ -87,15 +88,18 @@ def empty(what: str, why: str, *, page: str = "", label: str = "", icon: str = "
 def needs_cvat(what: str) -> None:
     """Draw the empty state of a page that shows what is in CVAT, with what stood in the way."""
     problem = session.sign_in_problem()
-    empty(
-        what,
-        "You are not signed in to CVAT."
-        if problem is None
-        else f"The saved sign-in did not work. {escaped(str(problem))}",
-        page="pages/connect.py",
-        label="Connect to CVAT",
-        icon=":material/link_off:",
-    )
+    why = "You are not signed in to CVAT."
+    if problem is not None:
+        refused = "" if isinstance(problem, CvatUnreachable) else "The saved sign-in did not work. "
+        why = f"{refused}{escaped(str(problem))}"
+    empty(what, why, page="pages/connect.py", label="Connect to CVAT", icon=":material/link_off:")
+    offer_sign_in()
+
+
+def offer_sign_in() -> None:
+    """Offer the saved sign-in once more, when the server did not answer to it."""
+    if isinstance(session.sign_in_problem(), CvatUnreachable):
+        st.button("Try again", icon=":material/refresh:", on_click=session.try_again)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from lsl_core.errors import LslError
 from lsl_core.services import modelling, previewing
-from lsl_core.services.catalogue import TaskDetails
+from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.label_next import UNSURE, NextImage
 from lsl_core.services.previewing import PreviewFrame, PreviewInfo
@@ -38,11 +38,11 @@ class Order(StrEnum):
     FLAGGED = "flagged first"
 
 
-def subjects(cvat: CvatSession | None, previews: Sequence[PreviewInfo]) -> dict[str, str]:
+def subjects(
+    cvat: CvatSession | None, previews: Sequence[PreviewInfo], tasks: Sequence[TaskInfo]
+) -> dict[str, str]:
     """Return what can be previewed: its key in the address, and its title."""
-    found: dict[str, str] = {}
-    if cvat is not None:
-        found = {str(t.id): f"{t.id} · {t.name}" for t in cached.tasks(cvat) if t.frames}
+    found = {str(t.id): f"{t.id} · {t.name}" for t in tasks if t.frames}
     for info in previews:
         key = subject_of(info, cvat)
         if key:

@@ -49,7 +49,10 @@ def current_plan(cvat: CvatSession, info: PreviewInfo, choices: PushChoices) -> 
     shown: ShownPlan | None = st.session_state.get(keys.PUSH_PLAN)
     if shown is not None and shown.inputs == inputs:
         return shown
-    with errors_shown(), st.spinner("Comparing with what CVAT has now…", show_time=True):
+    with (
+        errors_shown(redraws=True),
+        st.spinner("Comparing with what CVAT has now…", show_time=True),
+    ):
         plan = pushing.plan(cvat, session.workspace(), info.id, choices=choices)
         shown = ShownPlan(inputs, choices, plan, time.time())
         st.session_state[keys.PUSH_PLAN] = shown

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from lsl_core.errors import LslError
+from lsl_core.errors import CvatUnreachable, LslError
 from lsl_core.services import reviewing
 from lsl_core.services.connections import CvatSession
 from lsl_core.services.pushing import PushRecord
@@ -80,11 +80,21 @@ def advice(review: Review) -> None:
         )
 
 
-def frames(cvat: CvatSession, record: PushRecord, review: Review) -> list[ReviewRow]:
-    """Draw the corrected frames, the worst first, and a pair of the chosen one; return all."""
+def frames(
+    cvat: CvatSession, record: PushRecord, review: Review
+) -> tuple[list[ReviewRow], CvatUnreachable | None]:
+    """Draw the corrected frames, the worst first, and a pair of the chosen one.
+
+    Returns:
+        All of them, and the error of a server that did not answer to what this needs.
+    """
     worst = review.worst_frames()
     st.subheader(f"{plural(len(worst), 'corrected frame')}, the worst first", anchor=False)
-    names = {f.frame: f.name for f in cached.task_details(cvat, record.task_id).frames}
+    details, gone = cached.or_last(
+        cvat, keys.REVIEW_DETAILS, record.task_id,
+        lambda: cached.task_details(cvat, record.task_id),
+    )  # fmt: skip
+    names = {f.frame: f.name for f in details.frames}
     first: dict[str, list[object]] = {
         "Frame": [row.frame for row in worst],
         "Image": [names.get(row.frame, "") for row in worst],
@@ -99,19 +109,32 @@ def frames(cvat: CvatSession, record: PushRecord, review: Review) -> list[Review
         selection_default={"selection": {"rows": [0]}}, alt="Corrected frames",
     )  # fmt: skip
     rows = chosen["selection"]["rows"]
-    pair(cvat, record, worst[rows[0] if rows and rows[0] < len(worst) else 0].frame)
-    return worst
+    try:
+        unseen = pair(cvat, record, worst[rows[0] if rows and rows[0] < len(worst) else 0].frame)
+    except CvatUnreachable as error:
+        unseen = error
+    return worst, gone or unseen
 
 
-def pair(cvat: CvatSession, record: PushRecord, frame: int) -> None:
-    """Draw a frame twice: as it was pushed, and as people left it."""
+def pair(cvat: CvatSession, record: PushRecord, frame: int) -> CvatUnreachable | None:
+    """Draw a frame twice: as it was pushed, and as people left it.
+
+    Returns:
+        The error of a server that does not answer now, but did before.
+
+    Raises:
+        CvatUnreachable: when it does not and never gave this pair.
+    """
     only_changed = st.toggle(
         "Only what people changed", value=True, key=keys.REVIEW_CHANGED, persist_state="session",
         help="Off: everything of this push on the frame, and what people added.",
     )  # fmt: skip
-    found = cached.review_pair(
-        cvat, session.workspace(), record.id, frame, only_changed=only_changed
-    )
+    found, gone = cached.or_last(
+        cvat, keys.REVIEW_PAIR, (record.id, frame, only_changed),
+        lambda: cached.review_pair(
+            cvat, session.workspace(), record.id, frame, only_changed=only_changed
+        ),
+    )  # fmt: skip
     sides = (
         ("pushed", "Pushed", found.pushed, "moved, relabelled or deleted since"),
         ("now", "As people left it", found.now, "moved, relabelled or added"),
@@ -126,6 +149,7 @@ def pair(cvat: CvatSession, record: PushRecord, frame: int) -> None:
                 key=f"{keys.REVIEW_VIEWER}-{side}", height=380, scope=record.id,
                 start=ViewerState(0.0),
             )  # fmt: skip
+    return gone
 
 
 @st.cache_data(scope="session", max_entries=4, show_spinner=False)
@@ -151,6 +175,8 @@ def trend(cvat: CvatSession, records: Sequence[PushRecord]) -> None:
     for record in sorted(records, key=lambda one: one.created)[-TREND:]:
         try:
             total = cached.review(cvat, session.workspace(), record.id).total
+        except CvatUnreachable:
+            raise
         except LslError:  # its task was deleted, or lies in another organisation
             gone += 1
             continue

@@ -68,11 +68,17 @@ def try_saved_sign_in() -> None:
     settings = workspace().settings().cvat
     if not settings.url:
         return
+    seat.error = None
     try:
         with st.spinner("Signing in to CVAT…"):
             seat.cvat = connections.open_session(settings)
     except LslError as error:
         seat.error = error
+
+
+def try_again() -> None:
+    """Use the saved sign-in once more, when the page is drawn next."""
+    _mine().was_tried = False
 
 
 def connect(sign_in: Callable[[], CvatSession]) -> CvatSession:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from app_world import words
+import pytest
+from app_world import World, words
 
-from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER
+from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.ui import keys
 
 
@@ -61,3 +62,19 @@ def test_a_folder_without_workspace_says_how_to_make_one(monkeypatch, tmp_path, 
     monkeypatch.setenv("LSL_WORKSPACE", str(tmp_path))
     app = open_page("connect")
     assert next(code.value for code in app.code) == "lsl demo"
+
+
+@pytest.mark.parametrize("page", ["connect", "tasks", "push", "review"])
+def test_a_saved_sign_in_at_a_server_that_is_gone_says_so_first_and_is_tried_again(
+    open_page, tmp_path, workspace, page
+) -> None:
+    with Sandbox(tmp_path / "leaving") as sandbox:
+        World.signed_in(sandbox, workspace)
+        sandbox.stop()
+        app = open_page(page)
+        assert "does not answer" in words(app)
+        assert "The saved sign-in did not work" not in words(app)
+        sandbox.start()
+        next(button for button in app.button if button.label == "Try again").click().run()
+        assert "does not answer" not in words(app)
+        assert "Not connected" not in words(app)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
-from app_world import words
+from app_world import World, words
 
 from lsl_core import cvat
 from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.services import activity, previewing
+from lsl_core.sandbox import Sandbox
+from lsl_core.services import activity, catalogue, previewing
 from lsl_core.types import View, Window
-from lsl_core.ui import keys, previews
+from lsl_core.ui import cached, keys, previews
 from lsl_core.ui.previews import Order
 from lsl_core.ui.viewer import Decision as ViewerDecision
 from lsl_core.ui.viewer import ViewerState, shown_mask
@@ -141,3 +142,20 @@ def test_a_part_of_a_frame_is_that_of_its_image(world) -> None:
     part = previewing.frame_part(world.workspace, info.id, 0, Window(30, 40, 200, 100), pixels=200)
     assert part.shape == (100, 200, 3)
     assert np.abs(part.astype(int) - whole[40:140, 30:230]).mean() < 4
+
+
+def test_without_the_server_a_preview_stays_and_one_card_says_so(
+    open_page, tmp_path, workspace, monkeypatch
+) -> None:
+    monkeypatch.setattr(cached, "tasks", catalogue.list_tasks)
+    with Sandbox(tmp_path / "leaving") as sandbox:
+        world = World.signed_in(sandbox, workspace)
+        task = world.add_task("bolts")
+        task.predict(world.add_model())
+        app = open_page("preview", task=task.info.id)
+        sandbox.stop()
+        app.run()
+        (card,) = app.error
+        assert "does not answer" in str(card.value)
+        assert "Whole task" in words(app)
+        assert app.selectbox(key=keys.PREVIEW_TASK).value == str(task.info.id)

@@ -7,10 +7,11 @@ from app_world import LABELS, World, words
 
 from lsl_core import cvat
 from lsl_core.runs import Lane, Queue
-from lsl_core.services import activity, previewing, pushing
+from lsl_core.sandbox import Sandbox
+from lsl_core.services import activity, catalogue, previewing, pushing
 from lsl_core.services.pushing import PushMode
 from lsl_core.types import RunPhase
-from lsl_core.ui import keys
+from lsl_core.ui import cached, keys
 
 pytestmark = pytest.mark.usefixtures("worker_here")
 
@@ -178,3 +179,48 @@ def test_masks_are_tidied_and_drawn_as_polygons_on_request(open_page, world) -> 
     app.button(key=keys.PUSH_GO).click().run()
     live = cvat.task_annotations(world.session, task.info.id)["shapes"]
     assert {shape["type"] for shape in live} == {"polygon"}
+
+
+@pytest.fixture
+def leaving(tmp_path, workspace, monkeypatch, open_page):
+    """A sandbox that a test may stop, its world, a task and the page open on it.
+
+    The task is read anew at every look.
+    """
+    monkeypatch.setattr(cached, "task_details", catalogue.task_details)
+    with Sandbox(tmp_path / "leaving") as sandbox:
+        world = World.signed_in(sandbox, workspace)
+        task = world.add_task("bolts")
+        task.predict(world.add_model())
+        yield sandbox, world, task, open_page("push", task=task.info.id)
+
+
+def cards(app) -> list[str]:
+    return [str(error.value) for error in app.error if "does not answer" in str(error.value)]
+
+
+def test_while_the_server_is_gone_what_was_chosen_stays_and_trying_again_is_offered(
+    leaving,
+) -> None:
+    sandbox, _, _, app = leaving
+    sandbox.stop()
+    app.radio(key=keys.PUSH_MODE).set_value(PushMode.REPLACE_OWN).run()
+    assert len(cards(app)) == 1
+    sandbox.start()
+    next(button for button in app.button if button.label == "Try again").click().run()
+    assert not app.error
+    assert app.radio(key=keys.PUSH_MODE).value == PushMode.REPLACE_OWN
+    assert app.button(key=keys.PUSH_GO)
+
+
+def test_an_undo_without_the_server_says_so_once_and_keeps_the_push_in_sight(leaving) -> None:
+    sandbox, world, task, app = leaving
+    app.button(key=keys.PUSH_GO).click().run()
+    (record,) = pushing.list_pushes(world.workspace)
+    sandbox.stop()
+    app.button(key=f"{keys.PUSH_UNDO}-{record.id}").click().run()
+    assert len(cards(app)) == 1
+    assert app.button(key=f"{keys.PUSH_UNDO}-{record.id}")
+    sandbox.start()
+    app.button(key=f"{keys.PUSH_UNDO}-{record.id}").click().run()
+    assert shapes(world, task.info.id) == 0

@@ -5,6 +5,7 @@ from app_world import LABELS, Task, World, words
 
 from lsl_core import cvat
 from lsl_core.cvat.packing import unpacked
+from lsl_core.sandbox import Sandbox
 from lsl_core.services import pushing, sourcing
 from lsl_core.ui import keys
 
@@ -100,3 +101,27 @@ def test_the_trend_is_drawn_when_it_is_asked_for_and_leaves_out_what_is_gone(
     assert "left out" not in words(app)
     app.toggle(key=keys.REVIEW_TREND).set_value(True).run()
     assert "1 push left out" in words(app)
+
+
+def test_while_the_server_is_gone_the_comparison_stays_and_one_card_says_so(
+    open_page, tmp_path, workspace
+) -> None:
+    with Sandbox(tmp_path / "leaving") as sandbox:
+        world = World.signed_in(sandbox, workspace)
+        correct(world, pushed(world))
+        app = open_page("review")
+        app.text_input(key=keys.REVIEW_NAME).set_value("better").run()
+        figures = [metric.value for metric in app.metric]
+        sandbox.stop()
+        app.button(key=keys.REVIEW_AGAIN).click().run()
+        (card,) = app.error
+        assert "does not answer" in str(card.value)
+        assert [metric.value for metric in app.metric] == figures
+        assert "**As people left it** · 1 object" in words(app)
+        app.toggle(key=keys.REVIEW_CHANGED).set_value(False).run()  # never read before
+        assert len(app.error) == 1
+        sandbox.start()
+        next(button for button in app.button if button.label == "Try again").click().run()
+        assert not app.error
+        assert "objects in all" in words(app)
+        assert app.text_input(key=keys.REVIEW_NAME).value == "better"
