@@ -60,10 +60,6 @@ def _part_beside(path: Path) -> Path:
     return Path(name)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 @contextmanager
 def _disk_full_told(path: Path) -> Iterator[None]:
     try:
@@ -101,21 +97,26 @@ class Drafts:
             DiskFull: when the disk has no room.
         """
         part = self._waiting / str(len(self._parts))
-        with (
-            _disk_full_told(path),
-            # without a buffer: between threads, each call more is a wait more
-            open(part, "xb", buffering=0, opener=_private) as file,
-        ):
-            rest = memoryview(data)
-            while rest:  # a disk that runs full takes a part first and refuses the rest
-                rest = rest[file.write(rest) :]
+        with _disk_full_told(path):
+            # bare calls: between threads, each call more is a wait more
+            file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                rest = memoryview(data)
+                while rest:  # a disk that runs full takes a part first and refuses the rest
+                    rest = rest[os.write(file, rest) :]
+            finally:
+                os.close(file)
         self._parts.append((part, path))
 
     def keep(self) -> None:
         """Put all files in their places; their bytes are on disk (fsync) before."""
         for part, path in self._parts:
-            with _disk_full_told(path), part.open("rb", buffering=0) as written:
-                os.fsync(written.fileno())
+            with _disk_full_told(path):
+                written = os.open(part, os.O_RDONLY)
+                try:
+                    os.fsync(written)
+                finally:
+                    os.close(written)
         for part, path in self._parts:
             try:
                 part.replace(path)
