@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskI
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
+from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
 from lsl_core.errors import CvatNotFound, CvatRequestFailed, CvatUnreachable
 
@@ -34,7 +35,8 @@ class Action(StrEnum):
 class TaskState:
     """A task with all that a push or an import has to know, read at one time.
 
-    annotations: as CVAT sends them, without ground truth and replicas. separate: what each job
+    annotations: as CVAT sends them, without ground truth and replicas; shapes lie in a `Spool`,
+    on disk. separate: what each job
     holds, where jobs overlap; empty where they do not, since `annotations` tells it then.
     validation: frames whose shapes are not ordinary work, with the reason.
     """
@@ -56,9 +58,8 @@ class TaskState:
         """Return what each ordinary job holds."""
         if self.separate:
             return self.separate
-        jobs = [job for job in self.jobs if job.kind is JobKind.ANNOTATION]
-        at = {frame: job.id for job in jobs for frame in range(job.start_frame, job.stop_frame + 1)}
-        held: dict[int, Json] = {job.id: {kind: [] for kind in KINDS} for job in jobs}
+        at = self._ordinary()
+        held: dict[int, Json] = {job: {kind: [] for kind in KINDS} for job in set(at.values())}
         for kind in KINDS:
             for entry in self.annotations[kind]:
                 if int(entry["frame"]) in at:  # CVAT takes frames that no job has
@@ -67,10 +68,18 @@ class TaskState:
 
     def holders(self, entries: Sequence[Json]) -> tuple[int, ...]:
         """Return the job that holds each of these, which were read here."""
-        if not entries:
-            return ()
-        held = {key: job_id for job_id, part in self.by_job().items() for key in by_key(part)}
+        if not self.separate:
+            at = self._ordinary()
+            return tuple(at[int(entry["frame"])] for entry in entries)
+        held = {key: job_id for job_id, part in self.separate.items() for key in by_key(part)}
         return tuple(held[key_of(entry)] for entry in entries)
+
+    def _ordinary(self) -> dict[int, int]:
+        """Return the ordinary job of each frame that has one, where jobs do not overlap."""
+        jobs = [job for job in self.jobs if job.kind is JobKind.ANNOTATION]
+        return {
+            frame: job.id for job in jobs for frame in range(job.start_frame, job.stop_frame + 1)
+        }
 
     def objects(self) -> Converted:
         """Return the annotations as instances; class ids index `labels`."""
@@ -105,7 +114,7 @@ def read_task(
         tuple(labels_of(session, task)),
         tuple(known),
         tuple(task_jobs),
-        _whole(session, "task", task_id, frames),
+        _whole(session, "task", task_id, frames, shapes=Spool),
         _by_job(session, task_jobs) if task.overlap and frames is None else {},
         validation_frames(session, task, task_jobs),
     )
@@ -158,10 +167,15 @@ def stored_contents(session: CvatSession, task: TaskInfo) -> Iterator[tuple[Key,
 
 
 def _whole(
-    session: CvatSession, owner: str, number: int, frames: Collection[int] | None = None
+    session: CvatSession,
+    owner: str,
+    number: int,
+    frames: Collection[int] | None = None,
+    *,
+    shapes: Callable[[], list[Json] | Spool] = list,
 ) -> Json:
     for left in reversed(range(READS)):
-        found: Json = {kind: [] for kind in KINDS}
+        found: Json = {"tags": [], "shapes": shapes(), "tracks": []}
         try:
             for kind, entry in _entries(session, owner, number):
                 if frames is None or kind == "tracks" or entry["frame"] in frames:

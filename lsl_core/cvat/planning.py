@@ -125,11 +125,10 @@ class _Work:
             self._own = journal.own_shapes(
                 url=session.url, task_id=state.task.id, task_created=state.task.created
             )
-        self._live: dict[int, list[Json]] = defaultdict(list)
-        for shape in state.stored["shapes"]:
-            self._live[shape["frame"]].append(shape)
-        groups = (int(s.get("group") or 0) for s in state.stored["shapes"])
-        self._next_group = max(groups, default=0) + 1
+        stored = state.stored["shapes"]
+        spool = stored if isinstance(stored, Spool) else Spool(stored)
+        self._live = spool.by_frame
+        self._next_group = max((int(s.get("group") or 0) for s in spool), default=0) + 1
         self._jobs: dict[int, int] = {}
         self._create, self._create_jobs = Spool(), list[int]()
         self._content = hashlib.sha256()

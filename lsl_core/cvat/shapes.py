@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo
 from lsl_core.cvat.mask_points import from_points
+from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tracks import expand
 from lsl_core.errors import UserInput
 from lsl_core.geometry.coco import from_coco_segmentation
@@ -115,27 +116,20 @@ def to_instances(
     class_ids = {label.id: i for i, label in enumerate(labels)}
     reasons = {f.frame: "on a deleted frame" for f in frames if f.deleted}
     reasons.update(left_out_frames or {})
-    # CVAT's order changes from read to read; ids grow
-    shapes = sorted(annotations.get("shapes") or (), key=lambda shape: shape.get("id") or 0)
-    for track in annotations.get("tracks") or ():
-        shapes += expand(track, jobs)
+    lying = _Lying(annotations, jobs)
     left: dict[str, list[int]] = defaultdict(list)
     left["a tag, which marks no place"] += [t["frame"] for t in annotations.get("tags") or ()]
-    by_frame: dict[int, list[Json]] = defaultdict(list)
     known = {f.frame for f in frames}
-    for shape in shapes:
-        frame = shape["frame"]
+    for frame, count in lying.counts.items():
         reason = reasons.get(frame, "" if frame in known else "on a frame outside the task")
         if reason:
-            left[reason].append(frame)
-        else:
-            by_frame[frame].append(shape)
+            left[reason] += [frame] * count
     wanted = [f for f in frames if f.frame not in reasons]
     return Converted(
         {
             found.frame: found
-            for group in _groups(wanted, by_frame)
-            for found in _read_group(group, by_frame, class_ids, left)
+            for group in _groups(wanted, lying.counts)
+            for found in _read_group(group, lying, class_ids, left)
         },
         tuple(
             LeftOut(reason, len(found), tuple(sorted(set(found))))
@@ -145,16 +139,46 @@ def to_instances(
     )
 
 
-def _groups(
-    frames: Iterable[FrameInfo], by_frame: Mapping[int, Sequence[Json]]
-) -> Iterator[list[FrameInfo]]:
+class _Lying:
+    """The shapes of annotations, and the keyframes of their tracks, frame by frame.
+
+    counts: how many lie on each frame.
+    """
+
+    def __init__(self, annotations: Json, jobs: Sequence[JobInfo]) -> None:
+        shapes = annotations.get("shapes") or ()
+        self._tracked = _grouped(
+            shape for track in annotations.get("tracks") or () for shape in expand(track, jobs)
+        )
+        if isinstance(shapes, Spool):
+            self._shapes, self.counts = shapes.by_frame, Counter(shapes.counts)
+        else:
+            self._shapes = _grouped(shapes)
+            self.counts = Counter({frame: len(lie) for frame, lie in self._shapes.items()})
+        self.counts.update({frame: len(lie) for frame, lie in self._tracked.items()})
+
+    def on(self, frame: int) -> list[Json]:
+        """Return what lies on a frame."""
+        # CVAT's order changes from read to read; ids grow
+        shapes = sorted(self._shapes.get(frame, ()), key=lambda shape: shape.get("id") or 0)
+        return [*shapes, *self._tracked.get(frame, ())]
+
+
+def _grouped(shapes: Iterable[Json]) -> Mapping[int, Sequence[Json]]:
+    groups: dict[int, list[Json]] = defaultdict(list)
+    for shape in shapes:
+        groups[shape["frame"]].append(shape)
+    return groups
+
+
+def _groups(frames: Iterable[FrameInfo], counts: Mapping[int, int]) -> Iterator[list[FrameInfo]]:
     """Yield frames of one size that hold `_TOGETHER` shapes, or a few more, between them."""
     for _, same in groupby(frames, lambda frame: frame.image_hw):
         group: list[FrameInfo] = []
         count = 0
         for frame in same:
             group.append(frame)
-            count += 1 + len(by_frame.get(frame.frame, ()))
+            count += 1 + counts.get(frame.frame, 0)
             if count >= _TOGETHER:
                 yield group
                 group, count = [], 0
@@ -164,7 +188,7 @@ def _groups(
 
 def _read_group(
     frames: Sequence[FrameInfo],
-    by_frame: Mapping[int, Sequence[Json]],
+    lying: _Lying,
     class_ids: Mapping[int, int],
     left: dict[str, list[int]],
 ) -> Iterator[FrameAnnotations]:
@@ -172,7 +196,7 @@ def _read_group(
     hw = frames[0].image_hw
     objects = []
     for frame in frames:
-        for members in _objects(by_frame.get(frame.frame, ())):
+        for members in _objects(lying.on(frame.frame)):
             try:
                 objects.append(_object(members, class_ids, hw))
             except _Unusable as reason:

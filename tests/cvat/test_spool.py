@@ -38,6 +38,20 @@ def test_two_readers_of_a_spool_do_not_disturb_each_other_nor_what_is_added():
     assert next(second) == SHAPES[1]
 
 
+def test_a_spool_gives_the_shapes_of_a_frame_in_their_order_however_they_came():
+    mixed = [{"frame": n % 3, "id": n, "points": array("d", [n])} for n in range(700)]
+    mixed += [{"frame": 5, "id": n, "points": ["no", "number"]} for n in range(600)]
+    spool = Spool(mixed[:11])
+    assert spool.of(1) == mixed[1:11:3]
+    spool.add(mixed[11:])
+    assert list(spool) == mixed
+    assert {frame: list(found) for frame, found in spool.by_frame.items()} == {
+        frame: [shape for shape in mixed if shape["frame"] == frame] for frame in (0, 1, 2, 5)
+    }
+    assert spool.counts == {0: 234, 1: 233, 2: 233, 5: 600}
+    assert spool.by_frame.get(3, ()) == ()
+
+
 def test_a_spool_and_its_batches_hold_no_shapes_in_memory():
     def shapes(count):
         return ({"frame": n // 50, "points": array("I", [n] * 1000)} for n in range(count))
