@@ -62,6 +62,8 @@ def begin_upload(session: CvatSession, url: str, name: str, path: Path) -> Begun
         doing=f"uploading {name}",
         headers={
             **_RESUMABLE,
+            # CVAT makes Location of it, where no proxy in front names the host; else it fails
+            "Origin": session.url,
             "Upload-Length": str(path.stat().st_size),
             "Upload-Metadata": f"filename {encoded}",
         },

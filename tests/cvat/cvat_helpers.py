@@ -141,8 +141,8 @@ class FaultProxy:
     """A proxy in front of a server. `fault` sees (method, path, forward) for every request.
 
     It returns the answer to pass on, or None to cut the connection. Calling `forward` is what
-    sends the request to the server, so a fault decides whether it happens; `forward.body` is what
-    would be sent.
+    sends the request to the server, so a fault decides whether it happens; `forward.body` and
+    `forward.headers` are what would be sent.
     """
 
     def __init__(self, url: str) -> None:
@@ -172,7 +172,7 @@ class FaultProxy:
                     link.close()
                     return answer
 
-                forward.body = body  # type: ignore[attr-defined]
+                forward.body, forward.headers = body, headers  # type: ignore[attr-defined]
                 answer = proxy.fault(command, path, forward)
                 if answer is None:
                     self.close_connection = True

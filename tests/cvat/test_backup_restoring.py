@@ -18,7 +18,7 @@ from backup_world import (
     jobs_of,
     saved,
 )
-from cvat_helpers import discs
+from cvat_helpers import Answer, FaultProxy, discs
 
 from lsl_core.cvat import (
     apply_push,
@@ -72,6 +72,24 @@ def review(world: BackupWorld) -> None:
     query = {"task_id": world.task}
     (settings,) = api(session, "GET", "/api/quality/settings", query=query)["results"]
     api(session, "PATCH", f"/api/quality/settings/{settings['id']}", {"iou_threshold": 0.9})
+
+
+def test_an_archive_goes_up_where_no_proxy_in_front_of_cvat_names_the_host(world, tmp_path):
+    path = tmp_path / "a.zip"
+    export_archive(world.session, UnitKind.PROJECT, world.project, path)
+    begun: list[str | None] = []
+
+    def as_cvat(method, path, forward):
+        if "Upload-Length" in forward.headers:
+            begun.append(forward.headers.get("Origin"))
+            if begun[-1] is None:
+                return Answer(500, [], b"unsupported operand type(s) for +: 'NoneType' and 'str'")
+        return forward()
+
+    with FaultProxy(world.sandbox.url) as proxy, connect(proxy.url, LOGIN) as bare:
+        proxy.fault = as_cvat
+        restore_archive(bare, UnitKind.PROJECT, path)
+    assert begun == [proxy.url]
 
 
 def test_what_cvats_archive_loses_is_put_back(world, tmp_path):
