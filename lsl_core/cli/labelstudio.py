@@ -47,13 +47,21 @@ def labelstudio_setup(
 @click.command("labelstudio-export")
 @train_option
 @click.option("--name", required=True, metavar="SOURCE", help="Source that was labelled.")
-@click.option("--labelstudio-name", required=True, help="Name of the new project.")
-@click.option("--draw", type=click.Choice([kind.value for kind in Drawing]))
+@click.option("--labelstudio-name", required=True, help="Name of the project.")
+@click.option(
+    "--draw",
+    type=click.Choice([kind.value for kind in Drawing]),
+    help="How, in a new project. Default: as the model gives objects.",
+)
 @click.pass_context
 def labelstudio_export(
     ctx: click.Context, train: str, name: str, labelstudio_name: str, draw: str | None
 ) -> None:
-    """Make a Label Studio project of a source: images, and what a model found on them."""
+    """Make a Label Studio project of a source: images, and what a model found on them.
+
+    Again under the same name, it replaces what this version of the model found, or puts beside it
+    what another version finds.
+    """
     workspace = workspace_of(ctx)
     with TerminalProgress() as progress:
         made = labelstudio.export_preview(
@@ -66,6 +74,13 @@ def labelstudio_export(
         )
     images = plural(made.num_images, "image")
     click.echo(f"Sent {plural(made.num_objects, 'object')} on {images} to {made.url}")
+    if not made.is_new:
+        click.echo("The project was there; its images and annotations stay as they were.")
+    if made.is_heavy:
+        click.echo(
+            "Label Studio paints each mask over the whole image: some of these may open after "
+            "minutes, or not at all. Lighter: --draw polygon, in a project of another name."
+        )
 
 
 @click.command("labelstudio-ml-start")

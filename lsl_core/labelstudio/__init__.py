@@ -8,7 +8,7 @@ server    the part of its REST API that we need
 
 from lsl_core.labelstudio.brush import decode_brush, encode_brush
 from lsl_core.labelstudio.config import Control, LabelConfig, config_for, parse_config
-from lsl_core.labelstudio.regions import Shape, read_regions, regions_of, tool_for
+from lsl_core.labelstudio.regions import Shape, read_regions, regions_of, tools_for
 from lsl_core.labelstudio.server import LabelStudio
 
 __all__ = [
@@ -22,5 +22,5 @@ __all__ = [
     "parse_config",
     "read_regions",
     "regions_of",
-    "tool_for",
+    "tools_for",
 ]

@@ -68,14 +68,6 @@ class LabelConfig:
         """All labels, each once, in order."""
         return tuple(dict.fromkeys(label for c in self.controls for label in c.labels))
 
-    def control(self, *kinds: str) -> Control | None:
-        """Return the first tool of the first of these kinds that there is."""
-        for kind in kinds:
-            for control in self.controls:
-                if control.kind == kind:
-                    return control
-        return None
-
 
 def parse_config(xml: str) -> LabelConfig:
     """Read the label configuration of a project.

@@ -166,11 +166,15 @@ def _turning(value: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array([[cos, sin], [-sin, cos]])
 
 
-def tool_for(config: LabelConfig, labels: Sequence[str], *, masks: bool) -> Control:
-    """Return the tool of a project that predictions of a model are drawn with.
+#: A tool of a project, and the label there that stands for one of the model's.
+Tool = tuple[Control, str]
 
-    Masks go to the brush, where there is one, to polygons otherwise, and to rectangles where
-    nothing else is there; boxes go to rectangles.
+
+def tools_for(config: LabelConfig, labels: Sequence[str], *, masks: bool) -> list[Tool | None]:
+    """Return for each label of a model the tool of a project that draws it, None where none does.
+
+    Masks go to a brush, to polygons where no brush has the label, and to rectangles where nothing
+    else has it; boxes go to rectangles.
 
     Args:
         config: of the project.
@@ -180,19 +184,30 @@ def tool_for(config: LabelConfig, labels: Sequence[str], *, masks: bool) -> Cont
     Raises:
         LabelMismatch: when the project has no such tool, or no label of the model.
     """
-    control = config.control(*(_DRAWS if masks else ("rectanglelabels",)))
-    if control is None:
+    kinds = tuple(_DRAWS) if masks else ("rectanglelabels",)
+    controls = [c for kind in kinds for c in config.controls if c.kind == kind]
+    if not controls:
         needed = "BrushLabels, PolygonLabels or " if masks else ""
         raise LabelMismatch(
             "The project has no tool that can show what the model finds.",
             hint=f"Add {needed}RectangleLabels to its labelling interface.",
         )
-    if not any(control.label_for(label) for label in labels):
+    tools = [_tool(controls, label) for label in labels]
+    if not any(tools):
+        there = dict.fromkeys(label for control in controls for label in control.labels)
         raise LabelMismatch(
             f"The project has none of the model's labels: {', '.join(labels)}.",
-            hint=f"Its {control.kind}: {', '.join(control.labels)}.",
+            hint=f"It has {', '.join(there)}.",
         )
-    return control
+    return tools
+
+
+def _tool(controls: Sequence[Control], name: str) -> Tool | None:
+    for control in controls:
+        label = control.label_for(name)
+        if label is not None:
+            return control, label
+    return None
 
 
 def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig) -> list[Json]:
@@ -207,16 +222,17 @@ def regions_of(instances: Instances, labels: Sequence[str], config: LabelConfig)
         config: of the project.
 
     Raises:
-        LabelMismatch: see `tool_for`.
+        LabelMismatch: see `tools_for`.
     """
     inside = within_image(instances)
-    control = tool_for(config, labels, masks=inside.masks is not None)
+    tools = tools_for(config, labels, masks=inside.masks is not None)
     height, width = inside.image_hw
     regions: list[Json] = []
     for i, class_id in enumerate(inside.class_ids.tolist()):
-        label = control.label_for(labels[class_id])
-        if label is None:
+        tool = tools[class_id]
+        if tool is None:
             continue
+        control, label = tool
         for value in _DRAWS[control.kind](inside, i):
             regions.append(
                 {

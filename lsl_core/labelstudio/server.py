@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
@@ -25,6 +26,12 @@ _READ_S = 120.0
 _PAGE_SIZE = 100
 #: Bytes of the largest image that is fetched.
 _MOST_BYTES = 512 * 1024 * 1024
+#: Letters of a reason that a server gives.
+_MOST_WORDS = 300
+#: Where Label Studio serves its own files.
+_OWN_FILES = re.compile(r"/data/(upload|local-files)/.+")
+_WHOAMI = "/api/current-user/whoami"
+_REFRESH = "/api/token/refresh"
 _REPEATS = urllib3.Retry(
     total=3, connect=1, backoff_factor=0.3, status_forcelist=(502, 503, 504),
     raise_on_status=False, allowed_methods={"GET"},
@@ -56,7 +63,11 @@ class LabelStudio:
             raise UserInput(
                 f'"{url}" is no address of a server.', hint="For example http://localhost:8080"
             )
-        self._token = token
+        self._token = token.strip()
+        if not re.fullmatch(r"[!-~]+", self._token):
+            raise UserInput(
+                "The token has a sign that no token has.", hint="Copy it again, the whole of it."
+            )
         self._access = ""
         self._image_hosts = frozenset(image_hosts)
         self._lock = threading.Lock()
@@ -79,7 +90,7 @@ class LabelStudio:
 
     def user(self) -> str:
         """Return the e-mail address of the user that the token belongs to."""
-        return str(self._json("GET", "/api/current-user/whoami").get("email", ""))
+        return str(self._json("GET", _WHOAMI).get("email", ""))
 
     def project(self, project_id: int) -> Json:
         """Return a project: title, label_config and more."""
@@ -97,6 +108,20 @@ class LabelStudio:
             seen, page = seen + len(tasks), page + 1
             if not tasks or seen >= int(answer.get("total", 0)):
                 return
+
+    def project_named(self, title: str) -> Json | None:
+        """Return the newest project of exactly this title, None when there is none."""
+        newest, seen, page = None, 0, 1
+        while True:
+            query = {"title": title, "page": page, "page_size": _PAGE_SIZE}
+            answer = self._json("GET", f"/api/projects/?{urlencode(query)}")
+            found = answer.get("results", [])
+            for project in found:  # those whose title has these words
+                if project.get("title") == title and (not newest or project["id"] > newest["id"]):
+                    newest = project
+            seen, page = seen + len(found), page + 1
+            if not found or seen >= int(answer.get("count", 0)):
+                return newest
 
     def create_project(self, title: str, config: str) -> int:
         """Make an empty project and return its id."""
@@ -121,18 +146,33 @@ class LabelStudio:
         """Put tasks into a project, with their predictions."""
         self._json("POST", f"/api/projects/{project_id}/import", list(tasks))
 
+    def add_prediction(self, task_id: int, prediction: Json) -> None:
+        """Put a prediction into a task, beside those that it has."""
+        self._json("POST", "/api/predictions/", {"task": task_id, **prediction})
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Remove a prediction; what people made of it stays."""
+        self._json("DELETE", f"/api/predictions/{prediction_id}/")
+
+    def show_version(self, project_id: int, version: str) -> None:
+        """Let a project show annotators the predictions of a version."""
+        self._json("PATCH", f"/api/projects/{project_id}/", {"model_version": version})
+
     def image(self, address: str, *, task_id: object = None) -> bytes:
         """Fetch the image of a task.
 
         Args:
-            address: as the task has it: a path or URL of the server, a data URL, an address in a
-                storage that the server is connected to, or a URL of an allowed host.
+            address: as the task has it: a path or URL of the server, under any name that it has,
+                a data URL, an address in a storage that the server is connected to, or a URL of
+                an allowed host.
             task_id: needed for addresses in a storage.
 
         Raises:
             UserInput: when it lies where we may not go.
             LabelStudioError: when it cannot be had.
         """
+        if not address.strip():
+            raise UserInput("The task has no address of an image.")
         if address.startswith("data:"):
             return _data_url(address)
         if address.startswith(("s3://", "gs://", "azure-blob://")):
@@ -142,12 +182,14 @@ class LabelStudio:
         ours, theirs = urlsplit(self.url), urlsplit(url)
         if (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc):
             return self._send("GET", url).data
-        if theirs.scheme not in ("http", "https") or theirs.hostname not in self._image_hosts:
-            raise UserInput(
-                f"Images may not be fetched from {theirs.hostname or theirs.scheme}.",
-                hint=f"Allow it: --image-host {theirs.hostname}",
-            )
-        return self._checked(self._request("GET", url, {}), theirs.netloc).data
+        if theirs.scheme in ("http", "https") and theirs.hostname in self._image_hosts:
+            return self._checked(self._request("GET", url, {}), theirs.netloc).data
+        if own := _OWN_FILES.search(url):  # with the name that the server has for itself
+            return self._send("GET", own[0]).data
+        raise UserInput(
+            f"Images may not be fetched from {theirs.hostname or theirs.scheme}.",
+            hint=f"Allow it: lsl labelstudio-setup … --image-host {theirs.hostname}",
+        )
 
     def _json(self, method: str, path: str, body: object = None) -> Json:
         return _json(self._send(method, path, body=body))
@@ -176,9 +218,8 @@ class LabelStudio:
             return {"Authorization": f"Token {self._token}"}
         with self._lock:
             if not self._access:
-                path = "/api/token/refresh"
-                answer = self._request("POST", self.url + path, {}, {"refresh": self._token})
-                self._access = str(_json(self._checked(answer, path)).get("access", ""))
+                answer = self._request("POST", self.url + _REFRESH, {}, {"refresh": self._token})
+                self._access = str(_json(self._checked(answer, _REFRESH)).get("access", ""))
             return {"Authorization": f"Bearer {self._access}"}
 
     def _request(
@@ -215,17 +256,40 @@ class LabelStudio:
     def _checked(self, answer: _Answer, path: str) -> _Answer:
         if answer.status < 300:
             return answer
-        if answer.status in (401, 403):
+        reason = _reason(answer.data)
+        if answer.status == 401:
             raise LabelStudioError(
-                f"{self.url} refused the token.",
+                f"{self.url} refused the token{reason}.",
                 hint="Copy a token from Account & Settings, then run lsl labelstudio-setup.",
             )
-        said = answer.data[:300].decode(errors="replace")
+        if answer.status == 404 and path in (_WHOAMI, _REFRESH):
+            raise LabelStudioError(
+                f"There is no Label Studio at {self.url}",
+                hint="Give the address of its first page, without /projects and what follows.",
+            )
         raise LabelStudioError(
-            f"{self.url} answered {answer.status} to {urlsplit(path).path}.",
-            hint="Does it exist, and may you see it?" if answer.status == 404 else "",
-            detail=said,
+            f"{self.url} answered {answer.status} to {urlsplit(path).path}{reason}.",
+            hint="Does it exist, and may you see it?" if answer.status in (403, 404) else "",
+            detail=answer.data[:300].decode(errors="replace"),
         )
+
+
+def _reason(data: bytes) -> str:
+    """Return ": " and what Label Studio says of a refusal, "" where it says nothing."""
+    try:
+        said = json.loads(data)
+    except ValueError:
+        return ""  # a page for people, or of something between us
+    if not isinstance(said, dict):
+        return ""
+    errors = said.get("validation_errors")
+    if isinstance(errors, dict) and errors:
+        rows = (row if isinstance(row, list) else [row] for row in errors.values())
+        text = " ".join(str(line) for row in rows for line in row)
+    else:
+        text = str(said.get("detail") or "")
+    text = " ".join(text.split())[:_MOST_WORDS].rstrip(".")
+    return f": {text}" if text else ""
 
 
 def _json(answer: _Answer) -> Json:

@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lsl_core.errors import LslError, TooLarge, UserInput
-from lsl_core.labelstudio import LabelConfig, LabelStudio, parse_config, regions_of, tool_for
+from lsl_core.labelstudio import LabelConfig, LabelStudio, parse_config, regions_of, tools_for
 from lsl_core.serve.access import Access, Guard, read_token
 from lsl_core.serve.looking import MAX_PIXELS
 from lsl_core.serve.payload import Json, payload_of, status_of
@@ -100,7 +100,7 @@ class Backend:
     def _setup(self, payload: Json) -> Json:
         with self._live() as live:
             config = _config(payload, "schema")
-            tool_for(config, live.card.labels, masks=live.has_masks)
+            tools_for(config, live.card.labels, masks=live.has_masks)
             return {"model_version": live.card.id}
 
     def _predict(self, payload: Json) -> Json:
@@ -110,7 +110,7 @@ class Backend:
         config = _config(payload, "label_config")
         ends_at = time.monotonic() + _TIMEOUT_S
         with self._live() as live, ThreadPoolExecutor(_AT_A_TIME) as pool:
-            tool_for(config, live.card.labels, masks=live.has_masks)
+            tools_for(config, live.card.labels, masks=live.has_masks)
             results = list(pool.map(lambda task: self._one(live, task, config, ends_at), tasks))
             return {"results": results, "model_version": live.card.id}
 
@@ -210,7 +210,8 @@ def main(workspace: Path, settings: Path) -> int:
     threading.Thread(target=_follow, args=[backend.shelf], daemon=True).start()
     sys.stdout.write(
         f"The ML backend is at http://{wanted.host}:{wanted.port}. In Label Studio: Settings, "
-        "Model, Connect Model.\nCtrl-C stops it.\n"
+        "Model, Connect Model.\nLabel Studio 1.23 calls private addresses only when it runs with "
+        "ML_BLOCK_LOCAL_IP=false and\nSSRF_PROTECTION_ENABLED=false.\nCtrl-C stops it.\n"
     )
     sys.stdout.flush()
     uvicorn.run(

@@ -19,16 +19,20 @@ class FakeLabelStudio:
     def __init__(self, page_limit=100):
         self.projects, self.tasks, self.files = {}, {}, {}
         self.calls, self.fail_import_after = [], None
+        self.predictions = 0
+        self.refusal = "Invalid token."
         self.access, self.expired = 0, set()
         self.page_limit = page_limit
         routes = [
             Route("/api/current-user/whoami", self._whoami),
             Route("/api/token/refresh", self._refresh, methods=["POST"]),
-            Route("/api/projects/", self._create, methods=["POST"]),
-            Route("/api/projects/{id:int}/", self._project, methods=["GET", "DELETE"]),
+            Route("/api/projects/", self._projects, methods=["GET", "POST"]),
+            Route("/api/projects/{id:int}/", self._project, methods=["GET", "PATCH", "DELETE"]),
             Route("/api/projects/{id:int}/import", self._import, methods=["POST"]),
             Route("/api/import/file-upload/{id:int}", self._upload),
             Route("/api/tasks/", self._tasks),
+            Route("/api/predictions/", self._predict, methods=["POST"]),
+            Route("/api/predictions/{id:int}/", self._forget, methods=["DELETE"]),
             Route("/tasks/{id:int}/presign/", self._presign),
             Route("/data/{path:path}", self._data),
         ]
@@ -52,7 +56,9 @@ class FakeLabelStudio:
     def add_project(self, config, *tasks):
         """Make a project of (file name, image bytes, annotations) rows."""
         number = len(self.projects) + 1
-        self.projects[number] = {"id": number, "title": f"p{number}", "label_config": config}
+        self.projects[number] = {
+            "id": number, "title": f"p{number}", "label_config": config, "model_version": "",
+        }  # fmt: skip
         self.tasks[number] = []
         for name, data, drawn in tasks:
             path = f"upload/{number}/{len(self.files):08x}-{name}"
@@ -67,7 +73,7 @@ class FakeLabelStudio:
         fine = given == f"Token {TOKEN}" or (
             given == f"Bearer access{self.access}" and given not in self.expired
         )
-        return None if fine else JSONResponse({"detail": "Invalid token."}, 401)
+        return None if fine else JSONResponse({"detail": self.refusal}, 401)
 
     async def _whoami(self, request):
         return self._refused(request) or JSONResponse({"email": "ana@example.org"})
@@ -78,10 +84,20 @@ class FakeLabelStudio:
         self.access += 1
         return JSONResponse({"access": f"access{self.access}"})
 
-    async def _create(self, request):
+    async def _projects(self, request):
         if refused := self._refused(request):
             return refused
+        if request.method == "GET":
+            words = request.query_params["title"].lower()
+            rows = [row for row in self.projects.values() if words in row["title"].lower()]
+            size = min(int(request.query_params["page_size"]), self.page_limit)
+            first = (int(request.query_params["page"]) - 1) * size
+            return JSONResponse({"results": rows[first : first + size], "count": len(rows)})
         body = await request.json()
+        if len(body["title"]) > 50:
+            errors = {"title": ["Ensure this field has no more than 50 characters."]}
+            said = {"detail": "Validation error", "validation_errors": errors}
+            return JSONResponse(said, 400)
         number = self.add_project(body["label_config"])
         self.projects[number]["title"] = body["title"]
         return JSONResponse({"id": number}, 201)
@@ -95,6 +111,8 @@ class FakeLabelStudio:
         if request.method == "DELETE":
             del self.projects[number], self.tasks[number]
             return Response(status_code=204)
+        if request.method == "PATCH":
+            self.projects[number] |= await request.json()
         return JSONResponse(self.projects[number])
 
     async def _tasks(self, request):
@@ -119,8 +137,35 @@ class FakeLabelStudio:
         if self.fail_import_after is not None and len(self.tasks[number]) >= self.fail_import_after:
             return JSONResponse({"detail": "disk full"}, 500)
         for row in await request.json():
-            self.tasks[number].append({"id": 100 + len(self.tasks[number]), **row})
+            predictions = [self._prediction(one) for one in row.pop("predictions", [])]
+            task = {"id": 1000 * number + len(self.tasks[number]), "annotations": []}
+            self.tasks[number].append({**task, **row, "predictions": predictions})
+            if predictions:  # as Label Studio does it
+                self.projects[number]["model_version"] = predictions[0]["model_version"]
         return JSONResponse({"task_count": len(self.tasks[number])}, 201)
+
+    def _prediction(self, row):
+        self.predictions += 1
+        return {"id": self.predictions, **row}
+
+    def _all_tasks(self):
+        return [task for tasks in self.tasks.values() for task in tasks]
+
+    async def _predict(self, request):
+        if refused := self._refused(request):
+            return refused
+        row = await request.json()
+        (task,) = [task for task in self._all_tasks() if task["id"] == row["task"]]
+        task["predictions"].append(self._prediction(row))
+        return JSONResponse({}, 201)
+
+    async def _forget(self, request):
+        if refused := self._refused(request):
+            return refused
+        for task in self._all_tasks():
+            rows = task.get("predictions", [])
+            task["predictions"] = [row for row in rows if row["id"] != request.path_params["id"]]
+        return Response(status_code=204)
 
     async def _upload(self, request):
         if refused := self._refused(request):

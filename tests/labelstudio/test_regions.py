@@ -196,6 +196,21 @@ def test_boxes_go_to_rectangles_and_nowhere_else():
         regions_of(found(masks=False), ["bolt"], only_brush)
 
 
+def test_each_label_goes_to_the_tool_that_has_it():
+    config = parse_config("""<View><Image name="i" value="$image"/>
+      <BrushLabels name="other" toName="i"><Label value="dirt"/></BrushLabels>
+      <RectangleLabels name="r" toName="i"><Label value="bolt"/><Label value="nut"/>
+      </RectangleLabels>
+      <BrushLabels name="b" toName="i"><Label value="bolt"/></BrushLabels></View>""")
+    regions = regions_of(found(), ["bolt", "nut"], config)
+    assert [(row["from_name"], row["type"]) for row in regions] == [
+        ("b", "brushlabels"), ("r", "rectanglelabels"),
+    ]  # fmt: skip
+    with pytest.raises(LabelMismatch, match="none of the model's labels") as caught:
+        regions_of(found(), ["cat", "dog"], config)
+    assert "dirt, bolt, nut" in caught.value.hint
+
+
 def test_labels_are_found_by_their_other_names_and_in_other_case():
     config = parse_config("""<View><Image name="i" value="$image"/>
       <PolygonLabels name="p" toName="i">

@@ -81,3 +81,63 @@ def test_the_token_is_in_no_error(fake):
         server.project(99)
     assert TOKEN not in repr(caught.value) + caught.value.detail + str(vars(caught.value))
     assert "404" in caught.value.message
+
+
+def test_a_refused_token_comes_with_the_reason_of_the_server(fake):
+    fake.refusal = "legacy token authentication has been disabled for this organization"
+    with LabelStudio(fake.url, "f" * 40) as server, pytest.raises(LabelStudioError) as caught:
+        server.user()
+    assert str(caught.value).startswith(f"{fake.url} refused the token: legacy token auth")
+
+
+@pytest.mark.parametrize("token", ["ähh…", "", "one\ntwo", "one two"])
+def test_a_token_that_cannot_be_one_is_refused_before_it_is_sent(fake, token):
+    with pytest.raises(UserInput, match="sign that no token has"):
+        LabelStudio(fake.url, token)
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("token", [TOKEN, REFRESH])
+def test_the_address_of_a_page_is_no_server(fake, token):
+    with (
+        LabelStudio(f"{fake.url}/projects/3/data", token) as server,
+        pytest.raises(LabelStudioError, match="There is no Label Studio at") as caught,
+    ):
+        server.user()
+    assert "/projects" in caught.value.hint
+
+
+def test_what_is_wrong_with_a_request_is_said(server):
+    with pytest.raises(LabelStudioError, match=r"answered 400 .*no more than 50 characters\.$"):
+        server.create_project("x" * 51, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://studio.example.org/data/upload/1/00000000-a.png",
+        "https://studio.example.org:8443/ls/data/upload/1/00000000-a.png",
+    ],
+)
+def test_files_of_the_server_are_found_under_every_name_it_has(fake, server, address):
+    """Label Studio writes addresses of local files with LABEL_STUDIO_HOST."""
+    fake.add_project(CONFIG, ("a.png", b"pixels", []))
+    assert server.image(address) == b"pixels"
+
+
+def test_other_addresses_are_not_taken_for_files_of_the_server(fake, server):
+    fake.add_project(CONFIG, ("a.png", b"pixels", []))
+    with pytest.raises(UserInput, match="may not be fetched"):
+        server.image("http://studio.example.org/data/other/a.png")
+    assert fake.calls == []
+    with pytest.raises(UserInput, match="no address"):
+        server.image(" ")
+
+
+def test_a_project_is_found_by_its_whole_title_the_newest_first(fake, server):
+    for title in ("Cells", "cells", "Cells, second", "Cells", "Other cells"):
+        fake.projects[fake.add_project(CONFIG)]["title"] = title
+    found = server.project_named("Cells")
+    assert found is not None
+    assert found["id"] == 4
+    assert server.project_named("Cell") is None

@@ -134,6 +134,18 @@ def test_what_cannot_be_taken_in_is_left_out_with_a_reason(
     assert len(made.left_out) == 4
 
 
+def test_when_no_image_can_be_used_the_reason_is_said(
+    workspace: Workspace, fake: FakeLabelStudio
+) -> None:
+    data, results = picture(1)
+    number = fake.add_project(
+        config_for(LABELS, "brushlabels"), ("a.png", data, [annotation(results)])
+    )
+    fake.tasks[number][0]["data"]["image"] = "http://192.0.2.1/x.png"
+    with pytest.raises(UserInput, match=r"No image of project 1 .* x\.png: .* from 192\.0\.2\.1"):
+        labelstudio.import_project(workspace, number, name="cells")
+
+
 def test_a_project_without_annotations_and_a_taken_name_are_refused(
     workspace: Workspace, fake: FakeLabelStudio
 ) -> None:
@@ -185,6 +197,73 @@ def test_a_preview_becomes_a_project_with_predictions(
         for region in prediction["result"]:
             assert decode_rle(region["value"]["rle"]).size == HW[0] * HW[1] * 4
     assert counted == made.num_objects > 0
+
+
+def test_the_same_export_again_doubles_nothing(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    first = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    fake.tasks[first.id][0]["annotations"] = [annotation([])]
+    num_files = len(fake.files)
+    again = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana ")
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.id == first.id
+    assert again.num_objects == first.num_objects
+    assert len(fake.files) == num_files
+    tasks = fake.tasks[first.id]
+    assert [len(task["annotations"]) for task in tasks] == [1, 0]
+    assert [[p["model_version"] for p in task["predictions"]] for task in tasks] == [
+        [predicted]
+    ] * 2
+    assert [p["id"] for task in tasks for p in task["predictions"]] == [3, 4]  # the new ones
+
+
+def test_another_version_stands_beside_and_is_the_one_that_is_shown(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    for task in fake.tasks[made.id]:
+        task["predictions"][0]["model_version"] = "cells-v0"
+    fake.projects[made.id]["model_version"] = "cells-v0"
+    lost = fake.tasks[made.id].pop()
+    labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    kept, new = fake.tasks[made.id]
+    assert [p["model_version"] for p in kept["predictions"]] == ["cells-v0", predicted]
+    assert [p["model_version"] for p in new["predictions"]] == [predicted]
+    assert new["meta"] == lost["meta"]
+    assert fake.projects[made.id]["model_version"] == predicted
+
+
+def test_a_live_model_that_a_project_shows_stays_the_one(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    fake.projects[made.id]["model_version"] = "the live one"
+    labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    assert fake.projects[made.id]["model_version"] == "the live one"
+
+
+def test_a_project_of_others_is_left_alone(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str
+) -> None:
+    number = painted(fake, 1)
+    with pytest.raises(UserInput, match=f'"p{number}" that no export made'):
+        labelstudio.export_preview(workspace, model=predicted, source="cells", title=f"p{number}")
+    assert [len(fake.tasks[number]), "predictions" in fake.tasks[number][0]] == [1, False]
+
+
+def test_many_masks_on_large_images_are_told(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelstudio, "_HEAVY_PX", HW[0] * HW[1])
+    kinds = (Drawing.MASK, Drawing.POLYGON)
+    made = [
+        labelstudio.export_preview(
+            workspace, model=predicted, source="cells", title=kind, drawing=kind
+        )
+        for kind in kinds
+    ]
+    assert [sent.is_heavy for sent in made] == [True, False]
 
 
 def test_polygons_are_drawn_when_they_are_asked_for(
