@@ -4,7 +4,8 @@
 
 against a sandbox that it starts, or the server that LSL_LIVE_URL, LSL_LIVE_USER and
 LSL_LIVE_PASSWORD name. `sdk` is the SDK's `annotate_task` with a function that has its answers
-already, `cli` is `cvat-cli task auto-annotate` with the same one. Makes a task and removes it.
+already, `cli` is `cvat-cli task auto-annotate` with the same one; `undo` takes a push of ours back,
+which the others cannot. Makes a task and removes it.
 
 Each way runs in a process of its own on an empty task, and is timed from objects in memory to
 shapes on the server. Ours includes the plan, the snapshot, the journal and the reading back, which
@@ -62,6 +63,20 @@ def ours(server: Server, task: int, found: Found, folder: Path) -> Work:
     def work() -> None:
         plan = cvat.plan_push(session, task, found, (LABEL,), journal=journal)
         result = cvat.apply_push(session, plan, journal, snapshot=folder / "before.gz")
+        assert result.is_verified, result
+
+    return work
+
+
+def undo(server: Server, task: int, found: Found, folder: Path) -> Work:
+    """Take such a push back: compare it with the task, delete what is ours, read the task."""
+    session = server.session()
+    journal = cvat.Journal(folder / "journal.sqlite")
+    plan = cvat.plan_push(session, task, found, (LABEL,), journal=journal)
+    push = cvat.apply_push(session, plan, journal, snapshot=folder / "before.gz").push_id
+
+    def work() -> None:
+        result = cvat.undo_push(session, journal, push)
         assert result.is_verified, result
 
     return work
@@ -129,7 +144,7 @@ def _have_ready(frames: list[object], found: Found) -> None:
 
 
 WAYS: dict[str, Callable[[Server, int, Found, Path], Work]] = {
-    "ours": ours, "coco": coco, "sdk": sdk, "cli": cli,
+    "ours": ours, "undo": undo, "coco": coco, "sdk": sdk, "cli": cli,
 }  # fmt: skip
 
 
@@ -165,8 +180,9 @@ def compare(server: Server, given: argparse.Namespace, folder: Path) -> None:
                 figures = run_alone(__file__, words, server)
                 figures["server_cpu_s"] = server.cpu_s() - before
                 shapes = len(cvat.task_annotations(session, task)["shapes"])
-                assert shapes == frames * masks, f"{way}: {shapes} shapes"
-                figures |= {"frames/s": frames / figures["s"], "shapes/s": shapes / figures["s"]}
+                assert shapes == (0 if way == "undo" else frames * masks), f"{way}: {shapes} shapes"
+                rates = {"frames/s": frames, "shapes/s": frames * masks}
+                figures |= {name: count / figures["s"] for name, count in rates.items()}
                 print(f"{way:<8} {told(figures)}", flush=True)
         finally:
             cvat.delete_task(session, task)

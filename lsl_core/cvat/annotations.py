@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from lsl_core.cvat.content import KINDS, Key, by_key, content_key, key_of, kind_of
+from lsl_core.cvat.content import KINDS, each, key_of, kind_of
 from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskInfo, frames_of
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
@@ -17,9 +17,10 @@ from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require
 from lsl_core.errors import CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 #: How often annotations are asked for whose answer was cut in its middle.
-READS = 3
+_READS = 3
 
 _IN_POOL = "on a frame of the ground truth"
 
@@ -36,8 +37,8 @@ class TaskState:
     """A task with all that a push or an import has to know, read at one time.
 
     annotations: as CVAT sends them, without ground truth and replicas; shapes lie in a `Spool`,
-    on disk. separate: what each job
-    holds, where jobs overlap; empty where they do not, since `annotations` tells it then.
+    on disk. separate: what each job holds, where jobs overlap, likewise; empty where they do not,
+    since `annotations` tells it then.
     validation: frames whose shapes are not ordinary work, with the reason.
     """
 
@@ -51,28 +52,32 @@ class TaskState:
 
     @property
     def stored(self) -> Json:
-        """The annotations as they are written and taken away; see `stored_annotations`."""
+        """The annotations as they are written and taken away; see `stored_entries`."""
         return joined(self.separate.values()) if self.separate else self.annotations
 
     def by_job(self) -> dict[int, Json]:
         """Return what each ordinary job holds."""
         if self.separate:
             return self.separate
-        at = self._ordinary()
-        held: dict[int, Json] = {job: {kind: [] for kind in KINDS} for job in set(at.values())}
-        for kind in KINDS:
-            for entry in self.annotations[kind]:
-                if int(entry["frame"]) in at:  # CVAT takes frames that no job has
-                    held[at[int(entry["frame"])]][kind].append(entry)
-        return held
+        at, together = self._ordinary(), Spool()
+        held: dict[int, Json] = {job: {"tags": [], "tracks": []} for job in set(at.values())}
+        for entry in each(self.annotations):
+            job = at.get(int(entry["frame"]))
+            if job is None:  # CVAT takes frames that no job has
+                continue
+            if kind_of(entry) == "shapes":
+                together.append(entry, job)
+            else:
+                held[job][kind_of(entry)].append(entry)
+        return {job: {**part, "shapes": together.groups.get(job, ())} for job, part in held.items()}
 
-    def holders(self, entries: Sequence[Json]) -> tuple[int, ...]:
-        """Return the job that holds each of these, which were read here."""
+    def holder(self) -> Callable[[Json], int]:
+        """Return what tells the job of an annotation that was read here."""
         if not self.separate:
             at = self._ordinary()
-            return tuple(at[int(entry["frame"])] for entry in entries)
-        held = {key: job_id for job_id, part in self.separate.items() for key in by_key(part)}
-        return tuple(held[key_of(entry)] for entry in entries)
+            return lambda entry: at[int(entry["frame"])]
+        held = {key_of(entry): job for job, part in self.separate.items() for entry in each(part)}
+        return lambda entry: held[key_of(entry)]
 
     def _ordinary(self) -> dict[int, int]:
         """Return the ordinary job of each frame that has one, where jobs do not overlap."""
@@ -120,25 +125,21 @@ def read_task(
     )
 
 
-def stored_annotations(session: CvatSession, task: TaskInfo) -> Json:
-    """Return the annotations of a task as its jobs hold them.
-
-    Where jobs overlap, CVAT's answer for a task is another one: it joins tracks that go on in the
-    next job, and leaves out one of two equal shapes.
-    """
-    if not task.overlap:
-        return task_annotations(session, task.id)
-    return joined(_by_job(session, jobs_of(session, task)).values())
-
-
 def _by_job(session: CvatSession, task_jobs: Sequence[JobInfo]) -> dict[int, Json]:
-    ordinary = [job.id for job in task_jobs if job.kind is JobKind.ANNOTATION]
-    return {job_id: job_annotations(session, job_id) for job_id in ordinary}
+    """Return what each ordinary job holds; the shapes of all of them lie in one `Spool`."""
+    held, together = {}, Spool()
+    for job in task_jobs:
+        if job.kind is JobKind.ANNOTATION:
+            found = _whole(session, "job", job.id, shapes=Spool)
+            together.add(found["shapes"], job.id)
+            held[job.id] = {**found, "shapes": together.groups.get(job.id, ())}
+    return held
 
 
 def joined(parts: Collection[Json]) -> Json:
-    """Return the annotations of several jobs as those of one task."""
-    return {kind: [entry for part in parts for entry in part[kind]] for kind in KINDS}
+    """Return the annotations of several jobs as those of one task; shapes stay on disk."""
+    lists = {kind: [entry for part in parts for entry in part[kind]] for kind in ("tags", "tracks")}
+    return {**lists, "shapes": Spool(shape for part in parts for shape in part["shapes"])}
 
 
 def task_annotations(session: CvatSession, task_id: int) -> Json:
@@ -151,19 +152,41 @@ def job_annotations(session: CvatSession, job_id: int) -> Json:
     return _whole(session, "job", job_id)
 
 
-def stored_contents(session: CvatSession, task: TaskInfo) -> Iterator[tuple[Key, str]]:
-    """Yield the content of each of `stored_annotations` while they come; none is held.
+def stored_entries(session: CvatSession, task: TaskInfo) -> Iterator[Json]:
+    """Yield the annotations of a task as its jobs hold them, while they come; none is held.
+
+    Where jobs overlap, CVAT's answer for a task is another one: it joins tracks that go on in the
+    next job, and leaves out one of two equal shapes.
 
     Raises:
-        CvatError: also in the middle, when an answer is cut.
+        CvatError: also in the middle, when an answer is cut; see `unless_cut`.
     """
-    sources = [("task", task.id)]
-    if task.overlap:
-        ordinary = [job for job in jobs_of(session, task) if job.kind is JobKind.ANNOTATION]
-        sources = [("job", job.id) for job in ordinary]
-    for owner, number in sources:
-        for _, entry in _entries(session, owner, number):
-            yield key_of(entry), content_key(entry)
+    if not task.overlap:
+        yield from (entry for _, entry in _entries(session, "task", task.id))
+        return
+    for job in jobs_of(session, task):
+        if job.kind is JobKind.ANNOTATION:
+            yield from job_entries(session, job.id)
+
+
+def job_entries(session: CvatSession, job_id: int) -> Iterator[Json]:
+    """Yield what one job holds, as `stored_entries` does."""
+    return (entry for _, entry in _entries(session, "job", job_id))
+
+
+def unless_cut(read: Callable[[], T]) -> T:
+    """Return what a reading gives; it is begun anew when an answer was cut in its middle.
+
+    Raises:
+        CvatUnreachable: when that happened three times.
+    """
+    for left in reversed(range(_READS)):
+        try:
+            return read()
+        except CvatUnreachable:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _whole(
@@ -174,18 +197,14 @@ def _whole(
     *,
     shapes: Callable[[], list[Json] | Spool] = list,
 ) -> Json:
-    for left in reversed(range(READS)):
+    def read() -> Json:
         found: Json = {"tags": [], "shapes": shapes(), "tracks": []}
-        try:
-            for kind, entry in _entries(session, owner, number):
-                if frames is None or kind == "tracks" or entry["frame"] in frames:
-                    found[kind].append(entry)
-        except CvatUnreachable:
-            if not left:
-                raise
-        else:
-            return found
-    raise AssertionError("the last try returns or raises")
+        for kind, entry in _entries(session, owner, number):
+            if frames is None or kind == "tracks" or entry["frame"] in frames:
+                found[kind].append(entry)
+        return found
+
+    return unless_cut(read)
 
 
 def _entries(session: CvatSession, owner: str, number: int) -> Iterator[tuple[str, Json]]:
@@ -220,17 +239,13 @@ def change_job(
     body: Json = {"version": 0, **{kind: [] for kind in KINDS}}
     for kind, entry in zip(kinds, unpacked(entries), strict=True):
         body[kind].append(entry)
-    doing = "writing to" if action is Action.CREATE else "deleting in"
-    answer = session.transport.json(
-        "PATCH",
-        f"/api/jobs/{job_id}/annotations/",
-        doing=f"{doing} job {job_id}",
-        query={"action": action.value},
-        body=body,
-        hook=packed,
-    )
+    path, query = f"/api/jobs/{job_id}/annotations/", {"action": action.value}
     if action is Action.DELETE:
+        doing = f"deleting in job {job_id}"
+        session.transport.send("PATCH", path, doing=doing, query=query, body=body)
         return []
+    doing = f"writing to job {job_id}"
+    answer = session.transport.json("PATCH", path, doing=doing, query=query, body=body, hook=packed)
     if any(len(answer[kind]) != len(body[kind]) for kind in KINDS):
         raise CvatRequestFailed(
             f"CVAT's answer to {len(entries)} new annotations does not name them all.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -95,15 +96,44 @@ def _common(entry: Json, *, group: bool) -> list[Any]:
     ]
 
 
-def state_key(annotations: Json) -> str:
-    """Return a hash of all annotations of a task, whatever order they come in."""
-    rows = [
-        sorted((int(entry["id"]), content_key(entry)) for entry in annotations.get(kind) or ())
-        for kind in KINDS
-    ]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def mark(entry: Json) -> int:
+    """Return 64 bits that stand for an annotation's key and content, which take more memory.
+
+    Equal within a process only: it is never written down.
+    """
+    return hash((key_of(entry), content_key(entry)))
 
 
-def by_key(annotations: Json) -> dict[Key, Json]:
-    """Return all annotations of a task or job under what names them."""
-    return {(kind, int(entry["id"])): entry for kind in KINDS for entry in annotations[kind]}
+class StateKey:
+    """A hash of all annotations of a task, whatever order they come in; none is held.
+
+    It is the sum of their hashes (Bellare and Micciancio, "A new paradigm for collision-free
+    hashing", 1997): it finds what changed by itself, and is no seal against who wants it to fit.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, entry: Json) -> None:
+        """Take in an annotation that was read, each once."""
+        kind, number = key_of(entry)
+        digest = hashlib.sha256(f"{kind} {number} {content_key(entry)}".encode()).digest()
+        self._sum += int.from_bytes(digest)
+
+    def hexdigest(self) -> str:
+        """Return the hash of what was taken in so far, 64 hexadecimal digits."""
+        return f"{self._sum % (1 << 256):064x}"
+
+
+def state_key(entries: Iterable[Json]) -> str:
+    """Return the `StateKey` of these annotations, all those of a task."""
+    state = StateKey()
+    for entry in entries:
+        state.add(entry)
+    return state.hexdigest()
+
+
+def each(annotations: Json) -> Iterator[Json]:
+    """Yield all tags, shapes and tracks of a task or job."""
+    for kind in KINDS:
+        yield from annotations[kind]

@@ -11,11 +11,12 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lsl_core.cvat.annotations import Action
 from lsl_core.cvat.content import Key, content_key, kind_of
@@ -103,6 +104,13 @@ class PushRecord:
     phase: PushPhase
     snapshot: str
     summary: dict[str, Any]
+
+
+class Origin(NamedTuple):
+    """How a push made an annotation: the hash of what it sent, and the job."""
+
+    content: str
+    job_id: int
 
 
 class StoredEntries(Collection[Json]):
@@ -232,35 +240,37 @@ class Journal:
             row = db.execute("SELECT shapes FROM cvat_batches WHERE id = ?", (batch_id,)).fetchone()
         return bytes(row["shapes"])
 
-    def created(self, push_id: str) -> dict[Key, str]:
-        """Return what a push made, with the hash of its content."""
+    def created(self, push_id: str) -> Iterator[tuple[Key, str]]:
+        """Yield what a push made, with the hash of its content."""
         with self._db.read() as db:
-            rows = db.execute(
+            for row in db.execute(
                 "SELECT kind, entry_id, content FROM cvat_created WHERE push_id = ?", (push_id,)
-            ).fetchall()
-        return {(row["kind"], row["entry_id"]): row["content"] for row in rows}
+            ):
+                yield (row["kind"], row["entry_id"]), row["content"]
 
-    def count_intact(self, push_id: str, contents: Iterable[tuple[Key, str]]) -> int:
-        """Return how many of these contents are what a push made under these keys."""
+    def count_created(self, push_id: str) -> int:
+        """Return how many annotations a push made."""
+        with self._db.read() as db:
+            question = "SELECT count(*) FROM cvat_created WHERE push_id = ?"
+            return int(db.execute(question, (push_id,)).fetchone()[0])
+
+    @contextmanager
+    def origins(self, push_id: str) -> Iterator[Callable[[Key], Origin | None]]:
+        """Give what tells of an annotation how a push made it, None for one that it did not make.
+
+        It asks the file each time, so that nothing of a large push is in memory.
+        """
         question = (
-            "SELECT 1 FROM cvat_created"
-            " WHERE push_id = ? AND kind = ? AND entry_id = ? AND content = ?"
+            "SELECT content, job_id FROM cvat_created c JOIN cvat_batches b ON b.id = batch_id"
+            " WHERE c.push_id = ? AND kind = ? AND entry_id = ?"
         )
-        with self._db.read() as db:
-            return sum(
-                db.execute(question, (push_id, *key, content)).fetchone() is not None
-                for key, content in contents
-            )
 
-    def jobs_of_created(self, push_id: str) -> dict[Key, int]:
-        """Return the job that each annotation of a push was made in."""
+        def origin(key: Key) -> Origin | None:
+            row = db.execute(question, (push_id, *key)).fetchone()
+            return None if row is None else Origin(*row)
+
         with self._db.read() as db:
-            rows = db.execute(
-                "SELECT kind, entry_id, job_id FROM cvat_created JOIN cvat_batches b"
-                " ON b.id = batch_id WHERE cvat_created.push_id = ?",
-                (push_id,),
-            ).fetchall()
-        return {(row["kind"], row["entry_id"]): row["job_id"] for row in rows}
+            yield origin
 
     def scores(self, push_id: str) -> dict[int, float]:
         """Return the score of each shape that a push made; also where CVAT keeps none."""

@@ -5,17 +5,15 @@ Making a plan writes nothing (`planning.py`); `apply_push` does exactly what it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from lsl_core.cvat.content import Kind
 from lsl_core.cvat.entities import CvatLabel, TaskInfo
 from lsl_core.cvat.label_matching import LabelMatch
+from lsl_core.cvat.spool import Spool
 from lsl_core.geometry.cleaning import AS_THEY_ARE, Cleaning
-
-Json = dict[str, Any]
 
 
 class PushMode(StrEnum):
@@ -120,9 +118,8 @@ class PushPlan:
 
     token: names this plan; the same task, objects and choices give the same one, anything else
     another. state: hash of the task's annotations that it was made for. matches: where each label
-    of the model goes. create: what to add, on disk where it may be much; of a backup also tags and
-    tracks. remove: what to take away. create_jobs, remove_jobs: the job of each of these, equal
-    ones side by side. warnings: for people, each a sentence.
+    of the model goes. create: what to add, on disk, each in the group of its job; of a backup also
+    tags and tracks. remove: what to take away, likewise. warnings: for people, each a sentence.
     """
 
     token: str
@@ -137,10 +134,8 @@ class PushPlan:
     frames: tuple[FrameRow, ...]
     skipped: tuple[SkippedFrame, ...]
     warnings: tuple[str, ...]
-    create: Collection[Json]
-    remove: tuple[Json, ...]
-    create_jobs: tuple[int, ...]
-    remove_jobs: tuple[int, ...]
+    create: Spool
+    remove: Spool
 
     @property
     def num_add(self) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.budget import over_budget
 from lsl_core.cvat.checking import require_sound
-from lsl_core.cvat.content import content_key, state_key
+from lsl_core.cvat.content import content_key, each, state_key
 from lsl_core.cvat.drawing import from_instances, lost_pixels
 from lsl_core.cvat.entities import JobKind
 from lsl_core.cvat.journal import Journal
@@ -125,15 +125,15 @@ class _Work:
             self._own = journal.own_shapes(
                 url=session.url, task_id=state.task.id, task_created=state.task.created
             )
-        stored = state.stored["shapes"]
-        spool = stored if isinstance(stored, Spool) else Spool(stored)
-        self._live = spool.by_frame
-        self._next_group = max((int(s.get("group") or 0) for s in spool), default=0) + 1
+        self._stored = state.stored
+        stored = self._stored["shapes"]
+        self._live = stored.groups
+        self._next_group = max((int(s.get("group") or 0) for s in stored), default=0) + 1
         self._jobs: dict[int, int] = {}
-        self._create, self._create_jobs = Spool(), list[int]()
+        self._holder = state.holder()
+        self._create, self._remove = Spool(), Spool()
         self._content = hashlib.sha256()
         self._sizes = [frame.image_hw for frame in state.frames]
-        self._remove: list[Json] = []
         self._rows: list[FrameRow] = []
         self._skipped: list[SkippedFrame] = []
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -185,10 +185,8 @@ class _Work:
 
     def plan(self, run_id: str) -> PushPlan:
         """Put the plan together."""
-        state = state_key(self._state.stored)
+        state = state_key(each(self._stored))
         removed = [int(s["id"]) for s in self._remove]
-        held = dict(zip(removed, self._state.holders(self._remove), strict=True))
-        self._remove.sort(key=lambda s: held[int(s["id"])])
         text = repr((self._session.url, self._state.task.id, self._mode.value, state, removed))
         self._content.update(text.encode())
         return PushPlan(
@@ -198,16 +196,14 @@ class _Work:
             mode=self._mode,
             run_id=run_id,
             state=state,
-            num_shapes=len(self._state.stored["shapes"]),
+            num_shapes=len(self._stored["shapes"]),
             matches=self._matches,
             labels=self._label_rows(),
             frames=tuple(self._rows),
             skipped=tuple(self._skipped),
             warnings=tuple(self._warnings()),
             create=self._create,
-            remove=tuple(self._remove),
-            create_jobs=tuple(self._create_jobs),
-            remove_jobs=tuple(held[int(s["id"])] for s in self._remove),
+            remove=self._remove,
         )
 
     def _refusal(self, frame: int, found: Instances) -> str:
@@ -325,7 +321,8 @@ class _Work:
             self._lost += lost_pixels(
                 new.masks.take(drawn & add), [shapes[i] for i in index], new.image_hw
             )
-        self._remove += doomed
+        for shape in doomed:
+            self._remove.append(shape, self._holder(shape))
         removed = self._count_removed(frame, doomed)
         row = (int(add.sum()), int(duplicate.sum()), int(conflict.sum()), removed)
         if any(row):
@@ -338,8 +335,7 @@ class _Work:
             # by name, so that a label which has to be made first changes nothing
             named = {**shape, "label_id": self._names[shape["label_id"]]}
             self._content.update(content_key(named).encode())
-        self._create.add(shapes)
-        self._create_jobs += [self._jobs[int(shape["frame"])] for shape in shapes]
+            self._create.append(shape, self._jobs[int(shape["frame"])])
 
     def _count_removed(self, frame: int, doomed: Sequence[Json]) -> int:
         objects: set[object] = set()

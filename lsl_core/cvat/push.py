@@ -11,12 +11,13 @@ import time
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lsl_core.cvat.annotations import READS, Action, stored_annotations, stored_contents
-from lsl_core.cvat.content import Key, by_key, content_key, key_of, state_key
+from lsl_core.cvat.annotations import Action, stored_entries, unless_cut
+from lsl_core.cvat.content import Key, StateKey, content_key, key_of, kind_of, mark, state_key
 from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
 from lsl_core.cvat.plan import PushMode, PushPlan
 from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
@@ -25,7 +26,6 @@ from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
 from lsl_core.cvat.tasks import bare_task
 from lsl_core.errors import (
     CvatError,
-    CvatUnreachable,
     LabelMismatch,
     SnapshotMissing,
     TaskChanged,
@@ -99,15 +99,7 @@ def apply_push(
         CvatError: when the server went away; `resume_push` goes on.
     """
     _require_allowed(session, plan, confirmed_task)
-    live = stored_annotations(session, plan.task)
-    if state_key(live) != plan.state:
-        now, then = len(live["shapes"]), plan.num_shapes
-        count = f" It had {then} shapes and has {now}." if now != then else ""
-        raise TaskChanged(
-            f'Task {plan.task.id} "{plan.task.name}" was changed in CVAT since this plan.{count}',
-            hint="Refresh the plan and look at it again. Nothing was written.",
-        )
-    write_snapshot(snapshot, session, plan.task, live)
+    unless_cut(lambda: write_snapshot(snapshot, session, plan.task, _unchanged(session, plan)))
     if plan.remove and state_key(read_snapshot(snapshot)) != plan.state:
         raise SnapshotMissing(
             "The snapshot does not hold what the task holds. Nothing was written to CVAT.",
@@ -131,8 +123,8 @@ def apply_push(
             "token": plan.token,
         },
     )
-    creates = make_batches(plan.create, plan.create_jobs, Action.CREATE, Part.PUSH)
-    deletes = make_batches(plan.remove, plan.remove_jobs, Action.DELETE, Part.PUSH)
+    creates = make_batches(plan.create.pairs(), Action.CREATE, Part.PUSH)
+    deletes = make_batches(plan.remove.pairs(), Action.DELETE, Part.PUSH)
     journal.begin(record, chain(creates, deletes))
     return _finish(session, journal, record, progress, settle_s)
 
@@ -151,6 +143,26 @@ def _require_allowed(session: CvatSession, plan: PushPlan, confirmed_task: int |
             f"This takes away {plural(plan.num_remove, 'object')} of task {plan.task.id} "
             f'"{plan.task.name}", whoever drew them.',
             hint=f"Type the number of the task to go on: --confirm-task {plan.task.id}",
+        )
+
+
+def _unchanged(session: CvatSession, plan: PushPlan) -> Iterator[Json]:
+    """Yield what the task holds.
+
+    Raises:
+        TaskChanged: after the last, when together they are not what the plan was made for.
+    """
+    state, shapes = StateKey(), 0
+    for entry in stored_entries(session, plan.task):
+        state.add(entry)
+        shapes += kind_of(entry) == "shapes"
+        yield entry
+    if state.hexdigest() != plan.state:
+        count = f" It had {plan.num_shapes} shapes and has {shapes}."
+        raise TaskChanged(
+            f'Task {plan.task.id} "{plan.task.name}" was changed in CVAT since this plan.'
+            f"{count if shapes != plan.num_shapes else ''}",
+            hint="Refresh the plan and look at it again. Nothing was written.",
         )
 
 
@@ -204,9 +216,9 @@ def open_record(session: CvatSession, journal: Journal, push_id: str) -> PushRec
     return record
 
 
-def known_before(record: PushRecord) -> set[Key]:
-    """Return what names the annotations that were there before a push."""
-    return set(by_key(read_snapshot(Path(record.snapshot))))
+def known_before(record: PushRecord) -> Iterator[Key]:
+    """Yield what names the annotations that were there before a push."""
+    return map(key_of, read_snapshot(Path(record.snapshot)))
 
 
 def _finish(
@@ -227,15 +239,15 @@ def _read_back(
     session: CvatSession, journal: Journal, record: PushRecord, *, kept: int
 ) -> PushResult:
     batches = journal.batches(record.id, Part.PUSH)
-    removed = {
-        key_of(entry)
-        for batch in batches
-        if batch.action is Action.DELETE
-        for entry in batch.entries
-    }
-    snapshot = by_key(read_snapshot(Path(record.snapshot)))
-    before = {key: content_key(entry) for key, entry in snapshot.items()}
-    there, now = _live(session, journal, record, before)
+    removed = {key_of(e) for b in batches if b.action is Action.DELETE for e in b.entries}
+    try:
+        found = unless_cut(partial(_look, session, journal, record, removed))
+    except CvatError as error:
+        raise type(error)(
+            f"The push is done, but it could not be read back. {error.message}",
+            hint="Resume the push: it reads back again and writes nothing twice.",
+            detail=error.detail,
+        ) from error
     failed = [
         FailedShapes(int(next(iter(batch.entries))["frame"]), len(batch.entries), batch.reason)
         for batch in batches
@@ -246,49 +258,43 @@ def _read_back(
     return PushResult(
         push_id=record.id,
         task_id=record.task_id,
-        added=there,
-        removed=sum(key not in now for key in removed),
+        added=found.intact,
+        removed=found.removed,
         kept=kept,
-        missing=planned - refused - there,
+        missing=planned - refused - found.intact,
         failed=tuple(failed),
-        human_unchanged=all(
-            now.get(key) == content for key, content in before.items() if key not in removed
-        ),
+        human_unchanged=found.others_unchanged,
         task_url=f"{session.url}/tasks/{record.task_id}",
     )
 
 
-def _live(
-    session: CvatSession, journal: Journal, record: PushRecord, before: Collection[Key]
-) -> tuple[int, dict[Key, str]]:
-    """Count what of a push is there as it was sent, and look at what was there before it.
+class _Found(NamedTuple):
+    """What a task holds after a push.
 
-    Args:
-        session: who reads.
-        journal: what was sent.
-        record: of the push.
-        before: what was there before it.
-
-    Returns:
-        The count, and the content of everything from before that is still there.
+    intact: how much of what was made is there as it was sent. removed: how much of what was to be
+    taken away is gone. others_unchanged: whether all else from before is what it was.
     """
-    now: dict[Key, str] = {}
 
-    def contents() -> Iterator[tuple[Key, str]]:
-        for key, content in stored_contents(session, bare_task(session, record.task_id)):
-            if key in before:
-                now[key] = content
-            yield key, content
+    intact: int
+    removed: int
+    others_unchanged: bool
 
-    for left in reversed(range(READS)):
-        try:
-            return journal.count_intact(record.id, contents()), now
-        except CvatError as error:
-            if not left or not isinstance(error, CvatUnreachable):
-                raise type(error)(
-                    f"The push is done, but it could not be read back. {error.message}",
-                    hint="Resume the push: it reads back again and writes nothing twice.",
-                    detail=error.detail,
-                ) from error
-            now.clear()
-    raise AssertionError("the last try returns or raises")
+
+def _look(
+    session: CvatSession, journal: Journal, record: PushRecord, removed: Collection[Key]
+) -> _Found:
+    gone, intact = set(removed), 0
+    others = {
+        mark(entry)
+        for entry in read_snapshot(Path(record.snapshot))
+        if key_of(entry) not in removed
+    }
+    with journal.origins(record.id) as origin_of:
+        for entry in stored_entries(session, bare_task(session, record.task_id)):
+            made = origin_of(key_of(entry))
+            if made is not None:
+                intact += made.content == content_key(entry)
+            else:
+                gone.discard(key_of(entry))
+                others.discard(mark(entry))
+    return _Found(intact, len(gone), not others)

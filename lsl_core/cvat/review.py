@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from lsl_core.cvat.annotations import Action, read_task
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.content import content_key, key_of
 from lsl_core.cvat.journal import Journal, Part, PushPhase
 from lsl_core.cvat.matching import CONFLICT_IOU, mask_iou
 from lsl_core.cvat.push import open_record
@@ -291,7 +291,8 @@ def compare_push(session: CvatSession, journal: Journal, push_id: str) -> Compar
         state.labels,
         left_out_frames=state.validation,
     )
-    known = {int(shape["id"]) for shape in read_snapshot(Path(record.snapshot))["shapes"]}
+    before = map(key_of, read_snapshot(Path(record.snapshot)))
+    known = {number for kind, number in before if kind == "shapes"}
     names, now = tuple(label.name for label in state.labels), state.objects().frames
     judged = compare_frames(pushed.frames, now, names, known_ids=known)
     has_masks = any(found.has_mask.any() for found in pushed.frames.values())
@@ -310,6 +311,6 @@ def _pushed_shapes(journal: Journal, push_id: str) -> list[Json]:
     }
     return [
         {**sent[content], "id": shape_id}
-        for (kind, shape_id), content in journal.created(push_id).items()
+        for (kind, shape_id), content in journal.created(push_id)
         if kind == "shapes"
     ]

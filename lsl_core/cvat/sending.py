@@ -13,13 +13,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from threading import Lock
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, change_job, job_annotations
-from lsl_core.cvat.content import KINDS, Key, by_key, content_key, key_of, kind_of
+from lsl_core.cvat.annotations import Action, change_job, job_entries, unless_cut
+from lsl_core.cvat.content import KINDS, Key, content_key, key_of, kind_of
+from lsl_core.cvat.edits import Edits
 from lsl_core.cvat.errors import is_server_error, may_have_happened, seconds_to_wait
 from lsl_core.cvat.journal import Batch, BatchState, Journal, Part
 from lsl_core.cvat.session import CvatSession
@@ -43,20 +45,19 @@ _FOUND_SHARE = 0.5
 
 
 def make_batches(
-    entries: Iterable[Json], jobs: Iterable[int], action: Action, part: Part
+    entries: Iterable[tuple[int, Json]], action: Action, part: Part
 ) -> Iterator[Batch]:
     """Cut annotations into batches of one job each, bounded in number and in bytes.
 
     They are made one at a time.
 
     Args:
-        entries: tags, shapes and tracks, those of a job side by side.
-        jobs: the job of each.
+        entries: tags, shapes and tracks, each after its job, those of a job side by side.
         action: what is done with them.
         part: the push or its undoing.
     """
-    for job_id, members in groupby(zip(entries, jobs, strict=True), itemgetter(1)):
-        for group in in_groups(entry for entry, _ in members):
+    for job_id, members in groupby(entries, itemgetter(0)):
+        for group in in_groups(entry for _, entry in members):
             yield Batch(0, job_id, action, part, group)
 
 
@@ -105,10 +106,11 @@ class Sender:
         # ids side by side: a set of keys would take ten times as much
         self._taken = {kind: array("q") for kind in KINDS}
         self._take(known)
-        self._take(journal.created(push_id))
+        self._take(key for key, _ in journal.created(push_id))
         self._lock = Lock()
         self._settle_s = settle_s
-        self.kept: list[Json] = []  # not deleted, since a person edited them
+        self._edits = Edits(session, ())
+        self.kept: set[Key] = set()  # not deleted, since a person edited them
 
     def send_all(self, part: Part, progress: Progress, *, doing: str) -> None:
         """Send every batch that is not settled: creates first, so that nothing is ever missing.
@@ -128,8 +130,12 @@ class Sender:
         total, left = (sum(len(b.entries) for b in some) for some in (batches, waiting))
         progress.start(doing, total=total, unit="shapes")
         progress.advance(total - left)
-        for action in (Action.CREATE, Action.DELETE):
-            self._send_side_by_side([b for b in waiting if b.action is action], progress)
+        creates, deletes = (
+            [b for b in waiting if b.action is action] for action in (Action.CREATE, Action.DELETE)
+        )
+        self._send_side_by_side(creates, progress)
+        self._edits = Edits(self._session, deletes)
+        self._send_side_by_side(deletes, progress)
 
     def settle(self, part: Part) -> None:
         """Find out what became of batches that were being sent, without sending any.
@@ -171,7 +177,7 @@ class Sender:
         batch = replace(batch, entries=tuple(batch.entries))  # unpacked once, for all tries
         for pause in (*_RETRY_WAITS_S, None):
             if batch.action is Action.DELETE:
-                batch = self._still_ours(batch)
+                batch = self._without_edited(batch)
             self._journal.mark_sending(batch.id)
             batch = replace(batch, state=BatchState.SENDING, sent=time.time())
             try:
@@ -255,9 +261,9 @@ class Sender:
         pause = 0.2
         while True:
             asked = time.time()
-            live = by_key(job_annotations(self._session, batch.job_id))
+            alike = unless_cut(partial(self._alike, batch))
             with self._lock:
-                keys = self._find(batch, live)
+                keys = self._find(batch, alike)
                 found = [key for key in keys if key is not None]
                 if len(found) >= max(1, _FOUND_SHARE * len(batch.entries)):
                     self._take(found)
@@ -269,33 +275,32 @@ class Sender:
             time.sleep(min(pause, max(0.0, until - time.time())))
             pause = min(pause * 2, 5.0)
 
-    def _find(self, batch: Batch, live: Mapping[Key, Json]) -> list[Key | None]:
+    def _alike(self, batch: Batch) -> dict[str, list[Key]]:
+        """Return what its job holds, by content, that is like an entry of a batch."""
+        alike: dict[str, list[Key]] = {content_key(entry): [] for entry in batch.entries}
+        for entry in job_entries(self._session, batch.job_id):
+            if (content := content_key(entry)) in alike:
+                alike[content].append(key_of(entry))
+        return alike
+
+    def _find(self, batch: Batch, alike: Mapping[str, list[Key]]) -> list[Key | None]:
         """Return what is there with the content of each entry of a batch, None for what is gone."""
-        free: dict[str, list[Key]] = defaultdict(list)
         taken = {(kind, number) for kind, ids in self._taken.items() for number in ids}
-        for key, entry in live.items():
-            if key not in taken:
-                free[content_key(entry)].append(key)
+        free = {
+            content: [key for key in keys if key not in taken] for content, keys in alike.items()
+        }
         found: list[Key | None] = []
         for entry in batch.entries:
-            keys = free.get(content_key(entry))
+            keys = free[content_key(entry)]
             found.append(keys.pop(0) if keys else None)
         return found
 
-    def _still_ours(self, batch: Batch) -> Batch:
-        """Return the batch without what a person edited or deleted since it was planned."""
-        live = by_key(job_annotations(self._session, batch.job_id))
-        ours: list[Json] = []
-        edited: list[Json] = []
-        for entry in batch.entries:
-            now = live.get(key_of(entry))
-            if now is not None:
-                is_same = content_key(now) == content_key(entry)
-                (ours if is_same else edited).append(now)
+    def _without_edited(self, batch: Batch) -> Batch:
+        """Return the batch without what a person edited since it was planned."""
+        edited = self._edits.among(batch)
         with self._lock:
-            known = set(map(key_of, self.kept))
-            self.kept += [entry for entry in edited if key_of(entry) not in known]
-        return replace(batch, entries=tuple(ours))
+            self.kept.update(edited)
+        return replace(batch, entries=tuple(e for e in batch.entries if key_of(e) not in edited))
 
     def _refused(self, batch: Batch, error: CvatError) -> None:
         """Try a refused batch again by frame, so that one bad frame does not stop the others."""

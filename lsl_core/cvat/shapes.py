@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, groupby
 from typing import Any, cast
@@ -151,7 +151,7 @@ class _Lying:
             shape for track in annotations.get("tracks") or () for shape in expand(track, jobs)
         )
         if isinstance(shapes, Spool):
-            self._shapes, self.counts = shapes.by_frame, Counter(shapes.counts)
+            self._shapes, self.counts = shapes.groups, Counter(shapes.counts)
         else:
             self._shapes = _grouped(shapes)
             self.counts = Counter({frame: len(lie) for frame, lie in self._shapes.items()})
@@ -164,7 +164,7 @@ class _Lying:
         return [*shapes, *self._tracked.get(frame, ())]
 
 
-def _grouped(shapes: Iterable[Json]) -> Mapping[int, Sequence[Json]]:
+def _grouped(shapes: Iterable[Json]) -> Mapping[int, Collection[Json]]:
     groups: dict[int, list[Json]] = defaultdict(list)
     for shape in shapes:
         groups[shape["frame"]].append(shape)

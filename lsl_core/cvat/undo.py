@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from operator import itemgetter
-from typing import Any
 
-from lsl_core.cvat.annotations import Action, stored_annotations
-from lsl_core.cvat.content import Key, Kind, by_key, content_key, key_of
-from lsl_core.cvat.journal import Batch, BatchState, Journal, Part, PushPhase, PushRecord
+from lsl_core.cvat.annotations import Action, stored_entries, unless_cut
+from lsl_core.cvat.content import Kind, content_key, key_of
+from lsl_core.cvat.journal import BatchState, Journal, Part, PushPhase, PushRecord
 from lsl_core.cvat.push import known_before, open_record
 from lsl_core.cvat.sending import SETTLE_S, Sender, make_batches
 from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import bare_task
 from lsl_core.errors import UserInput
 from lsl_core.progress import NULL, Progress
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def undo_push(
         sender.settle(Part.PUSH)
         _plan_undo(session, journal, record)
     sender.send_all(Part.UNDO, progress, doing="Undoing")
-    result = _result(session, journal, record)
+    result = unless_cut(partial(_result, session, journal, record))
     journal.finish(
         push_id,
         PushPhase.UNDONE,
@@ -87,59 +85,56 @@ def undo_push(
 
 
 def _plan_undo(session: CvatSession, journal: Journal, record: PushRecord) -> None:
-    live = _live(session, record)
-    jobs = journal.jobs_of_created(record.id)
-    ours = [
-        live[key]
-        for key, content in journal.created(record.id).items()
-        if key in live and content_key(live[key]) == content
-    ]
-    back = sorted(_taken_away(journal.batches(record.id, Part.PUSH), live), key=itemgetter(1))
-    creates = make_batches(
-        [entry for entry, _ in back], [job for _, job in back], Action.CREATE, Part.UNDO
-    )
-    ours.sort(key=lambda entry: jobs[key_of(entry)])
-    deletes = make_batches(ours, [jobs[key_of(e)] for e in ours], Action.DELETE, Part.UNDO)
+    ours, back = unless_cut(partial(_compare, session, journal, record))
+    creates = make_batches(back.pairs(), Action.CREATE, Part.UNDO)
+    deletes = make_batches(ours.pairs(), Action.DELETE, Part.UNDO)
     journal.begin_undo(record.id, chain(creates, deletes))
 
 
-def _live(session: CvatSession, record: PushRecord) -> dict[Key, Json]:
-    return by_key(stored_annotations(session, bare_task(session, record.task_id)))
-
-
-def _taken_away(batches: list[Batch], live: Mapping[Key, Json]) -> list[tuple[Json, int]]:
-    """Return what the push deleted and that is not there, each with its job."""
+def _compare(session: CvatSession, journal: Journal, record: PushRecord) -> tuple[Spool, Spool]:
+    """Return what the push made that is as it was sent, and what it took away; each by job."""
     sent = (BatchState.DONE, BatchState.SENDING)
-    gone = {
-        key_of(entry): (entry, batch.job_id)
-        for batch in batches
-        if batch.action is Action.DELETE and batch.state in sent
-        for entry in batch.entries
-        if key_of(entry) not in live
-    }
-    return list(gone.values())
+    batches = journal.batches(record.id, Part.PUSH)
+    taken = [b for b in batches if b.action is Action.DELETE and b.state in sent]
+    gone = {key_of(entry) for batch in taken for entry in batch.entries}
+    ours, back = Spool(), Spool()
+    with journal.origins(record.id) as origin_of:
+        for entry in stored_entries(session, bare_task(session, record.task_id)):
+            gone.discard(key_of(entry))
+            made = origin_of(key_of(entry))
+            if made is not None and made.content == content_key(entry):
+                ours.append(entry, made.job_id)
+    for batch in taken:
+        back.add((entry for entry in batch.entries if key_of(entry) in gone), batch.job_id)
+    return ours, back
 
 
 def _result(session: CvatSession, journal: Journal, record: PushRecord) -> UndoResult:
-    live = _live(session, record)
-    created = journal.created(record.id)
     batches = journal.batches(record.id, Part.UNDO)
     to_delete = {key_of(e) for b in batches if b.action is Action.DELETE for e in b.entries}
-    left = [key for key in created if key in live]
-    kept = tuple(
-        Kept(*key, frame=int(live[key]["frame"]), label_id=int(live[key]["label_id"]))
-        for key in left
-        if content_key(live[key]) != created[key]
+    returned = Counter(
+        content_key(e) for b in batches if b.action is Action.CREATE for e in b.entries
     )
-    returned = [e for b in batches if b.action is Action.CREATE for e in b.entries]
-    there = set(map(content_key, live.values()))
-    restored = sum(content_key(entry) in there for entry in returned)
+    there, kept, left, not_deleted = set[str](), list[Kept](), 0, 0
+    with journal.origins(record.id) as origin_of:
+        for entry in stored_entries(session, bare_task(session, record.task_id)):
+            key, content = key_of(entry), content_key(entry)
+            if content in returned:
+                there.add(content)
+            made = origin_of(key)
+            if made is None:
+                continue
+            left += 1
+            not_deleted += key in to_delete
+            if made.content != content:
+                kept.append(Kept(*key, int(entry["frame"]), int(entry["label_id"])))
+    restored = sum(count for content, count in returned.items() if content in there)
     return UndoResult(
         push_id=record.id,
         task_id=record.task_id,
-        deleted=sum(key not in live for key in to_delete),
-        gone=len(created) - len(to_delete) - sum(key not in to_delete for key in left),
+        deleted=len(to_delete) - not_deleted,
+        gone=journal.count_created(record.id) - len(to_delete) - (left - not_deleted),
         restored=restored,
-        kept=kept,
-        is_verified=len(left) == len(kept) and restored == len(returned),
+        kept=tuple(kept),
+        is_verified=left == len(kept) and restored == returned.total(),
     )

@@ -27,7 +27,7 @@ from lsl_core.cvat import (
     task_jobs,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job, stored_annotations
+from lsl_core.cvat.annotations import Action, change_job, stored_entries
 from lsl_core.cvat.backup import plan_restore
 from lsl_core.cvat.backup.saved import Relabel
 from lsl_core.cvat.content import KINDS, content_key, kind_of
@@ -96,10 +96,18 @@ def backup(session, task):
     return found
 
 
+def stored(session, task):
+    """Return what the jobs of a task hold."""
+    found = {kind: [] for kind in KINDS}
+    for entry in stored_entries(session, task):
+        found[kind_of(entry)].append(entry)
+    return found
+
+
 def contents(session, task):
     """Return how often each content is there, told apart by kind."""
-    found = stored_annotations(session, task)
-    return Counter((kind, content_key(entry)) for kind in KINDS for entry in found[kind])
+    entries = stored_entries(session, task)
+    return Counter((kind_of(entry), content_key(entry)) for entry in entries)
 
 
 def empty(session, task, job=None):
@@ -109,7 +117,7 @@ def empty(session, task, job=None):
 
 def edited(session, task, kind, **changes):
     """Change the first annotation of a kind as a person does; return it as it was."""
-    entry = stored_annotations(session, task)[kind][0]
+    entry = stored(session, task)[kind][0]
     job = next(j for j in task_jobs(session, task.id) if j.covers(entry["frame"]))
     body = {**{k: [] for k in KINDS}, kind: [json.loads(json.dumps({**entry, **changes},
             default=list))]}  # fmt: skip
@@ -144,9 +152,9 @@ def test_tags_and_tracks_come_back_and_undo_takes_them_away_again(session, task,
 
 def test_what_came_later_goes_and_undo_brings_it_back(session, task, journal, tmp_path):
     found = backup(session, task)
-    first = stored_annotations(session, task)["tracks"][0]
+    first = stored(session, task)["tracks"][0]
     second = {**first, "shapes": first["shapes"][:1], "group": 7}
-    (tag,) = stored_annotations(session, task)["tags"][:1]
+    (tag,) = stored(session, task)["tags"][:1]
     job = task_jobs(session, task.id)[0]
     for entry in (second, {**tag, "group": 5}):
         bare = {k: v for k, v in entry.items() if k != "id"}
@@ -183,7 +191,7 @@ def test_what_a_person_edited_since_becomes_what_it_was_or_stays(
 
 def test_a_keyframe_that_a_person_moved_is_an_edit(session, task):
     found = backup(session, task)
-    track = stored_annotations(session, task)["tracks"][0]
+    track = stored(session, task)["tracks"][0]
     moved = [{**track["shapes"][0], "points": [2.0, 2, 20, 20]}, *track["shapes"][1:]]
     edited(session, task, "tracks", shapes=moved)
     assert by_kind(plan_restore(session, found), "conflicts")["tracks"] == 1
@@ -215,7 +223,7 @@ def test_a_track_that_is_not_seen_on_the_frame_is_not_spoken_of(session, task):
 def test_where_jobs_overlap_each_gets_back_its_own(session, journal, tmp_path):
     task = make(session, tmp_path, overlap=1)
     first, second = (job.id for job in task_jobs(session, task.id))
-    alike = next(e for e in stored_annotations(session, task)["tags"] if e["frame"] == 2)
+    alike = next(e for e in stored(session, task)["tags"] if e["frame"] == 2)
     change_job(session, first, Action.CREATE, [{k: v for k, v in alike.items() if k != "id"}])
     found = backup(session, task)
     before = contents(session, task)
@@ -224,7 +232,7 @@ def test_where_jobs_overlap_each_gets_back_its_own(session, journal, tmp_path):
     plan = plan_restore(session, found)
     # an equal tag of the other job is no reason to leave this one out
     assert by_kind(plan, "add") == {"shapes": 1, "tags": 1, "tracks": 2}
-    assert set(plan.create_jobs) == {second}
+    assert set(plan.create.counts) == {second}
     result = apply_push(session, plan, journal, snapshot=tmp_path / "s.gz")
     assert (result.is_verified, result.human_unchanged) == (True, True)
     assert contents(session, task) == before
@@ -274,7 +282,7 @@ def test_undo_leaves_tags_and_tracks_that_a_person_edited(session, task, journal
     undone = undo_push(session, journal, result.push_id)
     assert {(kept.kind, kept.id) for kept in undone.kept} == changed
     assert (undone.deleted, undone.is_verified) == (6, True)
-    left = stored_annotations(session, task)
+    left = stored(session, task)
     assert {(kind, entry["id"]) for kind in KINDS for entry in left[kind]} == changed
 
 
@@ -299,7 +307,7 @@ def test_killed_between_commit_and_journal_it_resumes_without_doubles(
     stored = contents(session, task)
     assert {kind for kind, _ in stored} == set(KINDS)
     (record,) = journal.pushes(url=session.url, task_id=task.id)
-    assert journal.created(record.id) == {}
+    assert not journal.count_created(record.id)
     result = resume_push(session, journal, record.id, settle_s=0.1)
     assert (result.added, result.is_verified) == (8, True)
     assert contents(session, task) == before

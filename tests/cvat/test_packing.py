@@ -11,8 +11,8 @@ from cvat_helpers import discs, make_task
 from push_helpers import draw_by_hand, rectangle
 
 from lsl_core.cvat import Journal, apply_push, plan_push, task_annotations, undo_push
-from lsl_core.cvat.annotations import stored_contents
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.annotations import stored_entries
+from lsl_core.cvat.content import content_key, key_of
 from lsl_core.cvat.journal import Part
 from lsl_core.cvat.packing import dumps, packed, unpacked, whole
 
@@ -49,14 +49,15 @@ def test_numbers_of_a_mask_that_are_no_whole_ones_keep_their_key_too():
     assert content_key(odd) == content_key(packed(dict(odd))) != content_key(MASK)
 
 
-def test_the_contents_of_a_task_are_those_of_its_shapes(session, tmp_path):
+def test_the_entries_of_a_task_are_its_shapes(session, tmp_path):
     task = make_task(session, tmp_path)
     for frame in range(3):
         draw_by_hand(session, task, rectangle(session, task, [1, 1, 9, 9], frame=frame))
     shapes = task_annotations(session, task.id)["shapes"]
     expected = {("shapes", shape["id"]): content_key(shape) for shape in shapes}
     assert len(expected) == 3
-    assert dict(stored_contents(session, task)) == expected
+    found = {key_of(entry): content_key(entry) for entry in stored_entries(session, task)}
+    assert found == expected
 
 
 def test_a_push_of_an_older_journal_can_be_undone(session, tmp_path):

@@ -227,7 +227,7 @@ def test_tracks_and_tags_stay_and_are_said(session, task):
     )
     plan = plan_push(session, task.id, {0: discs(TWO)}, ("cell",), choices=EVERYTHING)
     assert any("1 tracks and tags stay" in warning for warning in plan.warnings)
-    assert plan.remove == ()
+    assert not plan.remove
 
 
 def test_a_plan_shows_a_label_that_would_be_made_and_makes_none(session, task, journal, tmp_path):

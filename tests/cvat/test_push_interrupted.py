@@ -61,12 +61,14 @@ def test_a_push_killed_between_commit_and_journal_resumes_without_doubles(
     assert stored > 0
     (record,) = journal.pushes(url=session.url, task_id=task.id)
     assert record.phase is PushPhase.OPEN
-    assert journal.created(record.id) == {}
+    assert not journal.count_created(record.id)
 
     result = resume_push(session, journal, record.id, settle_s=0.1)
     assert (result.added, result.is_verified) == (6, True)
     assert len(live(session, task)) == 6
-    assert set(journal.created(record.id)) == {("shapes", s["id"]) for s in live(session, task)}
+    assert set(dict(journal.created(record.id))) == {
+        ("shapes", s["id"]) for s in live(session, task)
+    }
     assert undo_push(session, journal, record.id).deleted == 6
 
 

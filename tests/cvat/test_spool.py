@@ -42,14 +42,24 @@ def test_a_spool_gives_the_shapes_of_a_frame_in_their_order_however_they_came():
     mixed = [{"frame": n % 3, "id": n, "points": array("d", [n])} for n in range(700)]
     mixed += [{"frame": 5, "id": n, "points": ["no", "number"]} for n in range(600)]
     spool = Spool(mixed[:11])
-    assert spool.of(1) == mixed[1:11:3]
+    assert list(spool.of(1)) == mixed[1:11:3]
     spool.add(mixed[11:])
     assert list(spool) == mixed
-    assert {frame: list(found) for frame, found in spool.by_frame.items()} == {
+    assert {frame: list(found) for frame, found in spool.groups.items()} == {
         frame: [shape for shape in mixed if shape["frame"] == frame] for frame in (0, 1, 2, 5)
     }
     assert spool.counts == {0: 234, 1: 233, 2: 233, 5: 600}
-    assert spool.by_frame.get(3, ()) == ()
+    assert spool.groups.get(3, ()) == ()
+    assert len(spool.groups[5]) == 600
+    assert mixed[703] in spool.groups[5]
+
+
+def test_a_group_of_a_spool_may_be_something_else_than_a_frame():
+    spool = Spool()
+    for n, shape in enumerate(SHAPES):
+        spool.append(shape, 40 + n % 2)
+    assert list(spool) == SHAPES
+    assert list(spool.pairs()) == [(40, s) for s in SHAPES[::2]] + [(41, s) for s in SHAPES[1::2]]
 
 
 def test_a_spool_and_its_batches_hold_no_shapes_in_memory():
@@ -61,7 +71,7 @@ def test_a_spool_and_its_batches_hold_no_shapes_in_memory():
         spool = Spool()
         for some in zip(*[shapes(count)] * 50, strict=True):
             spool.add(some)
-        batches = make_batches(spool, repeat(1, count), "create", "push")
+        batches = make_batches(zip(repeat(1), spool), "create", "push")
         assert sum(len(batch.entries) for batch in batches) == count
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

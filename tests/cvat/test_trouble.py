@@ -227,5 +227,5 @@ def _require_exactly(session, task, people, after, predictions, journal):
     (record,) = journal.pushes()
     assert len(ours) == record.summary["add"]
     assert len({content_key(shape) for shape in ours}) == len(ours)
-    assert set(journal.created(record.id)) == {("shapes", shape["id"]) for shape in ours}
+    assert set(dict(journal.created(record.id))) == {("shapes", shape["id"]) for shape in ours}
     assert plan_push(session, task.id, predictions, ("cell",), journal=journal).does_nothing

@@ -12,10 +12,11 @@ from typing import Any
 
 from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.backup.saved import Relabel, SavedTask
-from lsl_core.cvat.content import KINDS, Key, Kind, content_key, key_of, kind_of, state_key
-from lsl_core.cvat.entities import JobInfo, JobKind
+from lsl_core.cvat.content import KINDS, Key, Kind, content_key, each, key_of, kind_of, state_key
+from lsl_core.cvat.entities import CvatLabel, JobInfo, JobKind
 from lsl_core.cvat.plan import FrameRow, LabelRow, PushPlan, RestoreMode, SkippedFrame
 from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import label_entries
 from lsl_core.cvat.tracks import expand
 from lsl_core.errors import RestoreRefused, UserInput
@@ -233,7 +234,8 @@ def _plan(
     changes.create.sort(key=itemgetter(1))
     changes.remove.sort(key=itemgetter(1))
     create, remove = [e for e, _ in changes.create], [e for e, _ in changes.remove]
-    state_of_task = state_key(state.stored)
+    stored = state.stored
+    state_of_task = state_key(each(stored))
     ingredients = [state_of_task, sorted(map(content_key, create)), sorted(map(key_of, remove))]
     plus, minus = (Counter(int(entry["frame"]) for entry in part) for part in (create, remove))
     return PushPlan(
@@ -243,9 +245,9 @@ def _plan(
         mode=RestoreMode.RESTORE,
         run_id="",
         state=state_of_task,
-        num_shapes=len(state.stored["shapes"]),
+        num_shapes=len(stored["shapes"]),
         matches=(),
-        labels=_label_rows(state, changes.counts),
+        labels=_label_rows(state.labels, stored, changes.counts),
         frames=tuple(
             FrameRow(frame, state.frames[frame].name, plus[frame], 0, 0, minus[frame])
             for frame in sorted(plus.keys() | minus.keys())
@@ -255,15 +257,22 @@ def _plan(
             for (frame, reason), count in sorted(changes.left_out.items())
         ),
         warnings=tuple(warnings),
-        create=tuple(create),
-        remove=tuple(remove),
-        create_jobs=tuple(job_id for _, job_id in changes.create),
-        remove_jobs=tuple(job_id for _, job_id in changes.remove),
+        create=_spooled(changes.create),
+        remove=_spooled(changes.remove),
     )
 
 
-def _label_rows(state: TaskState, counts: Counter[tuple[Kind, int, str]]) -> tuple[LabelRow, ...]:
-    now = Counter((kind, int(e["label_id"])) for kind in KINDS for e in state.stored[kind])
+def _spooled(entries: Iterable[tuple[Json, int]]) -> Spool:
+    spool = Spool()
+    for entry, job_id in entries:
+        spool.append(entry, job_id)
+    return spool
+
+
+def _label_rows(
+    labels: Sequence[CvatLabel], stored: Json, counts: Counter[tuple[Kind, int, str]]
+) -> tuple[LabelRow, ...]:
+    now = Counter((kind_of(entry), int(entry["label_id"])) for entry in each(stored))
     rows = [
         LabelRow(
             label.name,
@@ -275,6 +284,6 @@ def _label_rows(state: TaskState, counts: Counter[tuple[Kind, int, str]]) -> tup
             kind,
         )
         for kind in ("shapes", "tags", "tracks")
-        for label in state.labels
+        for label in labels
     ]
     return tuple(row for row in rows if row.now or row.add or row.conflicts)
