@@ -113,8 +113,8 @@ def _answer(call: Call, batch: Batch, *, is_deleted: bool = False) -> Response:
     return reply(body)
 
 
-def _checked(call: Call, book: Catalogue) -> Batch:
-    batch = checking.check(call.json(), has_scores=call.context.flavour.has_scores)
+def _checked(call: Call, book: Catalogue, action: str = "create") -> Batch:
+    batch = checking.check(call.json(), call.context.flavour, action)
     for things in batch.values():
         book.check(things)
     return batch
@@ -180,7 +180,7 @@ def patch_job(call: Call) -> Response:
     job, task = access.job(call, call.id())
     action = _action(call)
     book = keeping.catalogue(call.db, task)
-    batch = _checked(call, book)
+    batch = _checked(call, book, action)
     with call.db.write():
         done = _DO[action](call.db, job["id"], batch, book)
         mark_changed(call.db, task, [job])
@@ -192,7 +192,7 @@ def patch_task(call: Call) -> Response:
     task, rows = _task_with_jobs(call)
     action = _action(call)
     book = keeping.catalogue(call.db, task)
-    batch = _checked(call, book)
+    batch = _checked(call, book, action)
     done: list[Batch] = []
     with call.db.write():
         for row in rows:

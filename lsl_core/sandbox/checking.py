@@ -1,7 +1,7 @@
 """What CVAT checks of annotations before it keeps them, and how it words a refusal.
 
 Read from the answers of real servers: types and signs are checked, geometry is not. A box outside
-the image, a mask whose runs do not add up or a polygon of two points pass.
+the image or a mask whose runs do not add up pass; a polygon of two points did until 2.40.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from lsl_core.sandbox.answers import ApiError, server_error
+from lsl_core.sandbox.flavour import Flavour
 
 Thing = dict[str, Any]
 Errors = dict[str, Any]
@@ -126,39 +127,94 @@ def _thing_errors(
     return errors
 
 
+#: For each type of shape, whether so many numbers can be its points.
+_COUNTS: dict[str, Callable[[int], bool]] = {
+    "rectangle": lambda count: count == 4,
+    "ellipse": lambda count: count == 4,
+    "polygon": lambda count: count >= 6 and count % 2 == 0,
+    "polyline": lambda count: count >= 4 and count % 2 == 0,
+    "points": lambda count: count >= 2 and count % 2 == 0,
+    "cuboid": lambda count: count == 16,
+    "mask": lambda count: count >= 5,
+    "skeleton": lambda count: count == 0,
+}
 _SHAPE_FIELDS = {**_COMMON, **_OUTLINE}
+_SCORED_FIELDS = {**_SHAPE_FIELDS, "score": _between(0, 1)}
 _TRACKED_FIELDS = {**_OUTLINE, "frame": _natural, "id": _natural_or_none}
 
 
-def _shape_errors(shape: Any) -> Errors:  # noqa: ANN401 - any JSON
-    return _thing_errors(shape, _SHAPE_FIELDS, ("type", "label_id", "frame"))
+class _Rules:
+    """What a version of CVAT checks of the annotations of one request.
+
+    Args:
+        flavour: the version.
+        action: create, update or delete; a PUT creates.
+    """
+
+    def __init__(self, flavour: Flavour, action: str) -> None:
+        self._flavour = flavour
+        self._action = action
+        self._shape_fields = _SCORED_FIELDS if flavour.has_scores else _SHAPE_FIELDS
+
+    def tag(self, tag: Any) -> Errors:  # noqa: ANN401 - any JSON
+        return self._with_id(tag, _thing_errors(tag, _COMMON, ("label_id", "frame")))
+
+    def shape(self, shape: Any) -> Errors:  # noqa: ANN401 - any JSON
+        errors = self._part(shape)
+        elements = shape.get("elements") if isinstance(shape, dict) else None
+        if self._flavour.counts_points and isinstance(elements, list):
+            found = [self._part(element) for element in elements]
+            if any(found):
+                errors["elements"] = found
+        if self._flavour.counts_points and not errors:
+            if shape["type"] != "skeleton" and elements:
+                errors["elements"] = ["not allowed for non-skeleton shape"]
+            elif shape["type"] == "skeleton" and not elements:
+                errors["elements"] = ["at least one required for skeleton shape"]
+        return errors
+
+    def track(self, track: Any) -> Errors:  # noqa: ANN401 - any JSON
+        found = _thing_errors(track, _COMMON, ("label_id", "frame", "shapes"))
+        errors = self._with_id(track, found)
+        shapes = track.get("shapes") if isinstance(track, dict) else None
+        if isinstance(shapes, list):
+            each = [
+                self._counted(shape, _thing_errors(shape, _TRACKED_FIELDS, ("type", "frame")))
+                for shape in shapes
+            ]
+            if any(each):
+                errors["shapes"] = each
+        return errors
+
+    def _part(self, shape: Any) -> Errors:  # noqa: ANN401 - any JSON
+        errors = _thing_errors(shape, self._shape_fields, ("type", "label_id", "frame"))
+        return self._counted(shape, self._with_id(shape, errors))
+
+    def _with_id(self, thing: Any, errors: Errors) -> Errors:  # noqa: ANN401 - any JSON
+        if not self._flavour.checks_ids or not isinstance(thing, dict) or "id" in errors:
+            return errors
+        has_id = thing.get("id") is not None
+        if self._action == "create" and has_id:
+            errors["id"] = ["must be absent"]
+        if self._action == "delete" and not has_id:
+            errors["id"] = ["must be present and not null"]
+        return errors
+
+    def _counted(self, shape: Any, errors: Errors) -> Errors:  # noqa: ANN401 - any JSON
+        if self._flavour.counts_points and not errors:
+            kind = shape["type"]
+            if not _COUNTS[kind](len(shape.get("points") or [])):
+                errors["points"] = [f"invalid length for shape type '{kind}'"]
+        return errors
 
 
-def _scored_errors(shape: Any) -> Errors:  # noqa: ANN401 - any JSON
-    fields = {**_SHAPE_FIELDS, "score": _between(0, 1)}
-    return _thing_errors(shape, fields, ("type", "label_id", "frame"))
-
-
-def _tag_errors(tag: Any) -> Errors:  # noqa: ANN401 - any JSON
-    return _thing_errors(tag, _COMMON, ("label_id", "frame"))
-
-
-def _track_errors(track: Any) -> Errors:  # noqa: ANN401 - any JSON
-    errors = _thing_errors(track, _COMMON, ("label_id", "frame", "shapes"))
-    shapes = track.get("shapes") if isinstance(track, dict) else None
-    if isinstance(shapes, list):
-        found = [_thing_errors(shape, _TRACKED_FIELDS, ("type", "frame")) for shape in shapes]
-        if any(found):
-            errors["shapes"] = found
-    return errors
-
-
-def check(body: Any, *, has_scores: bool) -> dict[str, list[Thing]]:  # noqa: ANN401 - any JSON
+def check(body: Any, flavour: Flavour, action: str) -> dict[str, list[Thing]]:  # noqa: ANN401 - any JSON
     """Check a body of annotations.
 
     Args:
         body: what a client sent.
-        has_scores: whether a shape's score is a field at all.
+        flavour: the version that is posed as.
+        action: create, update or delete, which is what it is sent for; a PUT creates.
 
     Returns:
         `tags`, `shapes` and `tracks`, as they were sent.
@@ -168,11 +224,8 @@ def check(body: Any, *, has_scores: bool) -> dict[str, list[Thing]]:  # noqa: AN
     """
     if not isinstance(body, dict):
         raise server_error()
-    checks = {
-        "tags": _tag_errors,
-        "shapes": _scored_errors if has_scores else _shape_errors,
-        "tracks": _track_errors,
-    }
+    rules = _Rules(flavour, action)
+    checks = {"tags": rules.tag, "shapes": rules.shape, "tracks": rules.track}
     found: dict[str, list[Thing]] = {}
     errors: Errors = {}
     for key, one in checks.items():

@@ -1,6 +1,7 @@
 """What differs between the CVAT versions that the sandbox can pose as.
 
-Read from real servers of 2.30.0 and 2.39.0; what 2.80 adds is what cvat-sdk 2.80 reads and sends.
+Read from real servers of 2.30.0, 2.39.0 and 2.42.0; what 2.80 adds is what cvat-sdk 2.80 reads
+and sends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from urllib.parse import quote, urlencode
 
 #: Between 2.30 and 2.39 request ids, download addresses and upload names changed.
 _NEW_REQUESTS = (2, 39)
+#: With 2.40 CVAT began to count the points and the parts of a shape.
+_COUNTED_POINTS = (2, 40)
+#: With 2.41 it began to refuse ids of what is made, and to ask for those of what is deleted.
+_CHECKED_IDS = (2, 41)
 #: Personal access tokens came with 2.48.
 _ACCESS_TOKENS = (2, 48)
 #: The sandbox keeps a shape's score and honours import_mode only when it poses as this or newer.
@@ -42,6 +47,16 @@ class Flavour:
     def has_new_requests(self) -> bool:
         """Whether request ids read `action=…&target=…` and results come from `/download`."""
         return self._pair >= _NEW_REQUESTS
+
+    @property
+    def counts_points(self) -> bool:
+        """Whether a shape with too few or too many points for its type is refused."""
+        return self._pair >= _COUNTED_POINTS
+
+    @property
+    def checks_ids(self) -> bool:
+        """Whether what is made may bring no id, and what is deleted must."""
+        return self._pair >= _CHECKED_IDS
 
     @property
     def has_access_tokens(self) -> bool:

@@ -72,8 +72,18 @@ def test_lists_page_filter_search_and_sort(http):
         ({"source": ""}, 400, None),
         ({"attributes": [{"spec_id": 999, "value": "1"}]}, 400, ["spec_id `999` is invalid"]),
         ({"points": [-50, 0, 5000, 1]}, 200, None),
-        ({"points": []}, 200, None),
-        ({"type": "polygon", "points": [1, 2, 3]}, 200, None),
+        (
+            {"points": []},
+            400,
+            {"shapes": [{"points": ["invalid length for shape type 'rectangle'"]}]},
+        ),
+        ({"type": "polygon", "points": [1, 2, 3, 4]}, 400, None),
+        ({"type": "polygon", "points": [1, 2, 3, 4, 5, 6, 7]}, 400, None),
+        ({"type": "mask", "points": [1, 0, 0, 0]}, 400, None),
+        ({"type": "skeleton", "points": []}, 400, None),
+        ({"elements": [{}]}, 400, None),
+        ({"id": 7}, 400, {"shapes": [{"id": ["must be absent"]}]}),
+        ({"id": None}, 200, None),
         ({"frame": 500}, 200, None),
         ({"source": "our-tool", "z_order": -3, "outside": True}, 200, None),
     ],
@@ -134,7 +144,23 @@ def test_a_task_without_data_says_so(http):
 # ---- annotations by id
 
 
-def test_ids_are_the_servers_unless_they_are_brought(http, task):
+@pytest.fixture
+def older(tmp_path) -> Iterator[tuple[Http, dict]]:
+    """A sandbox that poses as a CVAT of before 2.40, with one task."""
+    with Sandbox(tmp_path / "older", version="2.39.0") as running:
+        http = Http(running.url, running.make_token("demo", kind="login"))
+        yield http, make_task(http, draw_images(tmp_path / "older images", 6), segment_size=3)
+
+
+def test_an_older_cvat_counts_no_points(older):
+    http, task = older
+    shapes = [box(task, points=[]), box(task, type="polygon", points=[1, 2, 3])]
+    assert write(http, task, shapes)[0] == 200
+    assert len(read(http, task)) == 2
+
+
+def test_an_older_cvat_takes_ids_that_are_brought(older):
+    http, task = older
     first = write(http, task, [box(task), box(task, id=77)])[1]["shapes"]
     assert [shape["id"] for shape in first] == [1, 77]
     assert write(http, task, [box(task)])[1]["shapes"][0]["id"] == 2, "77 moved no counter"
@@ -144,17 +170,40 @@ def test_ids_are_the_servers_unless_they_are_brought(http, task):
     write(http, task, [box(task, id=78, points=[9, 9, 9, 9])], "update")
     write(http, task, [box(task, id=1), box(task, id=4040)], "delete")
     assert {shape["id"] for shape in read(http, task)} == {2, 77, 78}
+    assert write(http, task, [box(task)], "delete")[0] == 500, "it trips over a missing id"
 
 
-def test_the_counter_steps_over_ids_that_are_taken(http, task):
+def test_the_counter_steps_over_ids_that_are_taken(older):
+    http, task = older
     write(http, task, [box(task, id=2)])
     made = write(http, task, [box(task), box(task)])[1]["shapes"]
     assert [shape["id"] for shape in made] == [3, 4]
 
 
+def test_ids_are_the_servers(http, task):
+    first = write(http, task, [box(task), box(task)])[1]["shapes"]
+    assert [shape["id"] for shape in first] == [1, 2]
+    at = f"/api/tasks/{task['id']}/annotations"
+    tag = {"label_id": task["box"], "frame": 0}
+    keyframe = {"type": "rectangle", "frame": 0, "points": [1, 2, 3, 4], "id": 5}
+    track = {**tag, "shapes": [keyframe]}
+    for method, path in (("PATCH", f"{at}?action=create"), ("PUT", at)):
+        body = {"shapes": [box(task, id=1)], "tags": [{**tag, "id": 1}], "tracks": [track]}
+        status, answer, _ = http.call(method, path, body)
+        assert (status, set(answer)) == (400, {"shapes", "tags"}), "keyframes may bring theirs"
+        body["tracks"] = [{**track, "id": 1}]
+        assert "tracks" in http.call(method, path, body)[1]
+    assert len(read(http, task)) == 2
+    write(http, task, [box(task, id=2, points=[9, 9, 9, 9])], "update")
+    write(http, task, [box(task, id=1), box(task, id=4040)], "delete")
+    assert [(shape["id"], shape["points"][0]) for shape in read(http, task)] == [(2, 9.0)]
+    status, answer, _ = write(http, task, [box(task)], "delete")
+    assert (status, answer) == (400, {"shapes": [{"id": ["must be present and not null"]}]})
+
+
 def test_another_jobs_shape_is_not_deleted(http, task):
-    write(http, task, [box(task, frame=4, id=5)], start=3)
-    assert write(http, task, [box(task, id=5)], "delete", start=0)[0] == 200
+    (made,) = write(http, task, [box(task, frame=4)], start=3)[1]["shapes"]
+    assert write(http, task, [box(task, id=made["id"])], "delete", start=0)[0] == 200
     assert len(read(http, task)) == 1
 
 
@@ -167,7 +216,8 @@ def test_the_task_endpoint_spreads_over_jobs_and_drops_what_is_outside(http, tas
     assert [shape["frame"] for shape in second] == [5]
 
 
-def test_put_replaces_and_refuses_ids_of_another_task(http, task, tmp_path):
+def test_put_replaces_and_an_older_cvat_trips_over_ids_of_another_task(older, tmp_path):
+    http, task = older
     other = make_task(http, draw_images(tmp_path / "other", 1))
     write(http, task, [box(task)])
     write(http, other, [box(other)])

@@ -107,14 +107,17 @@ def test_cvat_xml_keeps_groups_order_and_attributes(client, tmp_path):
     assert len(after.tags) == 1
 
 
-def test_a_shape_without_area_breaks_the_coco_export_of_its_task(client, tmp_path):
-    task = a_task(client, tmp_path)
-    ids = label_ids(task)
-    for bad in (
-        {"type": "polygon", "label_id": ids["poly"], "points": [1.0, 1.0, 2.0, 2.0]},
-        {"type": "mask", "label_id": ids["cell"], "points": [0.0, 4.0, 200.0, 200.0, 201.0, 201.0]},
-    ):
-        put(task, [{**bad, "frame": 0}])
+@pytest.mark.parametrize(
+    ("version", "label", "bad"),
+    [
+        ("2.39.0", "poly", {"type": "polygon", "points": [1.0, 1.0, 2.0, 2.0]}),
+        ("2.80.0", "cell", {"type": "mask", "points": [0.0, 4.0, 200.0, 200.0, 201.0, 201.0]}),
+    ],
+)
+def test_a_shape_without_area_breaks_the_coco_export_of_its_task(tmp_path, version, label, bad):
+    with Sandbox(tmp_path / "sandbox", version=version) as one, signed_in(one.url) as client:
+        task = a_task(client, tmp_path)
+        put(task, [{**bad, "label_id": label_ids(task)[label], "frame": 0}])
         with pytest.raises(BackgroundRequestException):
             task.export_dataset("COCO 1.0", tmp_path / "coco.zip", include_images=False)
 

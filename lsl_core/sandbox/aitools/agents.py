@@ -170,7 +170,7 @@ def complete(call: Call) -> Response:
     if one.run is None:
         one.result = {key: value for key, value in given.items() if key != "agent_id"}
     else:
-        batch = checking.check(given.get("annotations"), has_scores=call.context.flavour.has_scores)
+        batch = checking.check(given.get("annotations"), call.context.flavour, "create")
         rows = annotating.annotation_jobs(call.db, one.task["id"])
         annotating.replace_all(
             call.db, one.task, rows, batch, is_append=not one.run.asked.get("cleanup")
