@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from lsl_core.cvat.content import KINDS, each, key_of, kind_of
 from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskInfo, frames_of
+from lsl_core.cvat.errors import refusal
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, to_instances
 from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
-from lsl_core.errors import CvatNotFound, CvatRequestFailed, CvatUnreachable
+from lsl_core.errors import CvatError, CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -253,6 +254,20 @@ def change_job(
         ) from ValueError("as many as were sent are needed")
     answers = {kind: iter(answer[kind]) for kind in KINDS}
     return [next(answers[kind]) for kind in kinds]
+
+
+def named_in(error: CvatError, entries: Iterable[Json]) -> frozenset[int]:
+    """Return the places of the entries that a refusal of CVAT names; none when it names nobody.
+
+    Args:
+        error: what `change_job` raised.
+        entries: what it was given.
+    """
+    said = refusal(error)  # per kind a list with an empty object for each that is right
+    verdicts = {
+        kind: iter(told if isinstance(told := said.get(kind), list) else ()) for kind in KINDS
+    }
+    return frozenset(i for i, one in enumerate(entries) if next(verdicts[kind_of(one)], None))
 
 
 def validation_frames(

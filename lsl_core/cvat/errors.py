@@ -96,6 +96,18 @@ def is_conflict(error: LslError) -> bool:
     return isinstance(error.__cause__, ApiException) and error.__cause__.status == 409
 
 
+def refusal(error: LslError) -> dict[str, object]:
+    """Return what CVAT said when it refused a body (400), by the body's keys; else nothing."""
+    cause = error.__cause__
+    if not isinstance(cause, ApiException) or cause.status != 400:
+        return {}
+    try:
+        said = json.loads(cause.body or "")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def seconds_to_wait(error: LslError) -> float | None:
     """Return how long CVAT asks to wait (429), None when it does not ask."""
     cause = error.__cause__

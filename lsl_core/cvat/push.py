@@ -253,15 +253,15 @@ def _read_back(
         for batch in batches
         if batch.state is BatchState.FAILED
     ]
-    planned = sum(len(b.entries) for b in batches if b.action is Action.CREATE)
-    refused = sum(f.shapes for f in failed)
+    created = [batch for batch in batches if batch.action is Action.CREATE]
+    sent = sum(len(b.entries) for b in created if b.state is not BatchState.FAILED)
     return PushResult(
         push_id=record.id,
         task_id=record.task_id,
         added=found.intact,
         removed=found.removed,
         kept=kept,
-        missing=planned - refused - found.intact,
+        missing=sent - found.intact,
         failed=tuple(failed),
         human_unchanged=found.others_unchanged,
         task_url=f"{session.url}/tasks/{record.task_id}",

@@ -19,7 +19,7 @@ from operator import itemgetter
 from threading import Lock
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, change_job, job_entries, unless_cut
+from lsl_core.cvat.annotations import Action, change_job, job_entries, named_in, unless_cut
 from lsl_core.cvat.content import KINDS, Key, content_key, key_of, kind_of
 from lsl_core.cvat.edits import Edits
 from lsl_core.cvat.errors import is_server_error, may_have_happened, seconds_to_wait
@@ -303,16 +303,23 @@ class Sender:
         return replace(batch, entries=tuple(e for e in batch.entries if key_of(e) not in edited))
 
     def _refused(self, batch: Batch, error: CvatError) -> None:
-        """Try a refused batch again by frame, so that one bad frame does not stop the others."""
+        """Try a refused batch again without what CVAT names, and that by frame.
+
+        When it names nobody, all of it by frame: one bad frame does not stop the others.
+        """
+        named = named_in(error, batch.entries)
+        good = tuple(e for i, e in enumerate(batch.entries) if named and i not in named)
         by_frame: dict[int, list[Json]] = defaultdict(list)
-        for entry in batch.entries:
-            by_frame[int(entry["frame"])].append(entry)
-        if len(by_frame) <= 1:
+        for i, entry in enumerate(batch.entries):
+            if i in named or not named:
+                by_frame[int(entry["frame"])].append(entry)
+        if not good and len(by_frame) <= 1:
             self._journal.mark_failed(batch.id, error.message)
             return
         parts = [
             replace(batch, id=0, entries=tuple(entries), state=BatchState.PLANNED, sent=None)
-            for entries in by_frame.values()
+            for entries in (good, *by_frame.values())
+            if entries
         ]
         for part in self._journal.split(self._push_id, batch, parts):
             self._send(part)

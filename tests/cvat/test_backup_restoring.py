@@ -145,6 +145,20 @@ def test_a_group_that_cvat_refuses_is_named_and_the_rest_goes_in(world, tmp_path
     assert [why for _, why in done.not_restored] == ["No.", "CVAT did not keep them"]
 
 
+def test_what_cvat_refuses_by_name_is_all_that_is_left_out(world, tmp_path):
+    export_archive(world.session, UnitKind.PROJECT, world.project, tmp_path / "daily.zip")
+    hourly = documents(world.session, f"project-{world.project}")
+    shapes = next(v["shapes"] for v in hourly.values() if isinstance(v, dict) and v.get("shapes"))
+    shapes.append({**shapes[0], "type": "polygon", "points": [1.0, 1.0, 9.0, 9.0]})  # as of 2.39
+    made = restore_archive(world.session, UnitKind.PROJECT, tmp_path / "daily.zip")
+    done = reapply(world.session, saved(hourly), made, People(world.session), annotations=True)
+    assert contents(world, done.tasks[world.task]).total() == contents(world, world.task).total()
+    named, lost = done.not_restored
+    assert named[0].startswith("1 annotations of a job")
+    assert "invalid length" in named[1]
+    assert lost[0].startswith("1 shapes")
+
+
 def test_people_who_are_not_there_are_named(world, tmp_path):
     review(world)
     found = documents(world.session, f"project-{world.project}")

@@ -316,6 +316,29 @@ def test_a_frame_that_cvat_refuses_does_not_stop_the_others(sandbox, session, ta
     assert Counter(shape["frame"] for shape in live(session, task)) == {0: 3, 2: 1}
 
 
+def test_what_an_upgraded_cvat_refuses_to_delete_stays_alone(tmp_path):
+    login, folder = PasswordLogin("demo", "demo-password"), tmp_path / "sandbox"
+    with Sandbox(folder, version="2.39.0") as old, connect(old.url, login) as session:
+        task = make_task(session, tmp_path)
+        for numbers in (4, 6, 8):
+            outline = rectangle(session, task, [1.0, 1, 9, 1, 9, 9, 1, 9][:numbers])
+            draw_by_hand(session, task, {**outline, "type": "polygon"})
+    with Sandbox(folder) as new, connect(new.url, login) as session:
+        journal, before = Journal(tmp_path / "lsl.sqlite"), contents(session, task)
+        choices = PushChoices(mode=PushMode.REPLACE_EVERYTHING)
+        plan = plan_push(session, task.id, {0: discs(THREE)}, MODEL_LABELS, choices=choices)
+        result = apply_push(
+            session, plan, journal, snapshot=tmp_path / "s.gz", confirmed_task=task.id
+        )
+        (failed,) = result.failed
+        assert (failed.frame, failed.shapes) == (0, 1)
+        assert "invalid length" in failed.reason
+        assert (result.added, result.removed, result.missing) == (3, 2, 0)
+        assert not result.is_verified
+        assert undo_push(session, journal, result.push_id).is_verified
+        assert contents(session, task) == before
+
+
 @pytest.mark.parametrize("version", ["2.30.0", "2.39.0"])
 def test_older_servers_take_a_push_and_an_undo(tmp_path, version):
     journal = Journal(tmp_path / "lsl.sqlite")

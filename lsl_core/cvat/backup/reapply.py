@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.annotations import Action, change_job, named_in
 from lsl_core.cvat.backup.bodies import job_body
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.backup.people import People
@@ -15,7 +15,7 @@ from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
 from lsl_core.cvat.content import KINDS, Kind, kind_of
 from lsl_core.cvat.sending import in_groups
 from lsl_core.cvat.session import CvatSession
-from lsl_core.errors import CvatAuth, CvatError, CvatUnreachable
+from lsl_core.errors import CvatAuth, CvatError, CvatRequestFailed, CvatUnreachable
 from lsl_core.progress import NULL, Progress
 
 Json = dict[str, Any]
@@ -239,12 +239,27 @@ def _write_over(
     for group in in_groups(entries):
         wanted.update(map(kind_of, group))
         with _Noted(done, f"annotations of a job of {what}"):
-            change_job(session, job_id, Action.CREATE, group)
+            _create(session, job_id, group, done, what=what)
     _, there = job_body(session.transport, job_id)
     for kind, count in wanted.items():
         if count > there[kind]:
             lost = f"{count - there[kind]} {kind} of {what}"
             done.not_restored.append((lost, "CVAT did not keep them"))
+
+
+def _create(
+    session: CvatSession, job_id: int, group: Sequence[Json], done: Reapplied, *, what: str
+) -> None:
+    """Create a group of annotations; note those that CVAT refuses by name, and create the rest."""
+    try:
+        change_job(session, job_id, Action.CREATE, group)
+    except CvatRequestFailed as error:
+        named = named_in(error, group)
+        if not 0 < len(named) < len(group):
+            raise
+        done.not_restored.append((f"{len(named)} annotations of a job of {what}", error.message))
+        rest = [entry for i, entry in enumerate(group) if i not in named]
+        change_job(session, job_id, Action.CREATE, rest)
 
 
 def _issues(
