@@ -65,6 +65,8 @@ def read_snapshot(path: Path) -> Iterator[Json]:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             header = json.loads(next(lines, ""), object_hook=packed)
             if header["format"] > FORMAT_VERSION:
+                for _ in lines:
+                    pass  # at the end it shows whether the file is damaged
                 raise FormatTooNew(
                     f"The snapshot {path.name} was written by a newer version of LSL.",
                     hint="Update LSL: pip install --upgrade lsl-studio.",

@@ -65,6 +65,11 @@ def test_a_snapshot_of_a_newer_version_says_so(tmp_path):
     (tmp_path / "new.gz").write_bytes(gzip.compress(b'{"format": 3}\n'))
     with pytest.raises(FormatTooNew, match="newer version"):
         list(read_snapshot(tmp_path / "new.gz"))
+    packed = bytearray(gzip.compress(b'{"format": 3}\n'))
+    packed[-8] ^= 0x55  # of the checksum
+    (tmp_path / "new.gz").write_bytes(packed)
+    with pytest.raises(SnapshotMissing):
+        list(read_snapshot(tmp_path / "new.gz"))
 
 
 def test_nothing_is_left_of_a_snapshot_whose_annotations_did_not_all_come(tmp_path):
