@@ -12,7 +12,7 @@ from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskI
 from lsl_core.cvat.errors import refusal
 from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.shapes import Converted, to_instances
+from lsl_core.cvat.shapes import Converted, FrameAnnotations, each_frame, to_instances
 from lsl_core.cvat.spool import Spool
 from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
 from lsl_core.errors import CvatError, CvatNotFound, CvatRequestFailed, CvatUnreachable
@@ -89,7 +89,14 @@ class TaskState:
 
     def objects(self) -> Converted:
         """Return the annotations as instances; class ids index `labels`."""
-        return to_instances(
+        return self._read_by(to_instances)
+
+    def each_frame(self) -> Iterator[FrameAnnotations]:
+        """Yield the `objects` of one frame after the other; those of all are never held."""
+        return self._read_by(each_frame)
+
+    def _read_by(self, read: Callable[..., T]) -> T:
+        return read(
             self.annotations,
             self.frames,
             self.labels,

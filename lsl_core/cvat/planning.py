@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,16 @@ def plan_push(
     require_settled([m for i, m in enumerate(matches) if i in present], task_id=task_id)
     work = _Work(session, state, matches, choices, journal)
     progress.start("Planning", total=len(predictions), unit="frames")
-    for frame in sorted(predictions):
-        progress.check()
-        work.add_frame(frame, predictions[frame])
+    waiting = set(predictions)
+    for live in state.each_frame():
+        work.count(live)
+        if live.frame in waiting:
+            progress.check()
+            work.add_frame(predictions[live.frame], live)
+            progress.advance()
+            waiting.remove(live.frame)
+    for frame in sorted(waiting):  # deleted, of the ground truth, or of no image
+        work.leave_out(frame, predictions[frame])
         progress.advance()
     return work.plan(run_id)
 
@@ -119,7 +127,6 @@ class _Work:
         self._labels = [*state.labels, *(m.target for m in matches if m.target and m.is_new)]
         self._names = {label.id: label.name for label in self._labels}
         self._drawings = {i: m.drawing for i, m in enumerate(matches) if m.drawing is not None}
-        self._objects = state.objects()
         self._own: dict[int, str] = {}
         if journal is not None:
             self._own = journal.own_shapes(
@@ -136,17 +143,28 @@ class _Work:
         self._sizes = [frame.image_hw for frame in state.frames]
         self._rows: list[FrameRow] = []
         self._skipped: list[SkippedFrame] = []
+        self._now: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._beside_auto = 0
         self._edited = 0
         self._lost = np.zeros(2, np.int64)
 
-    def add_frame(self, frame: int, found: Instances) -> None:
-        """Work out one frame."""
+    def count(self, live: FrameAnnotations) -> None:
+        """Take note of what is on a frame of the task."""
+        for class_id, ids in zip(live.instances.class_ids.tolist(), live.shape_ids, strict=True):
+            self._now[self._state.labels[class_id].name] += bool(ids)
+
+    def leave_out(self, frame: int, found: Instances) -> bool:
+        """Note a frame that nothing goes to, and why; return whether it is one."""
         reason = self._refusal(frame, found)
-        if reason:
-            if len(found):
-                self._skipped.append(SkippedFrame(frame, len(found), reason))
+        if reason and len(found):
+            self._skipped.append(SkippedFrame(frame, len(found), reason))
+        return bool(reason)
+
+    def add_frame(self, found: Instances, on_it: FrameAnnotations) -> None:
+        """Work out one frame from what was found and what is on it."""
+        frame = on_it.frame
+        if self.leave_out(frame, found):
             return
         with_objects = np.unique(found.class_ids).tolist()
         require_settled([self._matches[c] for c in with_objects], task_id=self._state.task.id)
@@ -164,7 +182,7 @@ class _Work:
             tolerance=self._choices.tolerance,
         )
         kept = self._already_there(shapes, doomed)
-        live = self._without(frame, doomed)
+        live = _without(on_it, doomed)
         as_box = np.array(
             [self._drawings[c] is Drawing.RECTANGLE for c in new.class_ids.tolist()], bool
         )
@@ -200,7 +218,7 @@ class _Work:
             matches=self._matches,
             labels=self._label_rows(),
             frames=tuple(self._rows),
-            skipped=tuple(self._skipped),
+            skipped=tuple(sorted(self._skipped, key=attrgetter("frame"))),
             warnings=tuple(self._warnings()),
             create=self._create,
             remove=self._remove,
@@ -284,13 +302,6 @@ class _Work:
         said = [f"{theirs} of the shapes that go were drawn or edited by people."] if theirs else []
         return said + ([f"{left} tracks and tags stay: only shapes are replaced."] if left else [])
 
-    def _without(self, frame: int, doomed: Sequence[Json]) -> FrameAnnotations:
-        """Return the live objects of a frame that will stay."""
-        live = self._objects.frames[frame]
-        gone = {int(s["id"]) for s in doomed}
-        stays = np.array([not (ids and gone.issuperset(ids)) for ids in live.shape_ids], bool)
-        return live if stays.all() else live.take(stays)
-
     def _label_ids(self, live: FrameAnnotations) -> NDArray[np.int64]:
         ids = np.array([label.id for label in self._state.labels], np.int64)
         return ids[live.instances.class_ids]
@@ -348,19 +359,15 @@ class _Work:
         return len(objects)
 
     def _label_rows(self) -> tuple[LabelRow, ...]:
-        now: Counter[str] = Counter()
-        for live in self._objects.frames.values():
-            for class_id, ids in zip(
-                live.instances.class_ids.tolist(), live.shape_ids, strict=True
-            ):
-                now[self._state.labels[class_id].name] += bool(ids)
         rows = []
         for label in self._labels:
             count = self._counts[label.name]
-            if now[label.name] or any(count.values()):
+            if self._now[label.name] or any(count.values()):
                 add, there = count["add"], count["duplicates"]
-                stay = (now[label.name], add, there, count["conflicts"], count["remove"])
-                rows.append(LabelRow(label.name, *stay))
+                conflicts, gone = count["conflicts"], count["remove"]
+                rows.append(
+                    LabelRow(label.name, self._now[label.name], add, there, conflicts, gone)
+                )
         return tuple(rows)
 
     def _warnings(self) -> list[str]:
@@ -389,3 +396,10 @@ class _Work:
         if self._create and not self._session.server.keeps_score:
             said.append("This version of CVAT keeps no scores; the workspace does.")
         return said
+
+
+def _without(live: FrameAnnotations, doomed: Sequence[Json]) -> FrameAnnotations:
+    """Return the live objects of a frame that will stay."""
+    gone = {int(s["id"]) for s in doomed}
+    stays = np.array([not (ids and gone.issuperset(ids)) for ids in live.shape_ids], bool)
+    return live if stays.all() else live.take(stays)

@@ -19,6 +19,7 @@ from lsl_core.cvat.push import open_record
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import FrameAnnotations, to_instances
 from lsl_core.cvat.snapshot import read_snapshot
+from lsl_core.cvat.spool import Spool
 from lsl_core.errors import UserInput
 from lsl_core.geometry import boxes as box_math
 from lsl_core.types import CropMasks
@@ -301,16 +302,14 @@ def compare_push(session: CvatSession, journal: Journal, push_id: str) -> Compar
     )
 
 
-def _pushed_shapes(journal: Journal, push_id: str) -> list[Json]:
+def _pushed_shapes(journal: Journal, push_id: str) -> Spool:
     """Return the shapes of a push as they were sent, with the ids that they got."""
-    sent = {
-        content_key(shape): shape
-        for batch in journal.batches(push_id, Part.PUSH)
-        if batch.action is Action.CREATE
-        for shape in batch.entries
-    }
-    return [
-        {**sent[content], "id": shape_id}
-        for (kind, shape_id), content in journal.created(push_id)
-        if kind == "shapes"
-    ]
+    ids: dict[str, list[int]] = defaultdict(list)
+    for (kind, shape_id), content in journal.created(push_id):
+        if kind == "shapes":
+            ids[content].append(shape_id)
+    pushed = Spool()
+    for batch in journal.batches(push_id, Part.PUSH):
+        for shape in batch.entries if batch.action is Action.CREATE else ():
+            pushed.add({**shape, "id": number} for number in ids.pop(content_key(shape), ()))
+    return pushed

@@ -113,30 +113,54 @@ def to_instances(
         jobs: of the task; needed where there are tracks.
         left_out_frames: frames to leave out, with the reason.
     """
+    left: dict[str, list[int]] = defaultdict(list)
+    found = each_frame(
+        annotations, frames, labels, jobs=jobs, left_out_frames=left_out_frames, left=left
+    )
+    return Converted(
+        {one.frame: one for one in found},
+        tuple(
+            LeftOut(reason, len(numbers), tuple(sorted(set(numbers))))
+            for reason, numbers in left.items()
+            if numbers
+        ),
+    )
+
+
+def each_frame(
+    annotations: Json,
+    frames: Sequence[FrameInfo],
+    labels: Sequence[CvatLabel],
+    *,
+    jobs: Sequence[JobInfo] = (),
+    left_out_frames: Mapping[int, str] | None = None,
+    left: dict[str, list[int]] | None = None,
+) -> Iterator[FrameAnnotations]:
+    """Yield the objects of each frame that is not left out, in the order of the frames.
+
+    A few frames are read at once, so a large task takes no memory.
+
+    Args:
+        annotations: as those of `to_instances`.
+        frames: likewise.
+        labels: likewise.
+        jobs: likewise.
+        left_out_frames: likewise.
+        left: gets, by reason, the frame of each shape that becomes no object.
+    """
+    left = defaultdict(list) if left is None else left
     class_ids = {label.id: i for i, label in enumerate(labels)}
     reasons = {f.frame: "on a deleted frame" for f in frames if f.deleted}
     reasons.update(left_out_frames or {})
     lying = _Lying(annotations, jobs)
-    left: dict[str, list[int]] = defaultdict(list)
     left["a tag, which marks no place"] += [t["frame"] for t in annotations.get("tags") or ()]
     known = {f.frame for f in frames}
     for frame, count in lying.counts.items():
         reason = reasons.get(frame, "" if frame in known else "on a frame outside the task")
         if reason:
             left[reason] += [frame] * count
-    wanted = [f for f in frames if f.frame not in reasons]
-    return Converted(
-        {
-            found.frame: found
-            for group in _groups(wanted, lying.counts)
-            for found in _read_group(group, lying, class_ids, left)
-        },
-        tuple(
-            LeftOut(reason, len(found), tuple(sorted(set(found))))
-            for reason, found in left.items()
-            if found
-        ),
-    )
+    for group in _groups((f for f in frames if f.frame not in reasons), lying.counts):
+        yield from _read_group(group, lying, class_ids, left)
 
 
 class _Lying:
