@@ -25,6 +25,8 @@ from lsl_core.types import CropMasks, Hw, Instances
 Json = dict[str, Any]
 #: (K, 2) corners x, y in image pixels.
 Ring = NDArray[np.float64]
+#: x, y in image pixels.
+Point = tuple[float, float]
 
 _LABELLED = ("rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels", "labels")
 #: Decimals of a percent: a hundredth of a pixel of an image 10,000 pixels wide.
@@ -42,6 +44,64 @@ class Shape:
     label: str
     bbox: list[float]
     segmentation: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What a person pointed at with smart tools, in image pixels.
+
+    label: that it is to have. positive, negative: points x, y on the object, and not on it. box:
+    around it, xyxy, or None. image_hw: (height, width) of the image.
+    """
+
+    label: str
+    positive: tuple[Point, ...]
+    negative: tuple[Point, ...]
+    box: tuple[float, float, float, float] | None
+    image_hw: Hw
+
+
+def read_pointed(results: Sequence[Json]) -> Pointed:
+    """Read what smart tools send: key points, and shapes, of which the last one's box counts.
+
+    Raises:
+        UserInput: when nothing of it points at anything.
+    """
+    label, box = "", None
+    points: tuple[list[Point], list[Point]] = ([], [])
+    image_hw: Hw = (0, 0)
+    for result in results:
+        kind = str(result.get("type"))
+        if kind not in (*_LABELLED, "keypointlabels"):
+            continue
+        image_hw = _original(result)
+        label = _label(result, kind)
+        if kind == "keypointlabels":
+            points[result.get("is_positive") is False].append(_point(result, image_hw))
+        else:
+            x, y, width, height = _shape(result, kind, image_hw).bbox
+            box = (x, y, x + width, y + height)
+    if box is None and not points[0]:
+        raise UserInput(
+            "Nothing was pointed at.", hint="Point at an object with a key point or a rectangle."
+        )
+    return Pointed(label, tuple(points[0]), tuple(points[1]), box, image_hw)
+
+
+def _original(result: Json) -> Hw:
+    height, width = result.get("original_height"), result.get("original_width")
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise UserInput("It does not say of which size the image is.")
+    return height, width
+
+
+def _point(result: Json, image_hw: Hw) -> Point:
+    turn = _quarter(result.get("image_rotation") or 0)
+    height, width = image_hw if turn % 2 == 0 else image_hw[::-1]
+    value = result["value"]
+    ring = np.array([[_scaled(value, "x", width), _scaled(value, "y", height)]])
+    x, y = _upright(ring, turn, image_hw)[0].tolist()
+    return x, y
 
 
 def read_regions(results: Sequence[Json], image_hw: Hw) -> tuple[list[Shape], list[str]]:
@@ -67,17 +127,14 @@ def read_regions(results: Sequence[Json], image_hw: Hw) -> tuple[list[Shape], li
 
 
 def _shape(result: Json, kind: str, image_hw: Hw) -> Shape:
-    value = result.get("value")
-    labels = value.get(kind) if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping) or not isinstance(labels, list) or not labels:
-        raise UserInput("it has no label")
+    label, value = _label(result, kind), result["value"]
     size = (result.get("original_height"), result.get("original_width"))
     if None not in size and size != image_hw:
         raise UserInput(
             f"it is for an image of {size[1]}×{size[0]}, not {image_hw[1]}×{image_hw[0]} pixels"
         )
     if "rle" in value:
-        return _painted(str(labels[0]), decode_brush(value["rle"], image_hw), image_hw)
+        return _painted(label, decode_brush(value["rle"], image_hw), image_hw)
     turn = _quarter(result.get("image_rotation") or 0)
     view_hw = image_hw if turn % 2 == 0 else (image_hw[1], image_hw[0])
     rotation = _number(value.get("rotation", 0.0))
@@ -85,8 +142,16 @@ def _shape(result: Json, kind: str, image_hw: Hw) -> Shape:
         if key in value:
             ring = _upright(read(value, view_hw), turn, image_hw)
             is_box = key == "width" and not rotation % 90.0
-            return _outlined(str(labels[0]), ring, is_box=is_box)
+            return _outlined(label, ring, is_box=is_box)
     raise UserInput("it is no rectangle, polygon, ellipse or mask")
+
+
+def _label(result: Json, kind: str) -> str:
+    value = result.get("value")
+    labels = value.get(kind) if isinstance(value, Mapping) else None
+    if not isinstance(labels, list) or not labels:
+        raise UserInput("it has no label")
+    return str(labels[0])
 
 
 def _painted(label: str, pixels: NDArray[np.bool_], image_hw: Hw) -> Shape:

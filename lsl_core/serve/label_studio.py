@@ -4,7 +4,8 @@
 
 GET  /, /health          alive, and which version answers
 POST /setup              whether the model fits a project; its version
-POST /predict            predictions for tasks, each with its own error
+POST /predict            predictions for tasks, each with its own error; or the object that
+                         somebody points at
 POST /train, /webhook    import the project and train, in the worker
 Source: label_studio/ml/api_connector.py of Label Studio 1.20, label_studio_ml/api.py.
 """
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lsl_core.errors import LslError, TooLarge, UserInput
-from lsl_core.labelstudio import LabelConfig, LabelStudio, parse_config, regions_of, tools_for
+from lsl_core.labelstudio import (
+    LabelConfig,
+    LabelStudio,
+    Pointed,
+    parse_config,
+    read_pointed,
+    regions_of,
+    tools_for,
+)
 from lsl_core.serve.access import Access, Guard, read_token
+from lsl_core.serve.interactor import Prompt, select
 from lsl_core.serve.looking import MAX_PIXELS
 from lsl_core.serve.payload import Json, payload_of, status_of
+from lsl_core.serve.server import bound
 from lsl_core.serve.shelf import Live, Shelf
 from lsl_core.services import activity, labelstudio
 from lsl_core.services.labelstudio import BackendSettings
 from lsl_core.services.offers import Offer
+from lsl_core.types import Instances
 from lsl_core.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -111,17 +124,34 @@ class Backend:
         ends_at = time.monotonic() + _TIMEOUT_S
         with self._live() as live, ThreadPoolExecutor(_AT_A_TIME) as pool:
             tools_for(config, live.card.labels, masks=live.has_masks)
-            results = list(pool.map(lambda task: self._one(live, task, config, ends_at), tasks))
-            return {"results": results, "model_version": live.card.id}
+            pointed = _pointed(payload) if live.has_masks else None
+            answer = partial(self._one, live, config=config, pointed=pointed, ends_at=ends_at)
+            return {"results": list(pool.map(answer, tasks)), "model_version": live.card.id}
 
-    def _one(self, live: Live, task: Json, config: LabelConfig, ends_at: float) -> Json:
-        """Return a prediction, or a reason without one: an empty result would mean "nothing"."""
+    def _one(
+        self,
+        live: Live,
+        task: Json,
+        *,
+        config: LabelConfig,
+        pointed: Pointed | None,
+        ends_at: float,
+    ) -> Json:
+        """Return a prediction, or a reason without one: an empty result would mean "nothing".
+
+        Where somebody pointed at an object, it is that one alone.
+        """
         version = live.card.id
         try:
             image = self.server.image(_address(task, config), task_id=task.get("id"))
             left_s = max(1.0, ends_at - time.monotonic())
-            found = live.detector.detect(image, live.settings, timeout_s=left_s)
-            result = regions_of(found, live.card.labels, config)
+            if pointed is None:
+                labels = live.card.labels
+                found = live.detector.detect(image, live.settings, timeout_s=left_s)
+            else:
+                labels = (pointed.label,)
+                found = _selected(live, image, pointed, timeout_s=left_s)
+            result = regions_of(found, labels, config)
         except LslError as error:
             _LOG.warning("task %s: %s", task.get("id"), error)
             return {"error": str(error), "model_version": version}
@@ -152,6 +182,25 @@ class Backend:
 
     def _live(self) -> Any:  # noqa: ANN401 - a context manager of Live
         return self.shelf.borrowed(Offer(self.model).name)
+
+
+def _pointed(payload: Json) -> Pointed | None:
+    """Return what somebody pointed at in the editor, None when nobody did."""
+    params = payload.get("params")
+    context = params.get("context") if isinstance(params, dict) else None
+    results = context.get("result") if isinstance(context, dict) else None
+    if not isinstance(results, list) or not all(isinstance(row, dict) for row in results):
+        return None
+    return read_pointed(results) if results else None
+
+
+def _selected(live: Live, image: bytes, pointed: Pointed, *, timeout_s: float) -> Instances:
+    prompt = Prompt(pointed.positive, pointed.negative, pointed.box)
+    mask = select(live.detector, image, prompt, slide=live.settings.slide, timeout_s=timeout_s)
+    x, y, width, height = mask.crops[0].tolist()
+    box = np.array([[x, y, x + width, y + height]], np.float32)
+    one = np.ones(1, np.float32), np.zeros(1, np.int32)
+    return Instances(box, *one, mask, pointed.image_hw)
 
 
 def _address(task: Json, config: LabelConfig) -> str:
@@ -203,6 +252,7 @@ def main(workspace: Path, settings: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         wanted = BackendSettings.read(settings)
+        listening = bound(wanted.host, wanted.port)
         backend = backend_of(Workspace.open(workspace), wanted)
     except LslError as error:
         sys.stderr.write(f"lsl: {error}\n")
@@ -214,10 +264,11 @@ def main(workspace: Path, settings: Path) -> int:
         "ML_BLOCK_LOCAL_IP=false and\nSSRF_PROTECTION_ENABLED=false.\nCtrl-C stops it.\n"
     )
     sys.stdout.flush()
-    uvicorn.run(
-        backend.app(), host=wanted.host, port=wanted.port, log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, timeout_graceful_shutdown=10,
+    config = uvicorn.Config(
+        backend.app(), log_config=None, access_log=False, proxy_headers=False,
+        server_header=False, timeout_graceful_shutdown=10,
     )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
     backend.shelf.close()
     return 0
 

@@ -103,17 +103,17 @@ class Server:
     @contextmanager
     def _listening(self) -> Iterator[None]:
         try:
-            self._sockets.append(_bound(self.host, self.port))
+            self._sockets.append(bound(self.host, self.port))
             self.port = self._sockets[0].getsockname()[1]
             for port in range(self.port + 1, self.port + 1 + _DIRECT_PORTS * self.is_nuclio):
                 try:
-                    self._sockets.append(_bound(self.host, port))
+                    self._sockets.append(bound(self.host, port))
                 except (UserInput, OverflowError):
                     _LOG.info("port %s is in use by another program and left alone", port)
             yield
         finally:
-            for bound in self._sockets:
-                bound.close()
+            for listening in self._sockets:
+                listening.close()
 
     def _follow(self) -> None:
         while not self._stopped.wait(_FOLLOW_S):
@@ -160,7 +160,7 @@ class Server:
         )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
@@ -168,15 +168,15 @@ def _bound(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # only a socket that says TCP gets TCP_NODELAY from asyncio; without, each answer waits 40 ms
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(512)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
     except OSError as error:
-        bound.close()
+        listening.close()
         raise UserInput(
             f"Nothing can listen on port {port} of {host}: {error.strerror}.",
             hint=f"Choose another port, such as {port + 20}.",
         ) from error
-    return bound
+    return listening

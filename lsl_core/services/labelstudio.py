@@ -483,7 +483,7 @@ def launch(workspace: Workspace, settings: BackendSettings) -> subprocess.Popen[
     modelling.get_model(workspace, settings.model)
     open_server(workspace).close()
     workspace.serve.mkdir(parents=True, exist_ok=True)
-    path = workspace.serve / "labelstudio.json"
+    path = workspace.serve / f"labelstudio-{settings.port}.json"  # others have other ports
     write_json(path, asdict(settings))
     words = [sys.executable, "-m", "lsl_core.serve.label_studio", str(workspace.root), str(path)]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module

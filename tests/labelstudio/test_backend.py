@@ -1,6 +1,8 @@
 """The ML backend as Label Studio calls it."""
 
 import json
+import socket
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from starlette.testclient import TestClient
 from lsl_core.labelstudio import LabelStudio, config_for
 from lsl_core.serve.access import Access
 from lsl_core.serve.detector import Detector
-from lsl_core.serve.label_studio import Backend
+from lsl_core.serve.label_studio import Backend, main
 from lsl_core.serve.shelf import Live, Shelf
 from lsl_core.services import activity
+from lsl_core.services.labelstudio import BackendSettings
 from lsl_core.services.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
@@ -98,6 +101,77 @@ def test_a_prediction_is_painted_with_its_hole(fake, ask):
     assert not layer[45:55, 35:45].any()
 
 
+def pointing(kind, value, **more):
+    """Return what the editor sends of a smart tool, as Label Studio 1.23.2 does."""
+    return {
+        "original_width": 120, "original_height": 100, "image_rotation": 0,
+        "value": {**value, kind: ["dim cell"]}, "id": "vv0b_kziRQ", "from_name": "smart",
+        "to_name": "image", "type": kind, "origin": "manual",
+    } | more  # fmt: skip
+
+
+def point(x, y, *, positive=True, **more):
+    value = {"x": x / 1.2, "y": y, "width": 0.2, "labels": ["dim cell"]}
+    return pointing("keypointlabels", value, is_positive=positive, **more)
+
+
+def selected(ask, task, *results):
+    """Return the mask of the answer to what was pointed at, (100, 120) bool."""
+    body = request([task])
+    body["params"]["context"] = {"result": list(results)}
+    _, said = ask("/predict", body)
+    ((region,),) = [row["result"] for row in said["results"]]
+    assert (region["from_name"], region["value"]["brushlabels"]) == ("label", ["dim cell"])
+    return decode_rle(region["value"]["rle"]).reshape(100, 120, 4)[:, :, 3] > 0
+
+
+def test_what_somebody_points_at_comes_alone_with_the_label_it_is_to_have(fake, ask):
+    (task,) = tasks_of(fake, png(image_with((10, 10, 20, 20), (60, 40, 30, 40))))
+    first, second = image_with((10, 10, 20, 20)), image_with((60, 40, 30, 40))
+    assert (selected(ask, task, point(15, 15)) == (first[:, :, 0] > 0)).all()
+    box = {"x": 50, "y": 38, "width": 26, "height": 45, "rotation": 0}
+    found = selected(ask, task, pointing("rectanglelabels", box))
+    assert (found == (second[:, :, 0] > 0)).all()
+    both = selected(ask, task, point(15, 15), point(70, 60))
+    assert both.sum() == 20 * 20 + 30 * 40
+    without = selected(ask, task, point(65, 45), point(85, 75, positive=False))
+    assert without[45, 65]
+    assert not without[75, 85]
+
+
+def test_what_is_pointed_at_on_a_turned_view_is_found_on_the_image(fake, ask):
+    (task,) = tasks_of(fake, png(image_with((10, 10, 20, 20), (60, 40, 30, 40))))
+    # a quarter to the right: x is from the image's lower border, y from its left one
+    value = {"x": 100 - 60, "y": 70 / 1.2, "width": 0.2}
+    found = selected(ask, task, pointing("keypointlabels", value, image_rotation=90))
+    assert found.sum() == 30 * 40
+
+
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ([point(5, 5, positive=False)], "Nothing was pointed at"),
+        ([{"type": "choices", "value": {"choices": ["good"]}}], "Nothing was pointed at"),
+        ([point(5, 5, original_width=None)], "of which size"),
+        ([{**point(5, 5), "value": {"x": 1, "y": 1}}], "no label"),
+        ([pointing("keypointlabels", {"x": "1", "y": 2})], "no number"),
+    ],
+)
+def test_what_points_at_nothing_is_refused(fake, ask, results, reason):
+    body = request(tasks_of(fake, png(ring())))
+    body["params"]["context"] = {"result": results}
+    status, said = ask("/predict", body)
+    assert (status, reason in said["error"]) == (422, True)
+
+
+def test_without_anything_pointed_at_everything_is_found(fake, ask):
+    body = request(tasks_of(fake, png(image_with((10, 10, 20, 20), (60, 40, 30, 40)))))
+    for context in (None, {}, {"result": []}):
+        body["params"]["context"] = context
+        _, said = ask("/predict", body)
+        assert len(said["results"][0]["result"]) == 2
+
+
 def test_polygons_and_rectangles_where_the_project_has_no_brush(fake, ask):
     tasks = tasks_of(fake, png(image_with((30, 20, 60, 40))))
     _, said = ask("/predict", request(tasks, config_for(LABELS, "rectanglelabels")))
@@ -171,6 +245,18 @@ def test_others_need_the_password_that_label_studio_was_given(backend):
     assert client.get("/health", auth=("lsl", "sesame-open-sesame")).status_code == 200
     broken = {"Authorization": "Basic %%%"}
     assert client.get("/health", headers=broken).status_code == 401
+
+
+def test_a_port_that_is_taken_is_said_before_anything_else(backend, tmp_path, capfd):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        wanted = BackendSettings("cells", port=taken.getsockname()[1])
+        (tmp_path / "s.json").write_text(json.dumps(asdict(wanted)))
+        assert main(backend.workspace.root, tmp_path / "s.json") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"Nothing can listen on port {wanted.port}" in err
 
 
 def test_label_studios_own_types_take_the_predictions(fake, ask):

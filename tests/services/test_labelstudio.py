@@ -15,7 +15,7 @@ from lsl_core.labelstudio import config_for
 from lsl_core.progress import NULL
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
 from lsl_core.services import labelstudio, modelling, predicting, sourcing, workspaces
-from lsl_core.services.labelstudio import Drawing
+from lsl_core.services.labelstudio import BackendSettings, Drawing
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import CropMasks, Mode
 from lsl_core.workspace.images import encode_rgb
@@ -303,6 +303,17 @@ def test_a_training_that_label_studio_asked_for_makes_a_new_version(
     assert result["model"] == "cells-v2"
     assert result["left_out"] == []
     assert result["source"] in [info.name for info in sourcing.list_sources(workspace)]
+
+
+def test_two_backends_of_a_workspace_keep_their_settings_apart(
+    workspace: Workspace, predicted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(labelstudio.subprocess, "Popen", lambda words, **_: started.append(words))
+    wanted = [BackendSettings(predicted, port=port) for port in (1, 2)]
+    for settings in wanted:
+        labelstudio.launch(workspace, settings)
+    assert [BackendSettings.read(Path(words[-1])) for words in started] == wanted
 
 
 def test_without_a_setup_the_verb_is_named(tmp_path: Path) -> None:
