@@ -7,7 +7,9 @@ attributes are written by name: ids belong to the server that gave them.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import uuid
 import zipfile
@@ -240,6 +242,9 @@ def _restore_task(call: Call, archive: zipfile.ZipFile) -> int:
 
 def _restore_one(call: Call, archive: zipfile.ZipFile, at: str, project_id: int | None) -> int:
     about = json.loads(archive.read(f"{at}task.json"))
+    if about["data"]["storage"] == "share":
+        # CVAT looks for the images there although it has packed them, and nothing is shared here
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "share/manifest.jsonl")
     annotations = json.loads(archive.read(f"{at}annotations.json"))
     frames = _manifest(archive, at)
     unpacked = call.context.folder / "tasks" / f"restoring-{uuid.uuid4()}"

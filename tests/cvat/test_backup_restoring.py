@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -90,6 +91,27 @@ def test_an_archive_goes_up_where_no_proxy_in_front_of_cvat_names_the_host(world
         proxy.fault = as_cvat
         restore_archive(bare, UnitKind.PROJECT, path)
     assert begun == [proxy.url]
+
+
+@pytest.mark.parametrize("kind", UnitKind)
+def test_a_task_on_a_file_share_comes_back_with_the_images_of_its_archive(world, tmp_path, kind):
+    path, shared = tmp_path / "a.zip", tmp_path / "shared.zip"
+    unit = world.project if kind is UnitKind.PROJECT else world.loose
+    export_archive(world.session, kind, unit, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(shared, "w") as other:
+        for info in archive.infolist():
+            data = archive.read(info)
+            if info.filename.endswith("task.json"):
+                data = data.replace(b'"storage": "local"', b'"storage": "share"')
+            other.writestr(info, data)
+    before = path.read_bytes()
+    restore_archive(world.session, kind, path)
+    assert path.read_bytes() == before, "nothing to change"
+    restore_archive(world.session, kind, shared)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(shared) as changed:
+        assert changed.testzip() is None
+        assert sorted(changed.namelist()) == sorted(archive.namelist())
+        assert all(changed.read(name) == archive.read(name) for name in archive.namelist())
 
 
 def test_what_cvats_archive_loses_is_put_back(world, tmp_path):

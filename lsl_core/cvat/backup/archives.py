@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable
@@ -28,6 +30,8 @@ _WAITS_S = (0.5, 2.0, 8.0)
 #: How often a download that broke is resumed before it counts as failed.
 _DOWNLOAD_TRIES = 5
 _PIECE_BYTES = 1 << 20
+#: What an archive says of a task.
+_TASK_FILE = re.compile(r"(task_\d+/)?task\.json")
 #: The file that says what an archive is of.
 _HEAD_FILES = {UnitKind.PROJECT: "project.json", UnitKind.TASK: "task.json"}
 
@@ -107,9 +111,12 @@ def restore_archive(
 ) -> int:
     """Make a new project or task of an archive, in the session's organisation; return its id.
 
+    An archive with a task on a file share is changed first, see `as_local`.
+
     Raises:
         CvatRequestFailed: CVAT cannot read it; says why.
     """
+    as_local(path)
     doing = f"restoring a {kind}"
     url = f"/api/{kind}s/backup/"
     name = f"{kind}.zip"
@@ -131,6 +138,26 @@ def restore_archive(
             hint="Look for the newest one in CVAT.",
         )
     return made
+
+
+def as_local(path: Path) -> None:
+    """Let an archive say that the images of its tasks are those in it.
+
+    Of a task on a file share it says so: CVAT packs the images, but looks for them on the share
+    again and fails (its issues 7965 and 8297). Nothing but this word is changed.
+    """
+    with zipfile.ZipFile(path, "a") as archive:
+        infos = [i for i in archive.infolist() if _TASK_FILE.fullmatch(i.filename)]
+        found = [(info, json.loads(archive.read(info))) for info in infos]
+        on_share = [
+            (info, task) for info, task in found if task.get("data", {}).get("storage") == "share"
+        ]
+        for info, task in on_share:
+            task["data"]["storage"] = "local"
+            # the old one stays in the file, but no longer in its list
+            archive.filelist.remove(info)
+            del archive.NameToInfo[info.filename]
+            archive.writestr(info.filename, json.dumps(task), zipfile.ZIP_DEFLATED)
 
 
 def _download(
