@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lsl_core.errors import LslError, TooLarge, UserInput
+from lsl_core.errors import LslError, TooLarge, TooLate, UserInput
 from lsl_core.labelstudio import (
     LabelConfig,
     LabelStudio,
@@ -51,6 +51,7 @@ from lsl_core.services import activity, labelstudio
 from lsl_core.services.labelstudio import BackendSettings
 from lsl_core.services.offers import Offer
 from lsl_core.types import Instances
+from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ _LOG = logging.getLogger(__name__)
 _BODY_BYTES = 64 * 1024 * 1024
 #: Seconds until an answer: Label Studio waits 100, and then nobody hears the reason.
 _TIMEOUT_S = 90.0
+#: What is left when the time is over; Label Studio stores the rest, and asks for these alone next.
+_NO_TIME = "There was no time left for this task."
 #: Tasks whose images are fetched and decoded at a time; the model sees them in batches.
 _AT_A_TIME = 8
 #: What makes us train; Label Studio also tells of every annotation.
@@ -126,7 +129,12 @@ class Backend:
             tools_for(config, live.card.labels, masks=live.has_masks)
             pointed = _pointed(payload) if live.has_masks else None
             answer = partial(self._one, live, config=config, pointed=pointed, ends_at=ends_at)
-            return {"results": list(pool.map(answer, tasks)), "model_version": live.card.id}
+            results = list(pool.map(answer, tasks))
+            if num_late := sum(row.get("error") == _NO_TIME for row in results):
+                _LOG.warning(
+                    "%s had no time left: retrieve predictions again.", plural(num_late, "task")
+                )
+            return {"results": results, "model_version": live.card.id}
 
     def _one(
         self,
@@ -142,9 +150,12 @@ class Backend:
         Where somebody pointed at an object, it is that one alone.
         """
         version = live.card.id
+        late = {"error": _NO_TIME, "model_version": version}  # many, and logged as one
+        if time.monotonic() >= ends_at:
+            return late
         try:
             image = self.server.image(_address(task, config), task_id=task.get("id"))
-            left_s = max(1.0, ends_at - time.monotonic())
+            left_s = max(0.0, ends_at - time.monotonic())
             if pointed is None:
                 labels = live.card.labels
                 found = live.detector.detect(image, live.settings, timeout_s=left_s)
@@ -152,6 +163,8 @@ class Backend:
                 labels = (pointed.label,)
                 found = _selected(live, image, pointed, timeout_s=left_s)
             result = regions_of(found, labels, config)
+        except TooLate:
+            return late
         except LslError as error:
             _LOG.warning("task %s: %s", task.get("id"), error)
             return {"error": str(error), "model_version": version}

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from lsl_core.labelstudio import LabelStudio, config_for
+from lsl_core.serve import label_studio
 from lsl_core.serve.access import Access
 from lsl_core.serve.detector import Detector
 from lsl_core.serve.label_studio import Backend, main
@@ -195,6 +196,21 @@ def test_one_bad_image_is_an_error_of_its_task_alone(fake, ask):
     reasons = ("no image that can be read", "cut off", "at most 100,000", "10.0.0.1", "no address")
     errors = [row["error"] for row in said["results"] if "error" in row]
     assert all(reason in error for reason, error in zip(reasons, errors, strict=True))
+
+
+def test_what_there_is_no_time_for_is_left_to_the_next_request(fake, ask, monkeypatch, caplog):
+    """Label Studio sends all tasks at once, and takes nothing of an answer after 100 s."""
+    tasks = tasks_of(fake, *[png(ring())] * 3)
+    monkeypatch.setattr(label_studio, "_TIMEOUT_S", 0.0)
+    _, said = ask("/predict", request(tasks))
+    assert ["no time left" in row.get("error", "") for row in said["results"]] == [True] * 3
+    assert [call for call in fake.calls if "/data/" in call[1]] == []  # and nothing is fetched
+    assert [record.message for record in caplog.records] == [
+        "3 tasks had no time left: retrieve predictions again."
+    ]
+    monkeypatch.undo()
+    _, said = ask("/predict", request(tasks))
+    assert ["result" in row for row in said["results"]] == [True] * 3
 
 
 def test_a_failure_of_ours_is_an_error_of_its_task_alone(fake, ask):
