@@ -9,7 +9,7 @@
     │                   HubUnreachable, TrainingDiverged
     ├ BackupError (20) ─ Damaged, SnapshotMissing, RestoreRefused
     ├ ServeError (14) ─ TooBusy, TooLate
-    ├ LabelStudioError (15)
+    ├ LabelStudioError (15) ─ LabelStudioUnreachable
     └ PartlyDone (3)
     RunCancelled (130) is no failure: somebody asked for it.
 
@@ -195,6 +195,10 @@ class LabelStudioError(LslError):
     """Label Studio did not do what was asked."""
 
     exit_code = 15
+
+
+class LabelStudioUnreachable(LabelStudioError):
+    """Label Studio did not answer at all; trying again may help."""
 
 
 class PartlyDone(LslError):

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
 import urllib3
 
-from lsl_core.errors import LabelStudioError, UserInput
+from lsl_core.errors import LabelStudioError, LabelStudioUnreachable, UserInput
 
 Json = dict[str, Any]
 
@@ -244,8 +244,11 @@ class LabelStudio:
             with answer:
                 data = answer.read(_MOST_BYTES + 1)
         except urllib3.exceptions.HTTPError as error:
-            raise LabelStudioError(
-                f"{urlsplit(url).netloc} does not answer.",
+            place = urlsplit(url).netloc
+            if place != urlsplit(self.url).netloc:
+                raise LabelStudioError(f"{place} does not answer.", detail=repr(error)) from error
+            raise LabelStudioUnreachable(
+                f"{place} does not answer.",
                 hint="Check the address, and whether Label Studio runs.",
                 detail=repr(error),
             ) from error

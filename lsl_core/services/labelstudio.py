@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from lsl_core import sources
-from lsl_core.errors import LabelStudioError, LslError, UserInput
+from lsl_core.errors import LabelStudioError, LabelStudioUnreachable, LslError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.labelstudio import (
     LabelConfig,
@@ -160,7 +160,7 @@ def open_server(workspace: Workspace) -> LabelStudio:
 def import_project(
     workspace: Workspace, project_id: int, *, name: str, progress: Progress = NULL
 ) -> Imported:
-    """Make a source of the annotated tasks of a project.
+    """Make a source of the annotated tasks of a project; nothing when the server goes away.
 
     Of several annotations of a task the ground truth counts, or the latest; skipped ones do not.
     An empty annotation says that nothing is there; a task without one was not labelled yet.
@@ -241,6 +241,8 @@ def _fetch(
         answers = pool.map(fetch, [task for task, _ in labelled], names)
         for (_, annotation), name, failed in zip(labelled, names, answers, strict=True):
             progress.check()
+            if isinstance(failed, LabelStudioUnreachable):
+                raise failed  # half a project is no source
             try:
                 if failed is not None:
                     raise failed
@@ -329,10 +331,10 @@ def export_preview(
 ) -> SentProject:
     """Put what a model found on a source into a Label Studio project, as predictions.
 
-    A project is made when there is none of this title; it is there whole in the end, or not at all.
-    In one that an export made before, images stay, predictions of the same version are replaced,
-    and those of others stay beside; annotations are never touched. Stopped in the middle, another
-    export finishes it.
+    A project is made when there is none of this title; it is there whole in the end, or not at all,
+    unless the server goes away: then the next export finishes it. In one that an export made before,
+    images stay, predictions of the same version are replaced, and those of others stay beside;
+    annotations are never touched.
 
     Args:
         workspace: where the preview is.
@@ -373,10 +375,12 @@ def _renew(
     """Send predictions to a project that an export made."""
     number, title = int(project["id"]), project.get("title", "")
     there: dict[str, list[Json]] = {}
+    is_empty = True  # as an export leaves it that lost the server at its start
     for task in server.tasks(number):
+        is_empty = False
         if isinstance(task.get("meta"), dict) and _MARK in task["meta"]:
             there.setdefault(task["meta"][_MARK], []).append(task)
-    if not there:
+    if not there and not is_empty:
         raise UserInput(
             f'Label Studio has a project "{title}" that no export made: '
             f"{server.url}/projects/{number}",

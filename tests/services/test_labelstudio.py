@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from label_studio_converter.brush import decode_rle, mask2rle
 
-from lsl_core.errors import LabelStudioError, UserInput
-from lsl_core.labelstudio import config_for
+from lsl_core.errors import LabelStudioError, LabelStudioUnreachable, UserInput
+from lsl_core.labelstudio import LabelStudio, config_for
 from lsl_core.progress import NULL
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
 from lsl_core.services import labelstudio, modelling, predicting, sourcing, workspaces
@@ -134,6 +134,24 @@ def test_what_cannot_be_taken_in_is_left_out_with_a_reason(
     assert len(made.left_out) == 4
 
 
+def test_half_a_project_is_no_source(
+    workspace: Workspace, fake: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = LabelStudio.image
+
+    def going(server: LabelStudio, address: str, *, task_id: object = None) -> bytes:
+        if "2.png" in address:
+            raise LabelStudioUnreachable("gone")
+        return fetch(server, address, task_id=task_id)
+
+    monkeypatch.setattr(LabelStudio, "image", going)
+    number = painted(fake)
+    with pytest.raises(LabelStudioUnreachable):
+        labelstudio.import_project(workspace, number, name="cells")
+    assert sourcing.list_sources(workspace) == []
+    assert not list(workspace.data.glob("labelstudio-*"))
+
+
 def test_when_no_image_can_be_used_the_reason_is_said(
     workspace: Workspace, fake: FakeLabelStudio
 ) -> None:
@@ -232,6 +250,24 @@ def test_another_version_stands_beside_and_is_the_one_that_is_shown(
     assert [p["model_version"] for p in new["predictions"]] == [predicted]
     assert new["meta"] == lost["meta"]
     assert fake.projects[made.id]["model_version"] == predicted
+
+
+def test_an_export_that_lost_its_server_is_finished_by_the_next(
+    workspace: Workspace, fake: FakeLabelStudio, predicted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise LabelStudioUnreachable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelStudio, "add_tasks", gone)
+        patch.setattr(LabelStudio, "delete_project", gone)
+        with pytest.raises(LabelStudioUnreachable):
+            labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    (number,) = [n for n, row in fake.projects.items() if row["title"] == "For Ana"]
+    assert fake.tasks[number] == []
+    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    assert made.id == number
+    assert [len(task["predictions"]) for task in fake.tasks[number]] == [1, 1]
 
 
 def test_a_live_model_that_a_project_shows_stays_the_one(
