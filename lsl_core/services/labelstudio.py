@@ -332,9 +332,9 @@ def export_preview(
     """Put what a model found on a source into a Label Studio project, as predictions.
 
     A project is made when there is none of this title; it is there whole in the end, or not at all,
-    unless the server goes away: then the next export finishes it. In one that an export made before,
-    images stay, predictions of the same version are replaced, and those of others stay beside;
-    annotations are never touched.
+    unless the server goes away: then the next export finishes it. In one that an export made
+    before, images stay, predictions of the same version are replaced, and those of others stay
+    beside; annotations are never touched.
 
     Args:
         workspace: where the preview is.
