@@ -20,7 +20,7 @@ from lsl_core.cli.shared import (
     train_option,
     workspace_of,
 )
-from lsl_core.errors import UserInput
+from lsl_core.errors import PartlyDone, UserInput
 from lsl_core.progress import Progress
 from lsl_core.services import connections, exporting, predicting, previewing, pushing, reviewing
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
@@ -124,6 +124,15 @@ def cvat_inference(
         thresholds = info.thresholds if conf is None else dict.fromkeys(info.labels, conf)
         previewing.choose(workspace, info.id, thresholds=thresholds, mask_threshold=mask_threshold)
         _push(session, workspace, info.id, wish, progress)
+    found = previewing.frames(workspace, info.id)
+    failed = [(frame.ref.name, frame.error) for frame in found if frame.error]
+    if failed:
+        raise PartlyDone(
+            f"{plural(len(failed), 'image')} of task {cvat_task_id} could not be looked at.",
+            done=[frame.ref.name for frame in found if not frame.error],
+            failed=failed,
+            hint="Upload them again, or label them by hand; all others are done.",
+        )
 
 
 @click.command()

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lsl_core.cli.shared import (
     check_conf,
@@ -16,12 +17,17 @@ from lsl_core.cli.shared import (
     threshold_options,
     workspace_of,
 )
-from lsl_core.errors import LslError, UserInput
+from lsl_core.errors import LslError, ServeError, UserInput
 from lsl_core.services import offers, serving
 from lsl_core.services.offers import Drawing, Offer
 from lsl_core.services.serving import ServiceSettings, ServiceState
 from lsl_core.services.workspaces import Workspace
 from lsl_core.words import plural
+
+#: Options that count when the service starts.
+_REACH = (
+    "host", "port", "allow", "token_file", "max_body_mb", "max_megapixels", "timeout",
+)  # fmt: skip
 
 
 @click.command()
@@ -69,12 +75,27 @@ def serve(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - of m
     elif options["withdraw"]:
         offers.withdraw(workspace, options["withdraw"])
         click.echo(f"No longer offered: {options['withdraw']}")
+    elif options["models"] and serving.state(workspace) is not None:
+        _offer_more(ctx, workspace, options)
     else:
         _offer(workspace, options)
         _serve(ctx, workspace, options)
 
 
-def _offer(workspace: Workspace, options: dict[str, Any]) -> None:
+def _offer_more(ctx: click.Context, workspace: Workspace, options: dict[str, Any]) -> None:
+    """Let the service that runs already offer models as well; how it is reached stays."""
+    for name in _REACH:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise ServeError(
+                "A service of this workspace runs already, and keeps to how it was started.",
+                hint=f"Stop it first (lsl serve --stop), or leave --{name.replace('_', '-')} out.",
+            )
+    deployed = _offer(workspace, options)
+    click.echo("A service of this workspace runs already and follows.")
+    _say(ctx, workspace, serving.wait_until_followed(workspace, deployed), options)
+
+
+def _offer(workspace: Workspace, options: dict[str, Any]) -> list[Offer]:
     slide = slide_of(
         slidewindow=options["slidewindow"],
         size=options["slidewindow_size"],
@@ -82,13 +103,11 @@ def _offer(workspace: Workspace, options: dict[str, Any]) -> None:
     )
     drawing = Drawing(options["draw"]) if options["draw"] else None
     conf = check_conf(options["conf"])
-    for model in options["models"]:
-        offer = Offer(
-            model, None, drawing, conf, options["mask_threshold"], slide, options["clicks"]
-        )
-        offers.deploy(workspace, offer)
+    look = (drawing, conf, options["mask_threshold"], slide, options["clicks"])
+    deployed = [offers.deploy(workspace, Offer(model, None, *look)) for model in options["models"]]
     if not offers.list_offers(workspace):
         raise UserInput("No model is offered yet.", hint="Name one: lsl serve --train NAME")
+    return deployed
 
 
 def _serve(ctx: click.Context, workspace: Workspace, options: dict[str, Any]) -> None:
@@ -159,6 +178,8 @@ def _report(workspace: Workspace) -> None:
                 f"{function.name:<32} {offer.version:<24} {function.requests:>8} "
                 f"{function.failed:>7} {median:>8}"
             )
+    for name, problem in found.problems.items():
+        click.echo(f"{name} cannot be offered as it should be: {problem}")
     for who, requests, _ in found.callers:
         click.echo(f"used in the last hour by {who}: {plural(requests, 'request')}")
 

@@ -18,7 +18,7 @@ Reading::
     frame_url(session, jobs, frame) -> str
     pull_frames(session, task_id, folder, *, frames=None, progress) -> PulledFrames
     frame_bytes(session, task_id, frame, *, quality="compressed") -> bytes
-    has_functions(session), list_functions(session): CVAT's AI tools
+    has_functions(session), list_functions(session), try_function(session, name): CVAT's AI tools
     read_task(session, task_id) -> TaskState;  state.objects() -> Converted
         Converted.frames[n]: FrameAnnotations(instances, has_mask, shape_ids, sources)
         Converted.left_out: what did not become objects, and why
@@ -58,7 +58,7 @@ from lsl_core.cvat.frames import (
     pull_frames,
     task_preview,
 )
-from lsl_core.cvat.functions import has_functions, list_functions
+from lsl_core.cvat.functions import has_functions, list_functions, try_function
 from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
 from lsl_core.cvat.label_maps import LabelMaps
 from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
@@ -184,6 +184,7 @@ __all__ = [
     "task_labels",
     "task_preview",
     "to_instances",
+    "try_function",
     "undo_push",
     "verify_push",
     "write_snapshot",

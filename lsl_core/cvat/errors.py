@@ -108,6 +108,11 @@ def refusal(error: LslError) -> dict[str, object]:
     return said if isinstance(said, dict) else {}
 
 
+def is_refused_content(error: LslError) -> bool:
+    """Say whether what was sent was read, and found too large or no use (413, 422)."""
+    return isinstance(error.__cause__, ApiException) and error.__cause__.status in (413, 422)
+
+
 def seconds_to_wait(error: LslError) -> float | None:
     """Return how long CVAT asks to wait (429), None when it does not ask."""
     cause = error.__cause__

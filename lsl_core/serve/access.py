@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lsl_core.errors import ServeError, UserInput
+from lsl_core.serve.reasons import refusal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -114,9 +115,9 @@ class Guard:
     def _refuse(self, client: str) -> JSONResponse:
         if self._access.token:
             text = "A token is needed: Authorization: Bearer TOKEN."
-            return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+            return refusal(401, text, {"WWW-Authenticate": "Bearer"})
         text = f"{client} is in no allowed network. Start the service with --allow for it."
-        return JSONResponse({"error": text}, 403)
+        return refusal(403, text)
 
 
 def read_token(path: str | None) -> str:

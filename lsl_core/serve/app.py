@@ -31,6 +31,7 @@ from lsl_core.serve.access import Access, Guard
 from lsl_core.serve.asking import asked_of
 from lsl_core.serve.gateway import CVAT_WAITS_S, Function, functions_of
 from lsl_core.serve.payload import UnknownFunction, payload_of, status_of
+from lsl_core.serve.reasons import refusal
 from lsl_core.serve.shelf import Shelf
 from lsl_core.serve.usage import Usage
 
@@ -111,7 +112,7 @@ class Service:
     async def _get(self, request: Request) -> Response:
         function = self.functions().get(request.path_params["name"])
         if function is None:
-            return JSONResponse({"error": "Function not found"}, 404)
+            return refusal(404, f'There is no function "{request.path_params["name"]}".')
         return JSONResponse(function.description())
 
     async def _by_dashboard(self, request: Request) -> Response:
@@ -232,7 +233,7 @@ def _asked_timeout_s(request: Request) -> float:
 
 def _problem(status: int, error: str) -> JSONResponse:
     headers = {"Retry-After": "2"} if status == 503 else None
-    return JSONResponse({"error": error}, status, headers)
+    return refusal(status, error, headers)
 
 
 def _who(request: Request) -> str:

@@ -49,8 +49,8 @@ class Function:
                 "min_pos_points": "0",
                 "min_neg_points": "0",
                 "startswith_box_optional": "true",
-                "help_message": "Click on an object, or draw a box around it. Negative clicks "
-                "(Ctrl) take parts away.",
+                "help_message": "Click on an object, or draw a box around it. A click with the "
+                "right button takes a part away.",
             }
         else:
             specs = label_specs(card.labels, self.live.drawing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -14,11 +15,12 @@ from dataclasses import asdict, dataclass, field
 import uvicorn
 from filelock import FileLock, Timeout
 
-from lsl_core.errors import ServeError, UserInput
+from lsl_core.errors import ServeError, UserInput, WorkspaceError
 from lsl_core.serve.app import Service, describe
 from lsl_core.serve.gateway import names_of
+from lsl_core.serve.reasons import ReasonsTold
 from lsl_core.services import serving
-from lsl_core.workspace.files import write_json
+from lsl_core.workspace.files import read_json, write_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ _FOLLOW_S = 1.0
 _GRACE_S = 10
 #: Ports for direct calls that are tried beyond the service's own.
 _DIRECT_PORTS = 16
+#: Ports that CVAT's own containers publish (docker-compose.yml of 2.42); a CVAT that starts after
+#: the service must find them free.
+_CVATS_PORTS = (8080, 8090)
+#: Which function has which port, kept for the next start.
+_PORTS_FILE = "ports.json"
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +68,7 @@ class Server:
             follower = threading.Thread(target=self._follow, name="follow", daemon=True)
             config = uvicorn.Config(
                 self.service.app(),
+                http=ReasonsTold,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -106,6 +114,8 @@ class Server:
             self._sockets.append(bound(self.host, self.port))
             self.port = self._sockets[0].getsockname()[1]
             for port in range(self.port + 1, self.port + 1 + _DIRECT_PORTS * self.is_nuclio):
+                if port in _CVATS_PORTS:
+                    continue
                 try:
                     self._sockets.append(bound(self.host, port))
                 except (UserInput, OverflowError):
@@ -133,14 +143,26 @@ class Server:
             _LOG.exception("the offers could not be followed; those that are loaded go on")
 
     def _give_ports(self) -> None:
-        """Give every function a port of its own, the same as long as the service runs."""
-        ports = self.service.ports
-        free = [s.getsockname()[1] for s in self._sockets[1:]]
-        free = [port for port in free if port not in ports.values()]
-        for live in self.service.shelf.all():
-            for name in names_of(live):
-                if name not in ports and free:
-                    ports[name] = free.pop(0)
+        """Give every function a port of its own, and the same one the next time.
+
+        A run that waits in CVAT's queue remembers the port of its function, and must not get the
+        answers of another model there: ports of functions that are gone are given away last.
+        """
+        names = [name for live in self.service.shelf.all() for name in names_of(live)]
+        ports = dict(self.service.ports)
+        ours = [s.getsockname()[1] for s in self._sockets[1:]]
+        path = self.service.shelf.workspace.serve / _PORTS_FILE
+        if not ports and path.exists():
+            with contextlib.suppress(WorkspaceError):  # damaged: they are given anew
+                ports = {name: port for name, port in read_json(path).items() if port in ours}
+        for name in names:
+            free = [port for port in ours if port not in ports.values()]
+            gone = [other for other in ports if other not in names]
+            if name not in ports and (free or gone):
+                ports[name] = free[0] if free else ports.pop(gone[0])
+        if ports != self.service.ports:
+            self.service.ports = ports  # at once: callers are being answered
+            write_json(path, ports)
 
     def _write_state(self) -> None:
         service = self.service

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from filelock import FileLock, Timeout
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, ServeError, WorkspaceError
+from lsl_core.services import modelling, offers
+from lsl_core.services.offers import Offer
 from lsl_core.services.service_state import (
     DEFAULT_PORT,
     FunctionState,
@@ -54,6 +57,7 @@ __all__ = [
     "state",
     "stop",
     "try_image",
+    "wait_until_followed",
 ]
 
 STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
@@ -175,6 +179,28 @@ def wait_until_up(
     raise ServeError(_last_words(log) or "The service did not start.", hint=f"Its log: {log}")
 
 
+def wait_until_followed(workspace: Workspace, deployed: Sequence[Offer]) -> ServiceState:
+    """Wait until the running service offers what was just deployed, or says why it does not.
+
+    Raises:
+        ServeError: when it ends, or does not follow.
+    """
+    wanted = {
+        offer.name: modelling.get_model(workspace, offer.version or offer.model).id
+        for offer in deployed
+    }
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        found = state(workspace)
+        if found is None:
+            break
+        versions = {offers.function_name(offer.model): offer.version for offer in found.offers}
+        if all(versions.get(n) == v or n in found.problems for n, v in wanted.items()):
+            return found
+        time.sleep(0.1)
+    raise ServeError("The service does not follow.", hint="See .lsl/serve/service.log.")
+
+
 def stop(workspace: Workspace) -> bool:
     """Stop the service; callers that wait get their answers. False when none runs.
 
@@ -265,7 +291,10 @@ def cvat_settings(found: ServiceState, *, host: str | None = None) -> dict[str, 
 
 
 def check_cvat(session: CvatSession, found: ServiceState) -> Verdict:
-    """Ask CVAT for its functions and say whether those of the service are among them."""
+    """Say whether CVAT lists the functions of the service, and gets an answer when it calls one.
+
+    It is called for one frame of a task, which stores nothing there.
+    """
     ours = {function.name for offer in found.offers for function in offer.functions}
     try:
         has_tools = cvat.has_functions(session)
@@ -297,7 +326,38 @@ def check_cvat(session: CvatSession, found: ServiceState) -> Verdict:
             False, f"{session.url} does not list {', '.join(missing)}.",
             "It asks another Nuclio: check CVAT_NUCLIO_HOST and CVAT_NUCLIO_PORT.",
         )  # fmt: skip
-    return Verdict(True, f"{session.url} offers {', '.join(sorted(ours))} among its AI tools.")
+    return _called(session, found, f"{session.url} offers {', '.join(sorted(ours))}")
+
+
+def _called(session: CvatSession, found: ServiceState, so_far: str) -> Verdict:
+    """Return the verdict after CVAT called a detector; it lists and calls on different ports."""
+    finds = [f for offer in found.offers for f in offer.functions if not f.is_interactor]
+    if not finds:
+        return Verdict(True, f"{so_far} among its AI tools.")
+    name, ports = finds[0].name, [str(f.port) for f in finds if f.port]
+    try:
+        task_id = cvat.try_function(session, name)
+    except CvatError as error:
+        return Verdict(
+            False, f"{so_far}, but gets no answer when it calls {name}: {error.message}",
+            _no_answer_hint(error, ports),
+        )  # fmt: skip
+    if task_id is None:
+        return Verdict(
+            True, f"{so_far} among its AI tools. There is no task of yours to call one for."
+        )
+    return Verdict(True, f"{so_far} among its AI tools, and {name} answered it for task {task_id}.")
+
+
+def _no_answer_hint(error: CvatError, ports: Sequence[str]) -> str:
+    if " for url: " in error.message:  # an answer came, and CVAT tells its status
+        return "See the log of the service: .lsl/serve/service.log"
+    opened = f", or let CVAT reach port {', '.join(ports)} of this machine" if ports else ""
+    return (
+        "Set CVAT_NUCLIO_INVOKE_METHOD=dashboard in its containers cvat_server and "
+        f"cvat_worker_annotation and start both again{opened}. Without it CVAT calls each "
+        "function on a port of its own, of host.docker.internal."
+    )
 
 
 def _is_running(workspace: Workspace) -> bool:

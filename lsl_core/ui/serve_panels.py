@@ -70,7 +70,8 @@ def reach(before: ServiceSettings) -> ServiceSettings:
         host = before.host if is_inside else here
     else:
         host = everywhere if is_inside else before.host
-    return replace(before, host=host, allow=allow, port=int(port))
+    # unless it is told otherwise, CVAT calls each function on a port of its own
+    return replace(before, host=host, allow=allow, port=int(port), is_nuclio=True)
 
 
 def functions(found: ServiceState) -> None:

@@ -95,7 +95,7 @@ def test_what_no_label_fits_is_dropped_and_a_mapping_renames(tmp_path):
     ("mapping", "text"),
     [
         ({"zzz": {"name": "cell"}}, 'Unknown model label "zzz"'),
-        ({"cell": {"name": "zzz"}}, 'Unknown task label "zzz"'),
+        ({"cell": {"name": "zzz"}}, 'Unknown db label "zzz"'),
         ({"box": {"name": "cell"}}, "are not compatible"),
     ],
 )

@@ -83,9 +83,12 @@ def call_function(call: Call) -> Response:
     native = agents.find(call, call.path["id"])
     function = _any_function(call, call.path["id"])
     frame = given.get("frame")
-    allowed = range(task["size"] or 0) if job is None else jobs.frames_of(job)
-    if not isinstance(frame, int) or frame not in allowed:
-        raise ApiError(400, f"The frame is outside the {'task' if job is None else 'job'} range")
+    size = task["size"] or 0
+    if job is not None and frame not in jobs.frames_of(job):
+        raise ApiError(400, "The frame is outside the job range")
+    if not isinstance(frame, int) or frame not in range(size):
+        where = f"The frame number should be in the [0, {size}] range"
+        raise ApiError(400, [f"Invalid frame '{frame}'. {where}"])
     if native is not None:
         return _ask_agent(call, native, task, given)
     return _ask_nuclio(call, function, task, given)

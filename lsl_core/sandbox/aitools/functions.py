@@ -103,7 +103,7 @@ class Function:
             if name not in types:
                 raise BadMapping(f'Invalid mapping. Unknown model label "{name}"')
             if wanted not in rows:
-                raise BadMapping(f'Invalid mapping. Unknown task label "{wanted}"')
+                raise BadMapping(f'Invalid mapping. Unknown db label "{wanted}"')
             if not _is_compatible(types[name], rows[wanted]["type"]):
                 raise BadMapping(
                     f'Invalid mapping. Model label "{name}" and database label "{wanted}" are not '

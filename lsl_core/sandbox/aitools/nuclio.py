@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -121,8 +120,8 @@ class Nuclio:
             raise NoAnswer(503, str(exc), "ConnectionError") from exc
         if answer.status >= 400:
             whose = "Client" if answer.status < 500 else "Server"
-            phrase = HTTPStatus(answer.status).phrase
-            text = f"{answer.status} {whose} Error: {phrase} for url: {url}"
+            # the words of the status line are all that CVAT shows of an error
+            text = f"{answer.status} {whose} Error: {answer.reason} for url: {url}"
             raise NoAnswer(answer.status, text, "HTTPError")
         try:
             return json.loads(answer.data)
