@@ -95,16 +95,15 @@ def parse_config(xml: str) -> LabelConfig:
 
 
 def _control(tag: ET.Element) -> Control:
-    labels = {
-        label.get("alias") or label.get("value") or "": label.get("predicted_values", "")
-        for label in tag.iter("Label")
-    }
-    other = {
-        label: tuple(name.strip() for name in names.split(",") if name.strip())
-        for label, names in labels.items()
-    }
+    other: dict[str, tuple[str, ...]] = {}
+    for label in tag.iter("Label"):
+        value, alias = label.get("value", ""), label.get("alias")
+        names = [name.strip() for name in label.get("predicted_values", "").split(",")]
+        if alias:
+            names.append(value)  # what people see, where results have the alias
+        other[alias or value] = tuple(name for name in names if name)
     kind = _KINDS[tag.tag.lower()]
-    return Control(tag.get("name", ""), tag.get("toName", ""), kind, tuple(labels), other)
+    return Control(tag.get("name", ""), tag.get("toName", ""), kind, tuple(other), other)
 
 
 def config_for(labels: Sequence[str], kind: str) -> str:

@@ -196,6 +196,16 @@ def test_boxes_go_to_rectangles_and_nowhere_else():
         regions_of(found(masks=False), ["bolt"], only_brush)
 
 
+def test_a_label_with_an_alias_is_found_by_what_people_see_too():
+    config = parse_config("""<View><Image name="i" value="$image"/>
+      <BrushLabels name="b" toName="i">
+        <Label value="bolt" alias="b1"/><Label value="Nut" alias="nut"/>
+      </BrushLabels></View>""")
+    assert config.labels == ("b1", "nut")
+    regions = regions_of(found(), ["bolt", "nut"], config)
+    assert [row["value"]["brushlabels"] for row in regions] == [["b1"], ["nut"]]
+
+
 def test_each_label_goes_to_the_tool_that_has_it():
     config = parse_config("""<View><Image name="i" value="$image"/>
       <BrushLabels name="other" toName="i"><Label value="dirt"/></BrushLabels>
