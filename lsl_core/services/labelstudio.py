@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,7 @@ from lsl_core.sources import Imported
 from lsl_core.types import Instances, SlideWindows
 from lsl_core.workspace import LabelStudioSettings, Workspace
 from lsl_core.workspace.files import read_json, safe_relative, write_json
-from lsl_core.workspace.images import image_ref
+from lsl_core.workspace.images import encode_rgb, image_ref, read_rgb
 from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path
 
 __all__ = [
@@ -70,6 +72,8 @@ _TOOLS = {
 #: Brush masks of an image times its pixels, above which the editor opens it slowly: it paints each
 #: mask over the whole image. 25 masks on 4000×3000 took 36 s, 100 took 149 s, 200 did not open.
 _HEAVY_PX = 300_000_000
+#: Endings of images that Label Studio takes.
+_SHOWN = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 #: Field of a task's `meta` that holds the hash of its image.
 _MARK = "lsl_image"
 
@@ -312,8 +316,11 @@ def _names(places: Sequence[tuple[object, object]]) -> list[str]:
 
 
 def _file_name(address: object) -> str:
-    if not isinstance(address, str) or address.startswith("data:"):
+    if not isinstance(address, str):
         return "image"
+    if address.startswith("data:"):
+        kind = re.split("[;,]", address[5:100], maxsplit=1)[0]
+        return f"image{mimetypes.guess_extension(kind) or ''}"
     parts = urlsplit(address)
     local = parse_qs(parts.query).get("d")  # files of the server's own disk
     path = local[0] if local else unquote(parts.path)
@@ -423,8 +430,7 @@ def _send(
             _replace(server, known.pop(0), prediction)
         else:
             name = PurePosixPath(frame.ref.name).name
-            data = (workspace.data / frame.path).read_bytes()
-            address = server.upload(project_id, name, data)
+            address = server.upload(project_id, *_to_show(workspace.data / frame.path, name))
             tasks.append(
                 {
                     "data": {config.image_key: address},
@@ -438,6 +444,13 @@ def _send(
         progress.advance()
     url = f"{server.url}/projects/{project_id}"
     return SentProject(project_id, url, len(frames), num_objects, is_new=is_new, is_heavy=is_heavy)
+
+
+def _to_show(path: Path, name: str) -> tuple[str, bytes]:
+    """Return name and bytes of an image as Label Studio takes it: PNG where it takes no other."""
+    if PurePosixPath(name).suffix.lower() in _SHOWN:
+        return name, path.read_bytes()
+    return f"{name}.png", encode_rgb(read_rgb(path), suffix=".png")
 
 
 def _replace(server: LabelStudio, task: Json, prediction: Json) -> None:

@@ -3,6 +3,7 @@
 import base64
 import threading
 import time
+from pathlib import PurePosixPath
 
 import uvicorn
 from starlette.applications import Starlette
@@ -131,6 +132,10 @@ class FakeLabelStudio:
         if request.query_params.get("commit_to_project") == "false":
             async with request.form() as form:
                 (file,) = form.values()
+                ending = PurePosixPath(file.filename).suffix
+                if ending not in (".png", ".jpg"):
+                    errors = {"non_field_errors": [f"{ending} extension is not supported"]}
+                    return JSONResponse({"validation_errors": errors}, 400)
                 path = f"upload/{number}/{len(self.files):08x}-{file.filename}"
                 self.files[path] = await file.read()
             return JSONResponse({"file_upload_ids": [len(self.files) - 1], "task_count": 0}, 201)

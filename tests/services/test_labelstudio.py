@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from lsl_core.services import labelstudio, modelling, predicting, sourcing, work
 from lsl_core.services.labelstudio import BackendSettings, Drawing
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import CropMasks, Mode
-from lsl_core.workspace.images import encode_rgb
+from lsl_core.workspace.images import decode_rgb, encode_rgb
 from tests.labelstudio.fake import TOKEN, FakeLabelStudio
 
 KIND = SceneKind.CELLS
@@ -215,6 +216,31 @@ def test_a_preview_becomes_a_project_with_predictions(
         for region in prediction["result"]:
             assert decode_rle(region["value"]["rle"]).size == HW[0] * HW[1] * 4
     assert counted == made.num_objects > 0
+
+
+def test_images_that_label_studio_does_not_take_are_sent_as_png(
+    workspace: Workspace, fake: FakeLabelStudio, trained: Path
+) -> None:
+    shutil.copytree(trained, workspace.models / trained.name)
+    data, results = picture(1)
+    pixels = decode_rgb(data, name="x")
+    number = fake.add_project(
+        config_for(LABELS, "brushlabels"),
+        ("deep.tif", encode_rgb(pixels, suffix=".tif"), [annotation(results)]),
+        ("inline.png", data, [annotation(results)]),
+    )
+    inline = base64.b64encode(data).decode()
+    fake.tasks[number][1]["data"]["image"] = f"data:image/png;base64,{inline}"
+    labelstudio.import_project(workspace, number, name="cells")
+    names = [image.ref.name for image in sourcing.load_source(workspace, "cells").images]
+    assert names == ["00000000-deep.tif", "image.png"]
+    predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
+    made = labelstudio.export_preview(
+        workspace, model=trained.name, source="cells", title="For Ana"
+    )
+    paths = [task["data"]["image"].removeprefix("/data/") for task in fake.tasks[made.id]]
+    assert [path.partition("-")[2] for path in paths] == ["00000000-deep.tif.png", "image.png"]
+    assert all((decode_rgb(fake.files[path], name="x") == pixels).all() for path in paths)
 
 
 def test_the_same_export_again_doubles_nothing(
