@@ -61,12 +61,14 @@ def _decode(data: bytes) -> NDArray[Any] | None:
         return pixels
     buffer = np.frombuffer(data, np.uint8)
     deep = _is_16_bit_png(data) or data[:2] in (b"II", b"MM")
-    # IMREAD_COLOR_RGB reads CMYK and EXIF right, but cuts 16 bit to its upper byte
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB if deep else cv2.IMREAD_COLOR_RGB
+    # IMREAD_COLOR_RGB reads CMYK and EXIF right, but cuts 16 bit to its upper byte, and asked for
+    # all bits of a TIFF in colour OpenCV 5.0 returns other pixels than are in it; BGR is right
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR if deep else cv2.IMREAD_COLOR_RGB
     try:
-        return cv2.imdecode(buffer, flags)
+        found: NDArray[Any] | None = cv2.imdecode(buffer, flags)
     except cv2.error:
         return None
+    return found[:, :, ::-1] if deep and found is not None else found
 
 
 def _plain_jpeg(data: bytes) -> Pixels | None:

@@ -36,6 +36,17 @@ def test_16_bit_is_stretched_from_its_own_range(suffix: str) -> None:
     assert (decoded[..., 0] == decoded[..., 2]).all()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colour_is_the_colour_that_is_in_the_file(suffix: str, channels: int) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 60, channels), dtype=np.uint16)
+    deep[0, 0, :3], deep[0, 1, :3] = 0, 65535  # so that the range is the whole
+    _, data = cv2.imencode(suffix, deep)
+    decoded = decode_rgb(data.tobytes(), name="deep")
+    expected = np.round(deep[:, :, 2::-1] / 65535.0 * 255.0)
+    assert np.abs(decoded - expected).max() <= 1
+
+
 def test_grey_and_alpha_become_three_channels() -> None:
     for channels in (1, 4):
         pixels = np.full((5, 6, channels), 77, np.uint8)
