@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from lsl_core.cvat.content import KINDS, each, key_of, kind_of
+from lsl_core.cvat.content import KINDS, content_key, each, key_of, kind_of
 from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskInfo, frames_of
 from lsl_core.cvat.errors import refusal
 from lsl_core.cvat.packing import packed, unpacked
@@ -37,9 +38,9 @@ class Action(StrEnum):
 class TaskState:
     """A task with all that a push or an import has to know, read at one time.
 
-    annotations: as CVAT sends them, without ground truth and replicas; shapes lie in a `Spool`,
-    on disk. separate: what each job holds, where jobs overlap, likewise; empty where they do not,
-    since `annotations` tells it then.
+    annotations: as CVAT sends them, without ground truth and replicas, and of equal shapes that
+    several jobs hold of one frame one; shapes lie in a `Spool`, on disk. separate: what each job
+    holds, where jobs overlap, likewise; empty where they do not, since `annotations` tells it then.
     validation: frames whose shapes are not ordinary work, with the reason.
     """
 
@@ -127,10 +128,17 @@ def read_task(
         tuple(labels_of(session, task)),
         tuple(known),
         tuple(task_jobs),
-        _whole(session, "task", task_id, frames, shapes=Spool),
+        _whole(session, "task", task_id, frames, shapes=Spool, shared=_shared(task_jobs)),
         _by_job(session, task_jobs) if task.overlap and frames is None else {},
         validation_frames(session, task, task_jobs),
     )
+
+
+def _shared(task_jobs: Sequence[JobInfo]) -> set[int]:
+    """Return the frames that several ordinary jobs cover."""
+    jobs = [job for job in task_jobs if job.kind is JobKind.ANNOTATION]
+    covers = Counter(frame for job in jobs for frame in range(job.start_frame, job.stop_frame + 1))
+    return {frame for frame, count in covers.items() if count > 1}
 
 
 def _by_job(session: CvatSession, task_jobs: Sequence[JobInfo]) -> dict[int, Json]:
@@ -164,7 +172,7 @@ def stored_entries(session: CvatSession, task: TaskInfo) -> Iterator[Json]:
     """Yield the annotations of a task as its jobs hold them, while they come; none is held.
 
     Where jobs overlap, CVAT's answer for a task is another one: it joins tracks that go on in the
-    next job, and leaves out one of two equal shapes.
+    next job, and leaves out one of two equal rectangles or polygons.
 
     Raises:
         CvatError: also in the middle, when an answer is cut; see `unless_cut`.
@@ -204,12 +212,33 @@ def _whole(
     frames: Collection[int] | None = None,
     *,
     shapes: Callable[[], list[Json] | Spool] = list,
+    shared: Collection[int] = (),
 ) -> Json:
+    """Read what a task or a job holds.
+
+    Args:
+        session: who asks.
+        owner: "task" or "job".
+        number: of it.
+        frames: see `read_task`.
+        shapes: makes the collection that shapes go into.
+        shared: frames of which several jobs hold shapes: of equal ones the first is taken. CVAT
+            itself leaves such rectangles and polygons out of a task's answer, but no masks, points,
+            lines and ellipses (seen of 2.42.0): its AI tools put each into every such job.
+    """
+
     def read() -> Json:
         found: Json = {"tags": [], "shapes": shapes(), "tracks": []}
+        seen: set[str] = set()
         for kind, entry in _entries(session, owner, number):
-            if frames is None or kind == "tracks" or entry["frame"] in frames:
-                found[kind].append(entry)
+            if frames is not None and kind != "tracks" and entry["frame"] not in frames:
+                continue
+            if kind == "shapes" and entry["frame"] in shared:
+                key = content_key(entry)
+                if key in seen:
+                    continue
+                seen.add(key)
+            found[kind].append(entry)
         return found
 
     return unless_cut(read)

@@ -208,6 +208,8 @@ def as_text(db: Database, job_ids: Sequence[int], *, has_scores: bool) -> str:
 def without_doubles(text: str, shared: set[int]) -> str:
     """Drop annotations that an overlap of jobs made double: same but for the id.
 
+    Of shapes CVAT compares rectangles and polygons alone; all others stay double, in 2.42.0.
+
     Args:
         text: annotations as `as_text` wrote them.
         shared: the frames that two jobs share.
@@ -221,7 +223,8 @@ def without_doubles(text: str, shared: set[int]) -> str:
             for shape in bare.get("shapes", []):
                 shape.pop("id", None)
             mark = json.dumps(bare, sort_keys=True)
-            if mark not in seen or thing["frame"] not in shared:
+            is_compared = kind != "shapes" or thing["type"] in ("rectangle", "polygon")
+            if mark not in seen or thing["frame"] not in shared or not is_compared:
                 seen.add(mark)
                 kept.append(thing)
         body[kind] = sorted(kept, key=lambda thing: (thing["frame"], thing["id"]))

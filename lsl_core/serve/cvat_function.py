@@ -165,4 +165,8 @@ def _rgb(image: Image.Image) -> Pixels:
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("I", "I;16", "I;16B", "F"):
         return as_rgb(np.asarray(upright))
+    if upright.mode == "CMYK" and image.format == "JPEG":  # Pillow rounds, OpenCV does not
+        inks = np.asarray(upright).astype(np.int32)  # (h, w, 4)
+        light = 255 - inks[:, :, 3:]
+        return (light - ((inks[:, :, :3] * light) >> 8)).astype(np.uint8)
     return np.asarray(upright.convert("RGB"), np.uint8)

@@ -236,6 +236,9 @@ def test_frames_that_two_jobs_share_are_told_once(http, tmp_path):
     path = f"/api/tasks/{task['id']}/annotations"
     http.ok("PUT", path, {"shapes": [box(task, frame=frame) for frame in range(6)]})
     assert sorted(shape["frame"] for shape in read(http, task)) == list(range(6))
+    mask = {"label_id": task["cell"], "type": "mask", "points": [0, 1, 0, 0, 0, 0]}
+    http.ok("PUT", path, {"shapes": [box(task, frame=frame, **mask) for frame in range(6)]})
+    assert sorted(shape["frame"] for shape in read(http, task)) == [0, 1, 2, 2, 3, 3, 4, 5]
 
 
 def test_an_attribute_has_its_default_unless_it_is_sent(http, task):

@@ -50,6 +50,29 @@ def test_a_task_comes_in_as_people_drew_it(world) -> None:
         assert image.instances.masks.areas().tolist() == truth.masks.areas().tolist()
 
 
+def test_a_mask_that_two_jobs_hold_of_a_shared_frame_comes_in_once(world, tmp_path) -> None:
+    paths = cvat.pull_frames(world.session, world.labelled, tmp_path / "f").paths
+    labels = [("cell", "mask"), ("other", "mask")]
+    task = cvat.create_task(world.session, "shared", labels, list(paths), segment_size=2, overlap=1)
+    cell, other = (label.id for label in cvat.task_labels(world.session, task.id))
+    mask = {"type": "mask", "points": [0, 100, 10, 10, 19, 19], "attributes": []}
+    drawn = [{**mask, "frame": frame, "label_id": cell} for frame in range(4)]
+    drawn.append({**mask, "frame": 1, "label_id": other})  # not equal: both are meant
+    world.session.transport.json(
+        "PATCH", f"/api/tasks/{task.id}/annotations/", doing="t", query={"action": "create"},
+        body={"version": 0, "tags": [], "shapes": drawn, "tracks": []},
+    )  # fmt: skip
+    stored = cvat.task_annotations(world.session, task.id)["shapes"]
+    assert sorted(shape["frame"] for shape in stored) == [0, 1, 1, 1, 1, 2, 2, 3]
+
+    sourcing.import_task(world.session, world.workspace, task.id, name="shared")
+
+    images = sourcing.load_source(world.workspace, "shared").images
+    assert [len(image.instances) for image in images] == [1, 2, 1, 1]
+    one = cvat.read_task(world.session, task.id, frames={2})
+    assert len(one.objects().frames[2]) == 1
+
+
 def test_unlabelled_frames_teach_nothing_unless_their_job_is_completed(world) -> None:
     task = cvat.read_task(world.session, world.unlabelled)
     with pytest.raises(UserInput, match="no labelled image"):

@@ -27,7 +27,7 @@ from lsl_core.services import modelling, offers, serving
 from lsl_core.services.offers import Offer
 from lsl_core.services.serving import ServiceSettings
 from lsl_core.workspace.files import write_json
-from lsl_core.workspace.images import encode_rgb
+from lsl_core.workspace.images import decode_rgb, encode_rgb
 from tests.services.drawn import CONF, push, shapes
 
 
@@ -114,6 +114,19 @@ def test_masks_become_polygons_when_cvat_asks_for_them(function, world) -> None:
     assert {str(s.type) for s in masks} == {"mask"}
     assert {str(s.type) for s in polygons} == {"polygon"}
     assert len(polygons) >= len(masks) > 0
+
+
+@pytest.mark.parametrize("turn", [1, 6], ids=["upright", "turned"])
+def test_a_jpeg_of_inks_has_the_pixels_of_our_own_decoder(turn) -> None:
+    inks = np.random.default_rng(0).integers(0, 256, (40, 60, 4)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = io.BytesIO()
+    Image.fromarray(inks, "CMYK").save(file, "JPEG", quality=95, exif=exif)
+
+    ours = decode_rgb(file.getvalue(), name="inks.jpg")
+
+    assert (cvat_function._rgb(Image.open(file)) == ours).all()
 
 
 def test_an_image_that_cannot_be_looked_at_ends_no_run(function, world, caplog) -> None:
