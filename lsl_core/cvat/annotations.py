@@ -123,12 +123,15 @@ def read_task(
     task = require_images(get_task(session, task_id))
     known = frames_of(task, data_meta(session, task))
     task_jobs = jobs_of(session, task)
+    annotations = _whole(session, "task", task_id, frames, shapes=Spool, shared=_shared(task_jobs))
+    if not task.overlap:
+        annotations["tracks"] = [*map(as_stored, annotations["tracks"])]
     return TaskState(
         task,
         tuple(labels_of(session, task)),
         tuple(known),
         tuple(task_jobs),
-        _whole(session, "task", task_id, frames, shapes=Spool, shared=_shared(task_jobs)),
+        annotations,
         _by_job(session, task_jobs) if task.overlap and frames is None else {},
         validation_frames(session, task, task_jobs),
     )
@@ -171,18 +174,35 @@ def job_annotations(session: CvatSession, job_id: int) -> Json:
 def stored_entries(session: CvatSession, task: TaskInfo) -> Iterator[Json]:
     """Yield the annotations of a task as its jobs hold them, while they come; none is held.
 
-    Where jobs overlap, CVAT's answer for a task is another one: it joins tracks that go on in the
-    next job, and leaves out one of two equal rectangles or polygons.
+    CVAT's answer for a task is another one: it ends tracks that are open at the end of their job,
+    and where jobs overlap, it joins tracks that go on in the next job and leaves out one of two
+    equal rectangles or polygons.
 
     Raises:
         CvatError: also in the middle, when an answer is cut; see `unless_cut`.
     """
     if not task.overlap:
-        yield from (entry for _, entry in _entries(session, "task", task.id))
+        for kind, entry in _entries(session, "task", task.id):
+            yield as_stored(entry) if kind == "tracks" else entry
         return
     for job in jobs_of(session, task):
         if job.kind is JobKind.ANNOTATION:
             yield from job_entries(session, job.id)
+
+
+def as_stored(track: Json) -> Json:
+    """Return a track, or a part of one, without the end that CVAT gives it for a task's answer.
+
+    Where a track is open at the end of its job, a copy of the last keyframe, its id and all, says
+    "outside" on the first frame of the next job.
+    """
+    found = dict(track)
+    keys = track["shapes"]
+    if len(keys) > 1 and keys[-1].get("id") == keys[-2].get("id") is not None:
+        found["shapes"] = keys[:-1]
+    if track.get("elements"):
+        found["elements"] = [*map(as_stored, track["elements"])]
+    return found
 
 
 def job_entries(session: CvatSession, job_id: int) -> Iterator[Json]:

@@ -42,7 +42,9 @@ def task_text(db: Database, task_id: int, *, has_scores: bool) -> str:
         for one, two in itertools.pairwise(rows)
         for frame in range(two["start"], one["stop"] + 1)
     }
-    return keeping.without_doubles(text, shared) if shared else text
+    if shared:
+        return keeping.without_doubles(text, shared)
+    return keeping.with_ends(text, [row["start"] for row in rows])
 
 
 def _json(text: str) -> Response:

@@ -229,3 +229,30 @@ def without_doubles(text: str, shared: set[int]) -> str:
                 kept.append(thing)
         body[kind] = sorted(kept, key=lambda thing: (thing["frame"], thing["id"]))
     return json.dumps(body, separators=(",", ":"))
+
+
+def with_ends(text: str, starts: Sequence[int]) -> str:
+    """End tracks that are open at the end of their job, on the first frame of the next one.
+
+    CVAT does so in its answer for a task: with a copy of the last keyframe, its id and all.
+
+    Args:
+        text: annotations as `as_text` wrote them.
+        starts: the first frames of the jobs, in order.
+    """
+    if text.endswith('"tracks":[]}'):
+        return text
+    body = json.loads(text)
+    for track in body["tracks"]:
+        following = next((start for start in starts if start > track["frame"]), None)
+        if following is not None:
+            _end(track, following)
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _end(track: Thing, frame: int) -> None:
+    keys = track["shapes"]
+    if keys and not keys[-1].get("outside"):
+        keys.append({**keys[-1], "frame": frame, "outside": True})
+        for part in track.get("elements") or ():
+            _end(part, frame)

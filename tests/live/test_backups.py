@@ -141,7 +141,7 @@ def test_one_job_comes_back_into_the_live_task_and_undo_takes_it_away(
 def test_tags_and_tracks_come_back_into_the_live_task_too(
     repository, session, project, task, journal, tmp_path
 ):
-    job = task_jobs(session, task.id)[1]
+    job = task_jobs(session, task.id)[0]
     label = next(found for found in task_labels(session, task.id) if found.name == "thing")
     common = {"frame": job.start_frame, "label_id": label.id, "attributes": [], "group": 0,
               "source": "manual"}  # fmt: skip
@@ -150,7 +150,8 @@ def test_tags_and_tracks_come_back_into_the_live_task_too(
         {"type": "rectangle", "frame": job.stop_frame, "points": [3.0, 3.0, 9.0, 9.0],
          "outside": True},
     ]  # fmt: skip
-    change_job(session, job.id, Action.CREATE, [common, {**common, "shapes": keys}])
+    tracks = [{**common, "shapes": shapes} for shapes in (keys, keys[:1])]  # one stays open
+    change_job(session, job.id, Action.CREATE, [common, *tracks])
     one = take(repository, session, project, Tier.ANNOTATIONS)
     found = restoring.saved_task(repository, one, task.id)
     assert plan_restore(session, found).does_nothing
