@@ -116,7 +116,8 @@ def _document(names: list[str], found: Found) -> dict[str, object]:
                 }
             )
     categories = [{"id": 1, "name": LABEL}]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    lists = {"images": images, "annotations": annotations, "categories": categories}
+    return {"info": {}, "licenses": [], **lists}  # some readers want both
 
 
 def _text(counts: str | bytes) -> str:
