@@ -18,8 +18,9 @@ from lsl_core.cli.shared import (
     train_option,
     workspace_of,
 )
-from lsl_core.services import labelstudio
-from lsl_core.services.labelstudio import BackendSettings, Drawing
+from lsl_core.services import labelstudio, labelstudio_sending
+from lsl_core.services.labelstudio import BackendSettings
+from lsl_core.services.labelstudio_sending import Drawing
 from lsl_core.words import plural
 
 
@@ -64,7 +65,7 @@ def labelstudio_export(
     """
     workspace = workspace_of(ctx)
     with TerminalProgress() as progress:
-        made = labelstudio.export_preview(
+        made = labelstudio_sending.export_preview(
             workspace,
             model=train,
             source=name,

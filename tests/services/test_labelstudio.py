@@ -15,8 +15,16 @@ from lsl_core.errors import LabelStudioError, LabelStudioUnreachable, UserInput
 from lsl_core.labelstudio import LabelStudio, config_for
 from lsl_core.progress import NULL
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
-from lsl_core.services import labelstudio, modelling, predicting, sourcing, workspaces
-from lsl_core.services.labelstudio import BackendSettings, Drawing
+from lsl_core.services import (
+    labelstudio,
+    labelstudio_sending,
+    modelling,
+    predicting,
+    sourcing,
+    workspaces,
+)
+from lsl_core.services.labelstudio import BackendSettings
+from lsl_core.services.labelstudio_sending import Drawing, export_preview
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import CropMasks, Mode
 from lsl_core.workspace.images import decode_rgb, encode_rgb
@@ -201,7 +209,7 @@ def predicted(workspace: Workspace, fake: FakeLabelStudio, trained: Path) -> str
 def test_a_preview_becomes_a_project_with_predictions(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str
 ) -> None:
-    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    made = export_preview(workspace, model=predicted, source="cells", title="For Ana")
     assert made.url == f"{fake.url}/projects/{made.id}"
     assert fake.projects[made.id]["title"] == "For Ana"
     tasks = fake.tasks[made.id]
@@ -235,9 +243,7 @@ def test_images_that_label_studio_does_not_take_are_sent_as_png(
     names = [image.ref.name for image in sourcing.load_source(workspace, "cells").images]
     assert names == ["00000000-deep.tif", "image.png"]
     predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
-    made = labelstudio.export_preview(
-        workspace, model=trained.name, source="cells", title="For Ana"
-    )
+    made = export_preview(workspace, model=trained.name, source="cells", title="For Ana")
     paths = [task["data"]["image"].removeprefix("/data/") for task in fake.tasks[made.id]]
     assert [path.partition("-")[2] for path in paths] == ["00000000-deep.tif.png", "image.png"]
     assert all((decode_rgb(fake.files[path], name="x") == pixels).all() for path in paths)
@@ -246,10 +252,10 @@ def test_images_that_label_studio_does_not_take_are_sent_as_png(
 def test_the_same_export_again_doubles_nothing(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str
 ) -> None:
-    first = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    first = export_preview(workspace, model=predicted, source="cells", title="For Ana")
     fake.tasks[first.id][0]["annotations"] = [annotation([])]
     num_files = len(fake.files)
-    again = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana ")
+    again = export_preview(workspace, model=predicted, source="cells", title="For Ana ")
     assert (first.is_new, again.is_new) == (True, False)
     assert again.id == first.id
     assert again.num_objects == first.num_objects
@@ -265,12 +271,12 @@ def test_the_same_export_again_doubles_nothing(
 def test_another_version_stands_beside_and_is_the_one_that_is_shown(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str
 ) -> None:
-    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    made = export_preview(workspace, model=predicted, source="cells", title="For Ana")
     for task in fake.tasks[made.id]:
         task["predictions"][0]["model_version"] = "cells-v0"
     fake.projects[made.id]["model_version"] = "cells-v0"
     lost = fake.tasks[made.id].pop()
-    labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    export_preview(workspace, model=predicted, source="cells", title="For Ana")
     kept, new = fake.tasks[made.id]
     assert [p["model_version"] for p in kept["predictions"]] == ["cells-v0", predicted]
     assert [p["model_version"] for p in new["predictions"]] == [predicted]
@@ -288,10 +294,10 @@ def test_an_export_that_lost_its_server_is_finished_by_the_next(
         patch.setattr(LabelStudio, "add_tasks", gone)
         patch.setattr(LabelStudio, "delete_project", gone)
         with pytest.raises(LabelStudioUnreachable):
-            labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+            export_preview(workspace, model=predicted, source="cells", title="For Ana")
     (number,) = [n for n, row in fake.projects.items() if row["title"] == "For Ana"]
     assert fake.tasks[number] == []
-    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    made = export_preview(workspace, model=predicted, source="cells", title="For Ana")
     assert made.id == number
     assert [len(task["predictions"]) for task in fake.tasks[number]] == [1, 1]
 
@@ -299,9 +305,9 @@ def test_an_export_that_lost_its_server_is_finished_by_the_next(
 def test_a_live_model_that_a_project_shows_stays_the_one(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str
 ) -> None:
-    made = labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    made = export_preview(workspace, model=predicted, source="cells", title="For Ana")
     fake.projects[made.id]["model_version"] = "the live one"
-    labelstudio.export_preview(workspace, model=predicted, source="cells", title="For Ana")
+    export_preview(workspace, model=predicted, source="cells", title="For Ana")
     assert fake.projects[made.id]["model_version"] == "the live one"
 
 
@@ -310,19 +316,17 @@ def test_a_project_of_others_is_left_alone(
 ) -> None:
     number = painted(fake, 1)
     with pytest.raises(UserInput, match=f'"p{number}" that no export made'):
-        labelstudio.export_preview(workspace, model=predicted, source="cells", title=f"p{number}")
+        export_preview(workspace, model=predicted, source="cells", title=f"p{number}")
     assert [len(fake.tasks[number]), "predictions" in fake.tasks[number][0]] == [1, False]
 
 
 def test_many_masks_on_large_images_are_told(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labelstudio, "_HEAVY_PX", HW[0] * HW[1])
+    monkeypatch.setattr(labelstudio_sending, "_HEAVY_PX", HW[0] * HW[1])
     kinds = (Drawing.MASK, Drawing.POLYGON)
     made = [
-        labelstudio.export_preview(
-            workspace, model=predicted, source="cells", title=kind, drawing=kind
-        )
+        export_preview(workspace, model=predicted, source="cells", title=kind, drawing=kind)
         for kind in kinds
     ]
     assert [sent.is_heavy for sent in made] == [True, False]
@@ -331,7 +335,7 @@ def test_many_masks_on_large_images_are_told(
 def test_polygons_are_drawn_when_they_are_asked_for(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str
 ) -> None:
-    made = labelstudio.export_preview(
+    made = export_preview(
         workspace, model=predicted, source="cells", title="x", drawing=Drawing.POLYGON
     )
     assert "PolygonLabels" in fake.projects[made.id]["label_config"]
@@ -345,7 +349,7 @@ def test_a_project_that_cannot_be_finished_leaves_nothing(
     before = set(fake.projects)
     fake.fail_import_after = 0
     with pytest.raises(LabelStudioError, match="answered 500"):
-        labelstudio.export_preview(workspace, model=predicted, source="cells", title="x")
+        export_preview(workspace, model=predicted, source="cells", title="x")
     assert set(fake.projects) == before
 
 
