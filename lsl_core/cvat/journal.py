@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lsl_core.cvat.annotations import Action
-from lsl_core.cvat.content import Key, content_key, kind_of
+from lsl_core.cvat.content import Key, content_key, key_of, kind_of
 from lsl_core.cvat.packing import dumps, packed
 from lsl_core.errors import UserInput
 from lsl_core.workspace.database import Database
@@ -199,6 +199,8 @@ class Journal:
     def mark_done(self, push_id: str, batch: Batch, ids: Sequence[int | None]) -> None:
         """Write down that a batch is stored, with the ids that the server gave its annotations.
 
+        What an undo brings back still is of the push that made it once, under its new id.
+
         Args:
             push_id: of which push.
             batch: what was sent.
@@ -214,6 +216,17 @@ class Journal:
                     [
                         (push_id, batch.id, kind_of(e), new_id, content_key(e), e.get("score", 1.0))
                         for e, new_id in zip(batch.entries, ids, strict=True)
+                        if new_id is not None
+                    ],
+                )
+            elif batch.action is Action.CREATE:
+                db.executemany(
+                    "UPDATE cvat_created SET entry_id = ? WHERE kind = ? AND entry_id = ?"
+                    " AND push_id IN (SELECT p.id FROM cvat_pushes p JOIN cvat_pushes me"
+                    " USING (url, task_id, task_created) WHERE me.id = ?)",
+                    [
+                        (new_id, *key_of(entry), push_id)
+                        for entry, new_id in zip(batch.entries, ids, strict=True)
                         if new_id is not None
                     ],
                 )

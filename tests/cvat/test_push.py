@@ -262,6 +262,27 @@ def test_replacing_our_own_push_leaves_other_automatic_shapes(session, task, pus
     assert Counter(shape["frame"] for shape in after) == {0: 2, 2: 1}
 
 
+def test_what_an_undo_brings_back_is_still_of_the_push_that_made_it(
+    session, task, push, journal, tmp_path
+):
+    _, first = push({0: discs(THREE), 1: discs(THREE[:1])})
+    _, second = push({0: discs([(15, 15, 9)])}, mode=PushMode.REPLACE_OWN)
+    edited = next(shape for shape in live(session, task) if shape["frame"] == 1)
+    edit(session, task, edited, occluded=True)
+    everything = PushChoices(mode=PushMode.REPLACE_EVERYTHING)
+    found = {0: discs([(70, 50, 4)]), 1: discs([(70, 50, 4)])}
+    plan = plan_push(session, task.id, found, MODEL_LABELS, choices=everything, journal=journal)
+    third = apply_push(
+        session, plan, journal, snapshot=tmp_path / "third.gz", confirmed_task=task.id
+    )
+    assert undo_push(session, journal, third.push_id).restored == 2
+    assert undo_push(session, journal, second.push_id).restored == 3
+    last = undo_push(session, journal, first.push_id)
+    # the one that a person edited stays theirs, under whatever number
+    assert (last.deleted, last.gone, len(last.kept), last.is_verified) == (3, 0, 1, True)
+    assert [shape["occluded"] for shape in live(session, task)] == [True]
+
+
 def test_replacing_automatic_shapes_never_touches_people_s(session, task, push):
     auto = rectangle(session, task, [30, 30, 50, 50], label="thing")
     draw_by_hand(session, task, auto, source="auto")
