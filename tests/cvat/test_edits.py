@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +16,7 @@ SHAPES = [
     {"id": n, "type": "rectangle", "frame": n, "label_id": 1, "points": [0, 0, 9, 9]}
     for n in range(20)
 ]
-READ_S = 0.4
+READ_S = 0.5
 
 
 def batches(shapes, job=7):
@@ -25,15 +25,16 @@ def batches(shapes, job=7):
 
 @pytest.fixture
 def server(monkeypatch):
-    """What the jobs hold; notes which one was read, and takes its time."""
+    """What the jobs hold; notes which one was read, and has a clock that only a read moves."""
 
     class Server:
         def __init__(self):
             self.holds, self.reads, self.cuts = {7: list(SHAPES), 8: []}, [], 0
+            self.now = 0.0
 
         def read(self, session, job):
             self.reads.append(job)
-            time.sleep(READ_S)
+            self.now += READ_S
             if self.cuts:
                 self.cuts -= 1
                 raise CvatUnreachable("cut")
@@ -41,6 +42,7 @@ def server(monkeypatch):
 
     made = Server()
     monkeypatch.setattr(edits, "job_entries", made.read)
+    monkeypatch.setattr(edits, "time", SimpleNamespace(monotonic=lambda: made.now))
     return made
 
 
@@ -51,7 +53,9 @@ def test_a_look_counts_for_as_long_as_it_took_and_no_longer(server):
     assert server.reads == [7]
     server.holds[7][12] = {**SHAPES[12], "points": [0, 0, 9, 8]}
     server.holds[7].pop(15)  # gone: to delete it once more does no harm
-    time.sleep(1.5 * READ_S)
+    server.now += READ_S
+    assert not found.among(planned[12])
+    server.now += 0.01
     assert [set(found.among(planned[n])) for n in (12, 13, 15)] == [{("shapes", 12)}, set(), set()]
     assert server.reads == [7, 7]
 
