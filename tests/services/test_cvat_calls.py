@@ -241,9 +241,8 @@ def test_a_reason_stands_in_the_status_line_and_nowhere_else(gateway, path, reas
 
     assert answer.reason.startswith(reason)
     assert len(answer.reason) <= 300
-    assert {name.lower() for name, _ in answer.getheaders()} == {
-        "content-length", "content-type", "date"
-    }  # fmt: skip
+    said = {name.lower() for name, _ in answer.getheaders()}
+    assert said - {"date"} == {"content-length", "content-type"}, "the first second has no date yet"
 
 
 def test_serve_adds_a_model_to_the_service_that_runs(world, model, gateway, monkeypatch, capsys):
