@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from lsl_core.cvat.content import KINDS, content_key, each, key_of, kind_of
 from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, TaskInfo, frames_of
@@ -15,7 +18,7 @@ from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, FrameAnnotations, each_frame, to_instances
 from lsl_core.cvat.spool import Spool
-from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
+from lsl_core.cvat.tasks import data_meta, jobs_of, labels_of, require_images, unlabelled_task
 from lsl_core.errors import CvatError, CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]
@@ -25,6 +28,18 @@ T = TypeVar("T")
 _READS = 3
 
 _IN_POOL = "on a frame of the ground truth"
+
+
+class _Numbered(BaseModel):
+    id: int
+
+
+class _Made(BaseModel):
+    """CVAT's answer to new annotations, which repeats them; only their ids are read."""
+
+    tags: list[_Numbered]
+    shapes: list[_Numbered]
+    tracks: list[_Numbered]
 
 
 class Action(StrEnum):
@@ -120,16 +135,20 @@ def read_task(
         CvatNotFound: no such task.
         UserInput: a task without images.
     """
-    task = require_images(get_task(session, task_id))
-    known = frames_of(task, data_meta(session, task))
-    task_jobs = jobs_of(session, task)
+    task = require_images(unlabelled_task(session, task_id))
+    with ThreadPoolExecutor(3, thread_name_prefix="cvat-read") as pool:
+        asked_meta = pool.submit(data_meta, session, task)
+        asked_jobs = pool.submit(jobs_of, session, task)
+        asked_labels = pool.submit(labels_of, session, task)
+    meta, task_jobs, labels = asked_meta.result(), asked_jobs.result(), asked_labels.result()
+    task = replace(task, labels=tuple(label.name for label in labels))
     annotations = _whole(session, "task", task_id, frames, shapes=Spool, shared=_shared(task_jobs))
     if not task.overlap:
         annotations["tracks"] = [*map(as_stored, annotations["tracks"])]
     return TaskState(
         task,
-        tuple(labels_of(session, task)),
-        tuple(known),
+        tuple(labels),
+        tuple(frames_of(task, meta)),
         tuple(task_jobs),
         annotations,
         _by_job(session, task_jobs) if task.overlap and frames is None else {},
@@ -275,7 +294,7 @@ def _entries(session: CvatSession, owner: str, number: int) -> Iterator[tuple[st
 
 def change_job(
     session: CvatSession, job_id: int, action: Action, entries: Sequence[Json]
-) -> list[Json]:
+) -> list[int]:
     """Create or delete annotations of a job in one step that CVAT does whole or not at all.
 
     Never repeated here: an answer that got lost may mean that it is done.
@@ -287,10 +306,10 @@ def change_job(
         entries: tags, shapes and tracks as they were read, or as `from_instances` makes them.
 
     Returns:
-        The created annotations as CVAT answered, with their ids, in the order sent.
+        The ids that CVAT gave to what was created, in the order sent; none for a delete.
 
     Raises:
-        CvatRequestFailed: the answer holds others than were sent.
+        CvatRequestFailed: the answer does not tell as many ids as were sent.
     """
     kinds = [kind_of(entry) for entry in entries]
     body: Json = {"version": 0, **{kind: [] for kind in KINDS}}
@@ -302,14 +321,19 @@ def change_job(
         session.transport.send("PATCH", path, doing=doing, query=query, body=body)
         return []
     doing = f"writing to job {job_id}"
-    answer = session.transport.json("PATCH", path, doing=doing, query=query, body=body, hook=packed)
-    if any(len(answer[kind]) != len(body[kind]) for kind in KINDS):
-        raise CvatRequestFailed(
-            f"CVAT's answer to {len(entries)} new annotations does not name them all.",
-            hint="Try again.",
-        ) from ValueError("as many as were sent are needed")
-    answers = {kind: iter(answer[kind]) for kind in KINDS}
-    return [next(answers[kind]) for kind in kinds]
+    answer = session.transport.send("PATCH", path, doing=doing, query=query, body=body)
+    fault = CvatRequestFailed(
+        f"CVAT's answer to {len(entries)} new annotations does not tell the ids of all.",
+        hint="Try again.",
+    )
+    try:
+        made = dict(_Made.model_validate_json(answer.data))
+    except ValueError as error:
+        raise fault from error
+    if any(len(made[kind]) != len(body[kind]) for kind in KINDS):
+        raise fault from ValueError("as many as were sent are needed")
+    ids = {kind: iter(made[kind]) for kind in KINDS}
+    return [next(ids[kind]).id for kind in kinds]
 
 
 def named_in(error: CvatError, entries: Iterable[Json]) -> frozenset[int]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from lsl_core.cvat.annotations import Action
 from lsl_core.cvat.content import Key, content_key, key_of, kind_of
-from lsl_core.cvat.packing import dumps, packed
+from lsl_core.cvat.packing import dumps, loads
 from lsl_core.errors import UserInput
 from lsl_core.workspace.database import Database
 
@@ -124,7 +124,7 @@ class StoredEntries(Collection[Json]):
         return self._count
 
     def __iter__(self) -> Iterator[Json]:
-        return iter(json.loads(gzip.decompress(self._read()), object_hook=packed))
+        return iter(loads(gzip.decompress(self._read())))
 
     def __contains__(self, entry: object) -> bool:
         return any(entry == one for one in self)
@@ -347,7 +347,7 @@ class Journal:
 
 
 def _insert(db: Any, push_id: str, batch: Batch) -> int:  # noqa: ANN401 - a sqlite3 connection
-    data = gzip.compress(dumps([*batch.entries]).encode(), compresslevel=1)
+    data = gzip.compress(dumps([*batch.entries]), compresslevel=1)
     cursor = db.execute(
         "INSERT INTO cvat_batches (push_id, job_id, action, part, shapes, state, num_shapes)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",

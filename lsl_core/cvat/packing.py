@@ -6,10 +6,11 @@ shapes are held, and a list again where they are sent or written down.
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 Json = dict[str, Any]
 
@@ -55,12 +56,29 @@ def unpacked(entries: Iterable[Json]) -> list[Json]:
     return found
 
 
-def dumps(value: object) -> str:
-    """Return JSON of something that holds shapes."""
-    return json.dumps(value, default=_as_list)
+def dumps(value: object) -> bytes:
+    """Return JSON of something that holds shapes, on one line."""
+    return to_json(value, fallback=_as_list)
 
 
 def _as_list(value: object) -> list[float]:
     if isinstance(value, array):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def loads(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what `dumps` wrote, points of shapes in arrays.
+
+    Raises:
+        ValueError: for what is no JSON.
+    """
+    return _packed_within(from_json(text))
+
+
+def _packed_within(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Pack every shape within, in place; return the same value."""
+    for one in packed(value).values() if isinstance(value, dict) else value:
+        if isinstance(one, list | dict):
+            _packed_within(one)
+    return value

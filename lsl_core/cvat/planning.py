@@ -20,7 +20,7 @@ from lsl_core.cvat.entities import JobKind
 from lsl_core.cvat.journal import Journal
 from lsl_core.cvat.label_matching import LabelMatch, match_labels, require_settled, with_values
 from lsl_core.cvat.matching import match
-from lsl_core.cvat.packing import whole
+from lsl_core.cvat.packing import dumps, whole
 from lsl_core.cvat.plan import (
     AS_USUAL,
     Conflicts,
@@ -345,7 +345,7 @@ class _Work:
         for shape in shapes:
             # by name, so that a label which has to be made first changes nothing
             named = {**shape, "label_id": self._names[shape["label_id"]]}
-            self._content.update(content_key(named).encode())
+            self._content.update(dumps(named))
             self._create.append(shape, self._jobs[int(shape["frame"])])
 
     def _count_removed(self, frame: int, doomed: Sequence[Json]) -> int:

@@ -25,7 +25,7 @@ from lsl_core.cvat.edits import Edits
 from lsl_core.cvat.errors import is_server_error, may_have_happened, seconds_to_wait
 from lsl_core.cvat.journal import Batch, BatchState, Journal, Part
 from lsl_core.cvat.session import CvatSession
-from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatRequestFailed, CvatUnreachable
+from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatUnreachable
 from lsl_core.progress import Progress
 
 Json = dict[str, Any]
@@ -215,18 +215,12 @@ class Sender:
             raise error
         return False
 
-    def _change(self, batch: Batch) -> list[int | None]:
+    def _change(self, batch: Batch) -> list[int]:
         """Send a batch once; return the ids that CVAT gave, in the order of its entries."""
         if not batch.entries:
             return []
         entries = [self._for_the_wire(batch.action, entry) for entry in batch.entries]
-        answer = change_job(self._session, batch.job_id, batch.action, entries)
-        if any(entry.get("id") is None for entry in answer):
-            raise CvatRequestFailed(
-                f"CVAT's answer to {len(batch.entries)} new annotations lacks ids.",
-                hint="Try again.",
-            ) from ValueError("no id")
-        return [int(entry["id"]) for entry in answer]
+        return change_job(self._session, batch.job_id, batch.action, entries)
 
     def _for_the_wire(self, action: Action, entry: Json) -> Json:
         left_out = {"id"} if action is Action.CREATE else set()

@@ -7,7 +7,6 @@ at a time. Format 1 was one document, which is still read.
 from __future__ import annotations
 
 import gzip
-import json
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from lsl_core.cvat.content import each
 from lsl_core.cvat.entities import TaskInfo
-from lsl_core.cvat.packing import dumps, packed
+from lsl_core.cvat.packing import dumps, loads
 from lsl_core.cvat.session import CvatSession
 from lsl_core.errors import FormatTooNew, SnapshotMissing
 from lsl_core.workspace.files import atomic_path
@@ -47,11 +46,11 @@ def write_snapshot(
     }
     with (
         atomic_path(path) as part,
-        gzip.open(part, "wt", compresslevel=5, encoding="utf-8") as lines,
+        gzip.open(part, "wb", compresslevel=5) as lines,
     ):
-        lines.write(dumps(header) + "\n")
+        lines.write(dumps(header) + b"\n")
         for entry in entries:
-            lines.write(dumps(entry) + "\n")
+            lines.write(dumps(entry) + b"\n")
 
 
 def read_snapshot(path: Path) -> Iterator[Json]:
@@ -62,8 +61,8 @@ def read_snapshot(path: Path) -> Iterator[Json]:
         FormatTooNew: when a newer version wrote it.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            header = json.loads(next(lines, ""), object_hook=packed)
+        with gzip.open(path, "rb") as lines:
+            header = loads(next(lines, b""))
             if header["format"] > FORMAT_VERSION:
                 for _ in lines:
                     pass  # at the end it shows whether the file is damaged
@@ -74,7 +73,7 @@ def read_snapshot(path: Path) -> Iterator[Json]:
             if header["format"] == 1:
                 yield from each(header["annotations"])
             for line in lines:
-                yield json.loads(line, object_hook=packed)
+                yield loads(line)
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise SnapshotMissing(
             f"The snapshot {path.name} is missing or damaged.", detail=repr(error)

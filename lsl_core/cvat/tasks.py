@@ -55,6 +55,16 @@ def get_task(session: CvatSession, task_id: int) -> TaskInfo:
     Raises:
         CvatNotFound: when it does not exist, or the user may not see it.
     """
+    task = unlabelled_task(session, task_id)
+    return replace(task, labels=tuple(label.name for label in labels_of(session, task)))
+
+
+def unlabelled_task(session: CvatSession, task_id: int) -> TaskInfo:
+    """Return one task without the names of its labels.
+
+    Raises:
+        CvatNotFound: when it does not exist, or the user may not see it.
+    """
     entry = _read(session, task_id)
     project = ""
     if entry.get("project_id"):
@@ -64,8 +74,7 @@ def get_task(session: CvatSession, task_id: int) -> TaskInfo:
             )["name"]
         except CvatError:  # a task may be shared without its project
             project = f"project {entry['project_id']}"
-    bare = read_task_info(entry, session.url, project=project, labels=())
-    return replace(bare, labels=tuple(label.name for label in labels_of(session, bare)))
+    return read_task_info(entry, session.url, project=project, labels=())
 
 
 def bare_task(session: CvatSession, task_id: int) -> TaskInfo:

@@ -123,19 +123,16 @@ class Transport:
         path: str,
         *,
         doing: str,
-        hook: Callable[[Json], Any] | None = None,
         **options: Any,  # noqa: ANN401 - those of `send`
     ) -> Any:  # noqa: ANN401 - any JSON value
         """Send a request and return the JSON of its answer, None when it is empty.
-
-        With `hook`, each object is what it makes of it, the inner ones first.
 
         Raises:
             CvatError: as `send`, or when the answer is no JSON.
         """
         data = self.send(method, path, doing=doing, **options).data
         with _json_expected(doing):
-            return json.loads(data, object_hook=hook) if data else None
+            return json.loads(data) if data else None
 
     def entries(
         self, path: str, *, doing: str, hook: Callable[[Json], Any] | None = None

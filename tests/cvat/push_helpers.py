@@ -29,7 +29,8 @@ def draw_by_hand(session, task, shape, *, source="manual"):
     """Draw as a person does, in the job of the frame; return the stored shape."""
     job = next(j for j in task_jobs(session, task.id) if j.covers(shape["frame"]))
     full = {"rotation": 0.0, "attributes": [], "group": 0, "source": source, **shape}
-    return change_job(session, job.id, Action.CREATE, [full])[0]
+    (number,) = change_job(session, job.id, Action.CREATE, [full])
+    return {**full, "id": number}
 
 
 def rectangle(session, task, points, *, frame=0, label="box"):

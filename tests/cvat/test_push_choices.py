@@ -48,7 +48,8 @@ def draw(session, task, frame, places, *, job=0, **more):
     jobs = [j for j in task_jobs(session, task.id) if j.covers(frame)]
     base = {"type": "rectangle", "frame": frame, "label_id": label.id, "source": "manual"}
     shapes = [{**base, "points": [x - r, y - r, x + r, y + r], **more} for x, y, r in places]
-    return change_job(session, jobs[job].id, Action.CREATE, shapes)
+    ids = change_job(session, jobs[job].id, Action.CREATE, shapes)
+    return [{**shape, "id": number} for shape, number in zip(shapes, ids, strict=True)]
 
 
 def with_attributes(session, tmp_path):

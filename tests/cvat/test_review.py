@@ -38,7 +38,9 @@ def drawn(session, task, places, *, frame, label="cell"):
         source="manual",
     )
     job = next(j for j in task_jobs(session, task.id) if j.covers(frame))
-    return change_job(session, job.id, Action.CREATE, [s for shapes in objects for s in shapes])
+    shapes = [shape for parts in objects for shape in parts]
+    ids = change_job(session, job.id, Action.CREATE, shapes)
+    return [{**shape, "id": number} for shape, number in zip(shapes, ids, strict=True)]
 
 
 def update(session, task, shape, **changes):
