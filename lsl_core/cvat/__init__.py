@@ -17,6 +17,7 @@ Reading::
     task_jobs(session, task_id) -> list[JobInfo]
     frame_url(session, jobs, frame) -> str
     pull_frames(session, task_id, folder, *, frames=None, progress) -> PulledFrames
+    pull_task(session, task_id, folder, *, progress) -> (TaskState, PulledFrames)
     frame_bytes(session, task_id, frame, *, quality="compressed") -> bytes
     has_functions(session), list_functions(session), try_function(session, name): CVAT's AI tools
     read_task(session, task_id) -> TaskState;  state.objects() -> Converted
@@ -56,6 +57,7 @@ from lsl_core.cvat.frames import (
     PulledFrames,
     frame_bytes,
     pull_frames,
+    pull_task,
     task_preview,
 )
 from lsl_core.cvat.functions import has_functions, list_functions, try_function
@@ -171,6 +173,7 @@ __all__ = [
     "plan_push",
     "profile_login",
     "pull_frames",
+    "pull_task",
     "read_snapshot",
     "read_task",
     "require_images",

@@ -44,6 +44,11 @@ class TaskInfo:
     validation: str
     overlap: int
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether all of its jobs are."""
+        return 0 < self.jobs == self.jobs_done
+
 
 @dataclass(frozen=True, slots=True)
 class LabelAttribute:

@@ -1,20 +1,25 @@
-"""Images of a task, as they were uploaded: by chunks, several at a time, nothing twice."""
+"""Images of a task, as they were uploaded: by a backup or by chunks, nothing twice."""
 
 from __future__ import annotations
 
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from threading import Semaphore
 from typing import Literal
 
 import urllib3
 
+from lsl_core.cvat.annotations import TaskState, read_task
 from lsl_core.cvat.chunks import members_of
 from lsl_core.cvat.entities import FrameInfo, TaskInfo, frames_of
 from lsl_core.cvat.image_store import ImageBatch, ImageStore, StoredImage
+from lsl_core.cvat.packed_images import is_worth_packing, pack_images, packed_images
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import bare_task, data_meta
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatUnreachable, LslError, UserInput
@@ -28,6 +33,8 @@ Quality = Literal["original", "compressed"]
 _CONNECTIONS = 4
 #: Threads beside those that wait for the server; they wait for the disk.
 _FINISHERS = 2
+#: Images of a backup that are written down together.
+_TOGETHER = 64
 #: How often a download is begun before the server counts as gone.
 _TRIES = 2
 #: Below this share of a chunk, single frames are fewer bytes and no slower.
@@ -97,9 +104,15 @@ def pull_frames(
     store = ImageStore(folder, url=session.url, task_id=task_id, stamp=stamp)
     have = {f.frame: image for f in wanted if (image := store.get(f.frame)) is not None}
     missing = [f for f in wanted if f.frame not in have]
+    archive = None
+    if is_worth_packing(task, meta, missing):
+        archive = pack_images(session, task, progress)
     progress.start("Loading images", total=len(wanted), unit="images")
     progress.advance(len(have))
-    failed = _Pull(session, task, store, have).fetch(missing, progress)
+    pull = _Pull(session, task, store, have)
+    if archive is not None:
+        pull.unpack(archive, missing, progress)
+    failed = pull.fetch([f for f in missing if f.frame not in have], progress)
     there = [f for f in wanted if f.frame in have]
     return PulledFrames(
         refs=tuple(
@@ -109,6 +122,16 @@ def pull_frames(
         failed=tuple(sorted(failed, key=lambda f: f.frame)),
         fetched=len(missing) - len(failed),
     )
+
+
+def pull_task(
+    session: CvatSession, task_id: int, folder: Path, *, progress: Progress = NULL
+) -> tuple[TaskState, PulledFrames]:
+    """Read a task and bring all its images, side by side; see `read_task` and `pull_frames`."""
+    with ThreadPoolExecutor(1, thread_name_prefix="cvat-read") as pool:
+        reading = pool.submit(read_task, session, task_id)
+        pulled = pull_frames(session, task_id, folder, progress=progress)
+    return reading.result(), pulled
 
 
 def frame_bytes(
@@ -173,6 +196,31 @@ class _Pull:
         self._session, self._task, self._store = session, task, store
         self.have = have
         self._connections = Semaphore(_CONNECTIONS)
+
+    def unpack(self, archive: str, missing: Sequence[FrameInfo], progress: Progress) -> None:
+        """Take what a backup of the task brings; the rest, also after any error, is fetched."""
+        waiting: deque[Future[int]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="cvat-frames") as disk:
+            with suppress(CvatError, zipfile.BadZipFile):
+                coming = packed_images(self._session, self._task, archive, missing)
+                for first in coming:
+                    progress.check()
+                    images = self._store.batch()
+                    try:
+                        _store(chain([first], islice(coming, _TOGETHER - 1)), images)
+                    finally:
+                        waiting.append(disk.submit(self._keep, images))
+                    if len(waiting) > 1:
+                        progress.advance(waiting.popleft().result())
+            for kept in waiting:
+                progress.advance(kept.result())
+
+    def _keep(self, images: ImageBatch) -> int:
+        """Wait for the disk; return how many images are there now."""
+        with images:
+            kept = images.keep()
+        self.have.update(kept)
+        return len(kept)
 
     def fetch(self, missing: Sequence[FrameInfo], progress: Progress) -> list[FailedFrame]:
         """Bring batches side by side; only the calling thread counts."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Lock
-from urllib.parse import quote
 
 from lsl_core.cvat.arrivals import Arrival, ArrivalPhase, FileState, SentFile
-from lsl_core.cvat.errors import is_conflict, last_line
+from lsl_core.cvat.background import wait_for_request
+from lsl_core.cvat.errors import is_conflict
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tasks import bare_task
 from lsl_core.cvat.tus import begin_upload, known_offset, send_parts
@@ -24,10 +22,6 @@ _BULK_BYTES = 16 * 2**20
 _CONNECTIONS = 3
 #: Seconds that a server may still work on what a process sent before it was killed.
 SETTLE_S = 5.0
-#: Seconds between looks at the server's work: quick at first, then patient.
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.05, 3.0
-#: Without a word of progress for this long, the server has lost the work.
-_SILENCE_S = 3600.0
 
 
 def upload_images(
@@ -190,41 +184,6 @@ class _Upload:
 
 def _is_open(file: SentFile | None) -> bool:
     return file is not None and file.state is FileState.SENDING
-
-
-def wait_for_request(
-    session: CvatSession, request_id: str, *, doing: str, progress: Progress = NULL
-) -> dict[str, object]:
-    """Wait until work that CVAT does in the background is finished; return its last state.
-
-    Raises:
-        CvatRequestFailed: when it failed, with the last line of CVAT's message.
-    """
-    pause, silent_since, last = _FIRST_LOOK_S, time.monotonic(), ""
-    # ids hold characters such as & and =, which have another meaning in an address
-    path = f"/api/requests/{quote(request_id, safe='')}"
-    while True:
-        progress.check()
-        state: dict[str, object] = session.transport.json("GET", path, doing=doing)
-        if state["status"] == "finished":
-            return state
-        if state["status"] == "failed":
-            message = str(state.get("message") or "")
-            raise CvatRequestFailed(
-                f"CVAT failed while {doing}: {last_line(message)}",
-                hint="Mend or leave out the file that it names, and try again.",
-                detail=message,
-            )
-        word = json.dumps([state["status"], state.get("message"), state.get("progress")])
-        if word != last:
-            last, silent_since = word, time.monotonic()
-        if time.monotonic() - silent_since > _SILENCE_S:
-            raise CvatRequestFailed(
-                f"CVAT has said nothing for an hour while {doing}.",
-                hint="Ask who runs the server to look at its workers.",
-            )
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_LOOK_S)
 
 
 class _Megabytes:

@@ -50,7 +50,7 @@ def export_task(call: Call) -> Response:
         raise ApiError(400, text, media_type=HTML_TYPE)
 
     def make(path: Path) -> None:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             _write_task(call, archive, "", task)
 
     order = export_order(
@@ -77,7 +77,7 @@ def export_project(call: Call) -> Response:
             "labels": [_label(labels.as_json(call.db, row)) for row in found],
             "version": _VERSION,
         }
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             for number, task in enumerate(rows):
                 _write_task(call, archive, f"task_{number}/", task)
             archive.writestr("project.json", json.dumps(about))

@@ -61,21 +61,28 @@ def import_task(
         UserInput: when the task has no images or no labelled one, or the name is taken.
     """
     sources.check_new_name(workspace.sources, name)
-    state = cvat.read_task(session, task_id, frames=None if frames is None else {*frames})
+    pulled = None
+    if frames is None and cvat.get_task(session, task_id).is_completed:  # every image counts
+        state, pulled = cvat.pull_task(session, task_id, workspace.frames, progress=progress)
+    else:
+        state = cvat.read_task(session, task_id, frames=None if frames is None else {*frames})
     converted = state.objects()
     if frames is None:
-        wanted = [f for f, found in converted.frames.items() if len(found) or _is_done(state, f)]
+        wanted = {f for f, found in converted.frames.items() if len(found) or _is_done(state, f)}
     else:
-        wanted = sorted(set(frames) & converted.frames.keys())
+        wanted = set(frames) & converted.frames.keys()
     if not wanted:
         raise UserInput(
             f'Task {task_id} "{state.task.name}" has no labelled image.',
             hint="Draw at least two images in CVAT, then import it again.",
         )
-    pulled = cvat.pull_frames(session, task_id, workspace.frames, frames=wanted, progress=progress)
+    pulled = pulled or cvat.pull_frames(
+        session, task_id, workspace.frames, frames=sorted(wanted), progress=progress
+    )
     images = [
         _labelled(ref, path, converted.frames[ref.frame])
         for ref, path in zip(pulled.refs, pulled.paths, strict=True)
+        if ref.frame in wanted
     ]
     info = sources.save_source(
         workspace.sources,
@@ -85,7 +92,7 @@ def import_task(
         is_labelled=True,
         origin={"kind": "cvat", "url": session.url, "task_id": task_id, "task": state.task.name},
     )
-    left_out = [(f"frame {f.frame}", f.reason) for f in pulled.failed]
+    left_out = [(f"frame {f.frame}", f.reason) for f in pulled.failed if f.frame in wanted]
     left_out += [(plural(left.count, "shape"), left.reason) for left in converted.left_out]
     return Imported(info, tuple(left_out))
 

@@ -25,6 +25,8 @@ Pixels = NDArray[np.uint8]
 
 #: The EXIF tag that says how to turn an image.
 _ORIENTATION = 274
+#: What files other than JPEG hold that say how to turn them: EXIF as PNG and WebP have it, XMP.
+_TURNING = (b"eXIf", b"EXIF", b"Raw profile type", b"tiff:Orientation")
 
 #: File name endings that are looked at when a folder is imported, in lower case.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -82,6 +84,17 @@ def _plain_jpeg(data: bytes) -> Pixels | None:
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
     except ValueError:  # CMYK, or damaged: OpenCV reads more than this one
         return None
+
+
+def may_be_turned(data: bytes) -> bool:
+    """Tell whether an image wants to be shown turned or mirrored.
+
+    Of what is no JPEG it is known only when all of it is decoded; any that could say so counts.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        head = data[: data.find(b"\xff\xda")]  # what comes before the picture itself
+        return b"tiff:Orientation" in head or (b"Exif\0\0" in head and _is_turned(data))
+    return any(sign in data for sign in _TURNING)
 
 
 def _is_turned(data: bytes) -> bool:

@@ -35,6 +35,7 @@ from lsl_core.cvat import (
     frame_bytes,
     frame_url,
     list_tasks,
+    packed_images,
     plan_push,
     pull_frames,
     read_task,
@@ -46,6 +47,7 @@ from lsl_core.cvat import (
 )
 from lsl_core.cvat.content import content_key
 from lsl_core.errors import CvatAuth, CvatError, CvatNotFound, CvatRequestFailed
+from lsl_core.progress import NULL
 from lsl_core.workspace.images import decode_rgb, read_rgb
 
 pytestmark = pytest.mark.live
@@ -123,6 +125,17 @@ def test_every_kind_of_image_and_name_arrives_right(session, project, tmp_path):
         assert arrived.shape[:2] == size, sent.name
         # CVAT may store a turned image anew, upright: JPEG, so not bit for bit
         assert np.abs(arrived.astype(int) - original).mean() < 2, sent.name
+
+
+def test_a_backup_brings_the_images_that_chunks_bring(session, project, tmp_path, monkeypatch):
+    files = [*write_kinds(tmp_path / "kinds"), *write_images(tmp_path / "plain", 12)]
+    made = create_task(session, "packed", [], files, project_id=project)
+    chunks = pull_frames(session, made.id, tmp_path / "chunks")
+    monkeypatch.setattr(packed_images, "_MIN_CHUNKS", 0)
+    assert pull_frames(session, made.id, tmp_path / "packed").refs == chunks.refs
+    path = packed_images.pack_images(session, made, NULL)
+    brought = [*packed_images.packed_images(session, made, path, task_frames(session, made.id))]
+    assert len(brought) >= 18, "all but the turned one and the TIFF, and what shares a name"
 
 
 def test_everything_a_task_can_be_replaced_and_comes_back(session, task, push, journal):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lsl_core.errors import UserInput
-from lsl_core.workspace.images import decode_rgb, encode_rgb, image_ref, read_rgb
+from lsl_core.workspace.images import decode_rgb, encode_rgb, image_ref, may_be_turned, read_rgb
 
 
 @pytest.fixture
@@ -99,6 +99,25 @@ def test_every_jpeg_comes_out_as_opencv_reads_it(
     Image.fromarray(smooth).convert(mode).save(file, "JPEG", subsampling=subsampling, exif=exif)
     data = file.getvalue()
     assert np.array_equal(decode_rgb(data, name="a"), as_opencv_reads(data))
+
+
+@pytest.mark.parametrize("ending", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("turn", [None, 1, 6])
+def test_an_image_that_is_to_be_turned_is_known_without_decoding_it(
+    ending: str, turn: int | None
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
+    exif = Image.Exif()
+    if turn is not None:
+        exif[274] = turn
+    file = io.BytesIO()
+    options = {} if ending == "BMP" else {"exif": exif}
+    Image.fromarray(noise).save(file, ending, **options)
+    found = may_be_turned(file.getvalue())
+    with Image.open(file) as image:
+        is_turned = image.getexif().get(274, 1) != 1
+    assert found >= is_turned
+    assert found == is_turned or ending in ("PNG", "WEBP"), "of these any EXIF counts"
 
 
 def test_a_jpeg_is_read_where_the_fast_decoder_is_missing(red: np.ndarray, monkeypatch) -> None:

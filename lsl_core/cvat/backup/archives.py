@@ -15,11 +15,11 @@ from typing import BinaryIO, TypeVar
 
 import urllib3
 
+from lsl_core.cvat.background import begin_backup, result_path, wait_for_request
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.errors import cvat_errors, is_trouble
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.tus import upload_resumable
-from lsl_core.cvat.upload import wait_for_request
 from lsl_core.errors import CvatError, CvatRequestFailed, CvatUnreachable, DiskFull, WorkspaceError
 from lsl_core.progress import NULL, Progress
 
@@ -55,18 +55,10 @@ def export_archive(
         DiskFull: no space left.
     """
     doing = f"backing up {kind} {unit_id}"
-    address = f"/api/{kind}s/{unit_id}/backup/export"
-    query = {"lightweight": "false"}  # with the images of tasks whose data lie in a cloud
-    asked = _patiently(
-        lambda: session.transport.json("POST", address, doing=doing, query=query), progress
-    )
+    request = _patiently(partial(begin_backup, session, kind, unit_id, doing=doing), progress)
     progress.start(f"CVAT packs {kind} {unit_id}", total=0, unit="")
-    state = wait_for_request(session, asked["rq_id"], doing=doing, progress=progress)
-    url = str(state.get("result_url") or "")
-    if "/api/" not in url:
-        raise CvatRequestFailed(f"CVAT does not say where the backup of {kind} {unit_id} lies.")
-    # behind a proxy the server may know itself by another name than we do
-    url = "/api/" + url.split("/api/", 1)[1]
+    state = wait_for_request(session, request, doing=doing, progress=progress)
+    url = result_path(state, doing=doing)
     try:
         with path.open("wb") as file:
             _download(session, url, file, doing=f"downloading {kind} {unit_id}", progress=progress)

@@ -1,0 +1,104 @@
+"""Work that CVAT does in the background: begun, waited for, and where it puts what it makes."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from urllib.parse import quote
+
+from lsl_core.cvat.errors import last_line
+from lsl_core.cvat.session import CvatSession
+from lsl_core.errors import CvatError, CvatRequestFailed
+from lsl_core.progress import NULL, Progress
+
+#: Seconds between looks at the server's work: quick at first, then patient.
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.05, 3.0
+#: Without a word of progress for this long, the server has lost the work.
+_SILENCE_S = 3600.0
+
+
+def wait_for_request(
+    session: CvatSession,
+    request_id: str,
+    *,
+    doing: str,
+    progress: Progress = NULL,
+    queued_s: float | None = None,
+) -> dict[str, object]:
+    """Wait until work that CVAT does in the background is finished; return its last state.
+
+    Args:
+        session: who asked for it.
+        request_id: as CVAT named it.
+        doing: for errors, to follow "while".
+        progress: may stop the waiting.
+        queued_s: how long it may wait behind other work before it is called off; None for ever.
+
+    Raises:
+        CvatRequestFailed: when it failed, with the last line of CVAT's message, or was called off.
+    """
+    pause, began, last = _FIRST_LOOK_S, time.monotonic(), ""
+    silent_since = began
+    # ids hold characters such as & and =, which have another meaning in an address
+    path = f"/api/requests/{quote(request_id, safe='')}"
+    while True:
+        progress.check()
+        state: dict[str, object] = session.transport.json("GET", path, doing=doing)
+        if state["status"] == "finished":
+            return state
+        if state["status"] == "failed":
+            message = str(state.get("message") or "")
+            raise CvatRequestFailed(
+                f"CVAT failed while {doing}: {last_line(message)}",
+                hint="Mend or leave out the file that it names, and try again.",
+                detail=message,
+            )
+        now = time.monotonic()
+        if queued_s is not None and state["status"] == "queued" and now - began > queued_s:
+            with suppress(CvatError):  # it may have begun just now
+                session.transport.send("POST", f"{path}/cancel", doing=f"calling off {doing}")
+            raise CvatRequestFailed(f"CVAT is busy with other work while {doing}.")
+        word = json.dumps([state["status"], state.get("message"), state.get("progress")])
+        if word != last:
+            last, silent_since = word, now
+        if now - silent_since > _SILENCE_S:
+            raise CvatRequestFailed(
+                f"CVAT has said nothing for an hour while {doing}.",
+                hint="Ask who runs the server to look at its workers.",
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.2, _LONGEST_LOOK_S)
+
+
+def begin_backup(
+    session: CvatSession, kind: str, number: int, *, doing: str, with_cloud: bool = True
+) -> str:
+    """Let CVAT pack a project or task, images included, into an archive; return the request's id.
+
+    The archive stays on the server, also where exports of the task go to a cloud by default.
+
+    Args:
+        session: who asks.
+        kind: "project" or "task".
+        number: its id.
+        doing: for errors, to follow "while".
+        with_cloud: whether images that lie in a cloud are packed too; older servers always do.
+    """
+    query = {"location": "local", "lightweight": "false" if with_cloud else "true"}
+    address = f"/api/{kind}s/{number}/backup/export"
+    asked = session.transport.json("POST", address, doing=doing, query=query)
+    return str(asked["rq_id"])
+
+
+def result_path(state: dict[str, object], *, doing: str) -> str:
+    """Return the path on the server of what a request made, from its last state.
+
+    Raises:
+        CvatRequestFailed: CVAT does not say.
+    """
+    url = str(state.get("result_url") or "")
+    if "/api/" not in url:
+        raise CvatRequestFailed(f"CVAT does not say where the result lies (while {doing}).")
+    # behind a proxy the server may know itself by another name than we do
+    return "/api/" + url.split("/api/", 1)[1]
