@@ -27,7 +27,7 @@ $(STAMP): requirements.txt pyproject.toml
 # opencv-python draws on system libraries that a bare server lacks
 .PHONY: system
 system:
-	@if $(ROOT_APT); then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libgl1 libglib2.0-0 libxcb1 >/dev/null; \
+	@if $(ROOT_APT); then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq libgl1 libglib2.0-0 libxcb1 >/dev/null; \
 	else echo "OpenCV misses system libraries. Install them: sudo apt-get install libgl1 libglib2.0-0 libxcb1"; exit 1; fi
 
 $(DEV_STAMP): $(STAMP) requirements-dev.txt requirements-alone.txt
@@ -39,7 +39,7 @@ $(DEV_STAMP): $(STAMP) requirements-dev.txt requirements-alone.txt
 .PHONY: chromium
 chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-	{ if $(ROOT_APT); then echo "Installing Chromium for the browser tests…"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null || echo "Chromium could not be installed: the browser tests will be skipped."; \
+	{ if $(ROOT_APT); then echo "Installing Chromium for the browser tests…"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq chromium chromium-driver >/dev/null || echo "Chromium could not be installed: the browser tests will be skipped."; \
 	else echo "No Chromium: the browser tests will be skipped (sudo apt-get install chromium chromium-driver)."; fi; }
 
 demo: $(STAMP)

@@ -50,6 +50,7 @@ def learn(cvat: CvatSession, record: PushRecord, corrected: list[int]) -> None:
         with errors_shown():
             activity.submit_import(session.workspace(), cvat, task_id=record.task_id,
                                    name=str(name).strip(), frames=corrected)  # fmt: skip
+            st.rerun()
     run = runs.latest("import", f"task {record.task_id} as {name}")
     if run is not None:
         runs.panel(run.id)

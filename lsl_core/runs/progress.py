@@ -32,12 +32,12 @@ class RunProgress:
         self.flush()
         self._step, self._total, self._unit, self._done = step, total, unit, 0
         self.flush()
-        self._store.note(self._run, f"{step}: {total} {unit}")
+        self._store.note(self._run, f"{step}: {total} {unit}" if total else step)
 
     def advance(self, count: int = 1) -> None:
         """Say that `count` more units are done."""
         self._done += count
-        if time.monotonic() - self._written >= _PERIOD_S:
+        if self._done == self._total or time.monotonic() - self._written >= _PERIOD_S:
             self.flush()
 
     def metric(self, name: str, value: float, *, at: int) -> None:

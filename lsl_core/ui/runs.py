@@ -99,17 +99,16 @@ def _panel(run_id: str, *, was_active: bool) -> None:
 
 
 def _active(run: RunState) -> None:
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    left.progress(share(run), text=f"**{title(run)}** · {position(run)}")
-    right.button(
-        "Cancel",
-        key=f"cancel-{run.id}",
-        icon=":material/stop_circle:",
-        help="Stops the run; what it has finished stays.",
-        on_click=cancel,
-        args=(run,),
-        width="stretch",
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(share(run), text=f"**{title(run)}** · {position(run)}")
+        st.button(
+            "Cancel",
+            key=f"cancel-{run.id}",
+            icon=":material/stop_circle:",
+            help="Stops the run; what it has finished stays.",
+            on_click=cancel,
+            args=(run,),
+        )
 
 
 def _ended(run: RunState) -> None:

@@ -33,6 +33,7 @@ def panel(cvat: CvatSession, task: TaskInfo) -> None:
                     session.workspace(), cvat, tier=backups.Tier.FULL, task=task.id
                 )
                 st.toast(f"Task {task.id} is being backed up. See the Backups page.")
+                st.rerun()
         if st.button(
             "Preview", type="primary", icon=":material/preview:", key=keys.TASKS_PREVIEW,
             disabled=not task.frames, help="Let a model look at its frames",
@@ -83,6 +84,7 @@ def use_as_source(cvat: CvatSession, task: TaskInfo) -> None:
         ):  # fmt: skip
             with errors_shown():
                 activity.submit_import(session.workspace(), cvat, task_id=task.id, name=name or "")
+                st.rerun()
     run = runs.latest("import", f"task {task.id} ")
     if run is not None:
         runs.panel(run.id)

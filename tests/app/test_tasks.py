@@ -47,6 +47,17 @@ def test_importing_submits_a_run_under_the_given_name(open_page, world, monkeypa
     run = activity.list_runs(world.workspace)[0]
     assert (run.kind, run.subject) == ("import", f"task {task.info.id} as good ones")
     assert app.button(key=f"cancel-{run.id}")
+    assert "Nothing is running" not in words(app), "the sidebar knows of it at once"
+
+
+def test_a_backup_of_a_task_is_under_way_in_the_sidebar(open_page, world, monkeypatch) -> None:
+    monkeypatch.setattr("lsl_core.runs.queue.Queue.ensure_worker", lambda self: None)
+    task = world.add_task("to keep")
+    app = open_page("tasks", task=task.info.id)
+    assert "Nothing is running" in words(app)
+    app.button(key=keys.TASKS_BACK_UP).click().run()
+    assert activity.list_runs(world.workspace)[0].kind == "backup"
+    assert "Nothing is running" not in words(app)
 
 
 def test_a_server_that_went_away_is_said(open_page, tmp_path, workspace) -> None:

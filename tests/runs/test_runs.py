@@ -65,6 +65,22 @@ def test_a_run_leaves_its_result_progress_and_figures(queue: Queue) -> None:
     assert not queue.work_once()
 
 
+def find_all_there(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    progress.start("Packing", total=0, unit="")
+    progress.start("Loading", total=3000, unit="images")
+    progress.advance(3000)
+    found = Queue(workspace).store.recent(active=True)[0]
+    return {"done": found.done}
+
+
+def test_a_step_that_ended_at_once_is_seen_as_ended(queue: Queue) -> None:
+    run_id = submit(queue, "find_all_there")
+    queue.work_once()
+    assert queue.store.get(run_id).result == {"done": 3000}
+    lines = [text for _, text in queue.store.log(run_id)]
+    assert lines[:2] == ["Packing", "Loading: 3000 images"]
+
+
 def test_a_failure_is_told_in_its_own_words(queue: Queue) -> None:
     run_id = submit(queue, "ask_the_impossible")
     queue.work_once()
