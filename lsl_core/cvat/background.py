@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from urllib.parse import quote
 
 from lsl_core.cvat.errors import last_line
 from lsl_core.cvat.session import CvatSession
-from lsl_core.errors import CvatError, CvatRequestFailed
+from lsl_core.errors import CvatRequestFailed
 from lsl_core.progress import NULL, Progress
 
 #: Seconds between looks at the server's work: quick at first, then patient.
@@ -33,10 +32,11 @@ def wait_for_request(
         request_id: as CVAT named it.
         doing: for errors, to follow "while".
         progress: may stop the waiting.
-        queued_s: how long it may wait behind other work before it is called off; None for ever.
+        queued_s: how long it may wait behind other work before it is no longer waited for; None
+            for ever. It is not cancelled: CVAT has one request for all who ask for the same.
 
     Raises:
-        CvatRequestFailed: when it failed, with the last line of CVAT's message, or was called off.
+        CvatRequestFailed: when it failed, with the last line of CVAT's message, or waited too long.
     """
     pause, began, last = _FIRST_LOOK_S, time.monotonic(), ""
     silent_since = began
@@ -56,8 +56,6 @@ def wait_for_request(
             )
         now = time.monotonic()
         if queued_s is not None and state["status"] == "queued" and now - began > queued_s:
-            with suppress(CvatError):  # it may have begun just now
-                session.transport.send("POST", f"{path}/cancel", doing=f"calling off {doing}")
             raise CvatRequestFailed(f"CVAT is busy with other work while {doing}.")
         word = json.dumps([state["status"], state.get("message"), state.get("progress")])
         if word != last:

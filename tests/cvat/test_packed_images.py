@@ -148,7 +148,7 @@ def test_without_a_backup_the_chunks_bring_what_is_missing(
     assert watched.count("/data?") > 0
 
 
-def test_a_busy_cvat_is_asked_for_chunks_and_the_backup_called_off(
+def test_a_busy_cvat_is_asked_for_chunks_and_the_backup_left_to_others(
     watched, pack_all, task, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(packed_images, "_QUEUED_S", 0.1)
@@ -162,13 +162,12 @@ def test_a_busy_cvat_is_asked_for_chunks_and_the_backup_called_off(
 
     watched.fault = busy
     assert len(pull_frames(watched.session, task.id, tmp_path / "store").refs) == FRAMES
-    cancels = [path for method, path in watched.asked if path.endswith("/cancel")]
-    assert len(cancels) == 1
+    assert watched.count("/cancel") == 0, "a backup of the same task may be waiting for it"
     assert watched.count("/backup/download") == 0
     assert watched.count("/data?") > 0
 
 
-def test_work_that_has_begun_is_not_called_off(watched, task):
+def test_work_that_has_begun_is_waited_for(watched, task):
     def begun(method, path, forward):
         answer = forward()
         if path.startswith("/api/requests/"):
