@@ -6,9 +6,9 @@ import json
 import time
 from urllib.parse import quote
 
-from lsl_core.cvat.errors import last_line
+from lsl_core.cvat.errors import is_conflict, last_line, refusal
 from lsl_core.cvat.session import CvatSession
-from lsl_core.errors import CvatRequestFailed
+from lsl_core.errors import CvatError, CvatRequestFailed
 from lsl_core.progress import NULL, Progress
 
 #: Seconds between looks at the server's work: quick at first, then patient.
@@ -74,7 +74,8 @@ def begin_backup(
 ) -> str:
     """Let CVAT pack a project or task, images included, into an archive; return the request's id.
 
-    The archive stays on the server, also where exports of the task go to a cloud by default.
+    The archive stays on the server, also where exports of the task go to a cloud by default. When
+    the user has asked for the same already, it is that request.
 
     Args:
         session: who asks.
@@ -85,7 +86,12 @@ def begin_backup(
     """
     query = {"location": "local", "lightweight": "false" if with_cloud else "true"}
     address = f"/api/{kind}s/{number}/backup/export"
-    asked = session.transport.json("POST", address, doing=doing, query=query)
+    try:
+        asked = session.transport.json("POST", address, doing=doing, query=query)
+    except CvatError as error:
+        asked = refusal(error)  # of one that is under way CVAT tells the id
+        if not (is_conflict(error) and asked.get("rq_id")):
+            raise
     return str(asked["rq_id"])
 
 

@@ -97,9 +97,9 @@ def is_conflict(error: LslError) -> bool:
 
 
 def refusal(error: LslError) -> dict[str, object]:
-    """Return what CVAT said when it refused a body (400), by the body's keys; else nothing."""
+    """Return what CVAT said when it refused (400) or was at work on it (409), by key; else {}."""
     cause = error.__cause__
-    if not isinstance(cause, ApiException) or cause.status != 400:
+    if not isinstance(cause, ApiException) or cause.status not in (400, 409):
         return {}
     try:
         said = json.loads(cause.body or "")

@@ -180,6 +180,18 @@ def test_work_that_has_begun_is_waited_for(watched, task):
     assert state["status"] == "finished"
 
 
+def test_a_backup_that_is_under_way_is_waited_for(watched, pack_all, task, tmp_path):
+    def under_way(method, path, forward):
+        answer = forward()
+        if "/backup/export" in path:
+            answer.status = 409  # as CVAT says it, with the id of the request
+        return answer
+
+    watched.fault = under_way
+    assert len(pull_frames(watched.session, task.id, tmp_path / "store").refs) == FRAMES
+    assert (watched.count("/backup/download"), watched.count("/data?")) == (1, 0)
+
+
 def test_work_that_failed_says_why(watched, task):
     def fail(method, path, forward):
         answer = forward()
