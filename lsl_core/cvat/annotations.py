@@ -18,7 +18,7 @@ from lsl_core.cvat.packing import packed, unpacked
 from lsl_core.cvat.session import CvatSession
 from lsl_core.cvat.shapes import Converted, FrameAnnotations, each_frame, to_instances
 from lsl_core.cvat.spool import Spool
-from lsl_core.cvat.tasks import data_meta, jobs_of, labels_of, require_images, unlabelled_task
+from lsl_core.cvat.tasks import data_meta, get_task, jobs_of, labels_of, require_images
 from lsl_core.errors import CvatError, CvatNotFound, CvatRequestFailed, CvatUnreachable
 
 Json = dict[str, Any]
@@ -135,7 +135,7 @@ def read_task(
         CvatNotFound: no such task.
         UserInput: a task without images.
     """
-    task = require_images(unlabelled_task(session, task_id))
+    task = require_images(get_task(session, task_id, labels=False))
     with ThreadPoolExecutor(3, thread_name_prefix="cvat-read") as pool:
         asked_meta = pool.submit(data_meta, session, task)
         asked_jobs = pool.submit(jobs_of, session, task)

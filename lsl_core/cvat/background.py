@@ -69,30 +69,30 @@ def wait_for_request(
         pause = min(pause * 1.2, _LONGEST_LOOK_S)
 
 
-def begin_backup(
-    session: CvatSession, kind: str, number: int, *, doing: str, with_cloud: bool = True
-) -> str:
+def begin_backup(session: CvatSession, kind: str, number: int, *, doing: str) -> str:
     """Let CVAT pack a project or task, images included, into an archive; return the request's id.
 
-    The archive stays on the server, also where exports of the task go to a cloud by default. When
-    the user has asked for the same already, it is that request.
+    The archive stays on the server, also where exports of the task go to a cloud by default.
 
     Args:
         session: who asks.
         kind: "project" or "task".
         number: its id.
         doing: for errors, to follow "while".
-        with_cloud: whether images that lie in a cloud are packed too; older servers always do.
+
+    Raises:
+        CvatError: also when the user asked for the same and CVAT is at it; see `under_way`.
     """
-    query = {"location": "local", "lightweight": "false" if with_cloud else "true"}
+    query = {"location": "local", "lightweight": "false"}  # with images that lie in a cloud
     address = f"/api/{kind}s/{number}/backup/export"
-    try:
-        asked = session.transport.json("POST", address, doing=doing, query=query)
-    except CvatError as error:
-        asked = refusal(error)  # of one that is under way CVAT tells the id
-        if not (is_conflict(error) and asked.get("rq_id")):
-            raise
+    asked = session.transport.json("POST", address, doing=doing, query=query)
     return str(asked["rq_id"])
+
+
+def under_way(error: CvatError) -> str | None:
+    """Return the id of the request that CVAT is at already, which it refused to begin anew."""
+    found = refusal(error).get("rq_id") if is_conflict(error) else None
+    return None if found is None else str(found)
 
 
 def result_path(state: dict[str, object], *, doing: str) -> str:

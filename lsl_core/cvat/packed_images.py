@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from lsl_core.cvat.background import begin_backup, result_path, wait_for_request
+from lsl_core.cvat.background import begin_backup, result_path, under_way, wait_for_request
 from lsl_core.cvat.chunks import members_of
 from lsl_core.cvat.entities import FrameInfo, TaskInfo
 from lsl_core.cvat.session import CvatSession
@@ -42,9 +42,14 @@ def is_worth_packing(task: TaskInfo, meta: Mapping[str, Any], missing: Sequence[
     # of what lies in a cloud the server would fetch all, and of a filtered upload send all
     if meta.get("cloud_storage_id") or meta.get("frame_filter") or meta.get("start_frame"):
         return False
-    useful = [f for f in missing if PurePosixPath(f.name).suffix.lower() in _AS_UPLOADED]
+    useful = [f for f in missing if _is_kept(f)]
     least = max(_MIN_CHUNKS * task.chunk_size, _MIN_SHARE * task.frames)
     return len(useful) >= least
+
+
+def _is_kept(frame: FrameInfo) -> bool:
+    """Tell by its name whether CVAT keeps an image as it was uploaded."""
+    return PurePosixPath(frame.name).suffix.lower() in _AS_UPLOADED
 
 
 def pack_images(session: CvatSession, task: TaskInfo, progress: Progress) -> str | None:
@@ -52,13 +57,23 @@ def pack_images(session: CvatSession, task: TaskInfo, progress: Progress) -> str
     doing = f"packing the images of task {task.id}"
     progress.start("CVAT packs the images", total=0, unit="")
     try:
-        request = begin_backup(session, "task", task.id, doing=doing, with_cloud=False)
+        request = _ask_or_join(session, task, doing)
         state = wait_for_request(
             session, request, doing=doing, progress=progress, queued_s=_QUEUED_S
         )
         return result_path(state, doing=doing)
     except CvatError:  # no right to it, CVAT failed or is busy; who went away shows at the chunks
         return None
+
+
+def _ask_or_join(session: CvatSession, task: TaskInfo, doing: str) -> str:
+    """Return the id of a new backup, or of one under way: images are the same in both."""
+    try:
+        return begin_backup(session, "task", task.id, doing=doing)
+    except CvatError as error:
+        if earlier := under_way(error):
+            return earlier
+        raise
 
 
 def packed_images(
@@ -78,9 +93,7 @@ def packed_images(
         CvatError: the connection broke.
         BadZipFile: what came is no whole archive.
     """
-    by_name = {
-        f"data/{f.name}": f for f in wanted if PurePosixPath(f.name).suffix.lower() in _AS_UPLOADED
-    }
+    by_name = {f"data/{f.name}": f for f in wanted if _is_kept(f)}
     with session.transport.stream(path, doing=f"loading the images of task {task.id}") as body:
         for name, data in members_of(body):
             found = by_name.get(name)

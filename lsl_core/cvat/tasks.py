@@ -49,18 +49,13 @@ def list_tasks(
     ]
 
 
-def get_task(session: CvatSession, task_id: int) -> TaskInfo:
+def get_task(session: CvatSession, task_id: int, *, labels: bool = True) -> TaskInfo:
     """Return one task.
 
-    Raises:
-        CvatNotFound: when it does not exist, or the user may not see it.
-    """
-    task = unlabelled_task(session, task_id)
-    return replace(task, labels=tuple(label.name for label in labels_of(session, task)))
-
-
-def unlabelled_task(session: CvatSession, task_id: int) -> TaskInfo:
-    """Return one task without the names of its labels.
+    Args:
+        session: who asks.
+        task_id: which.
+        labels: False leaves the label names out, which spares a call.
 
     Raises:
         CvatNotFound: when it does not exist, or the user may not see it.
@@ -74,7 +69,9 @@ def unlabelled_task(session: CvatSession, task_id: int) -> TaskInfo:
             )["name"]
         except CvatError:  # a task may be shared without its project
             project = f"project {entry['project_id']}"
-    return read_task_info(entry, session.url, project=project, labels=())
+    task = read_task_info(entry, session.url, project=project, labels=())
+    names = tuple(label.name for label in labels_of(session, task)) if labels else ()
+    return replace(task, labels=names)
 
 
 def bare_task(session: CvatSession, task_id: int) -> TaskInfo:

@@ -62,7 +62,8 @@ def import_task(
     """
     sources.check_new_name(workspace.sources, name)
     pulled = None
-    if frames is None and cvat.get_task(session, task_id).is_completed:  # every image counts
+    all_count = frames is None and cvat.get_task(session, task_id, labels=False).is_completed
+    if all_count:
         state, pulled = cvat.pull_task(session, task_id, workspace.frames, progress=progress)
     else:
         state = cvat.read_task(session, task_id, frames=None if frames is None else {*frames})

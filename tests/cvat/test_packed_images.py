@@ -21,6 +21,8 @@ from lsl_core.cvat import (
     task_frames,
 )
 from lsl_core.cvat.background import begin_backup, wait_for_request
+from lsl_core.cvat.backup import archives
+from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.packed_images import is_worth_packing
 from lsl_core.cvat.tasks import data_meta
 from lsl_core.errors import CvatRequestFailed, RunCancelled
@@ -190,6 +192,23 @@ def test_a_backup_that_is_under_way_is_waited_for(watched, pack_all, task, tmp_p
     watched.fault = under_way
     assert len(pull_frames(watched.session, task.id, tmp_path / "store").refs) == FRAMES
     assert (watched.count("/backup/download"), watched.count("/data?")) == (1, 0)
+
+
+def test_a_backup_run_asks_anew_once_an_earlier_one_is_ready(watched, task, tmp_path):
+    begun = []
+
+    def under_way_once(method, path, forward):
+        answer = forward()
+        if "/backup/export" in path:
+            begun.append(path)
+            answer.status = 409 if len(begun) == 1 else answer.status
+        return answer
+
+    watched.fault = under_way_once
+    archives.export_archive(watched.session, UnitKind.TASK, task.id, tmp_path / "task.zip")
+    first, second = (place for place, (_, path) in enumerate(watched.asked) if path in begun)
+    between = [path for _, path in watched.asked[first:second]]
+    assert any(path.startswith("/api/requests/") for path in between), "the earlier was waited for"
 
 
 def test_work_that_failed_says_why(watched, task):

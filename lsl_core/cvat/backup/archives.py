@@ -9,13 +9,14 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import urllib3
 
-from lsl_core.cvat.background import begin_backup, result_path, wait_for_request
+from lsl_core.cvat.background import begin_backup, result_path, under_way, wait_for_request
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.errors import cvat_errors, is_trouble
 from lsl_core.cvat.session import CvatSession
@@ -55,7 +56,7 @@ def export_archive(
         DiskFull: no space left.
     """
     doing = f"backing up {kind} {unit_id}"
-    request = _patiently(partial(begin_backup, session, kind, unit_id, doing=doing), progress)
+    request = _begin(session, kind, unit_id, doing, progress)
     progress.start(f"CVAT packs {kind} {unit_id}", total=0, unit="")
     state = wait_for_request(session, request, doing=doing, progress=progress)
     url = result_path(state, doing=doing)
@@ -71,6 +72,22 @@ def export_archive(
             hint=f"Free space under {path.parent}, or choose another folder.",
         ) from error
     check_archive(path, kind, what=f"the backup of {kind} {unit_id}")
+
+
+def _begin(
+    session: CvatSession, kind: UnitKind, unit_id: int, doing: str, progress: Progress
+) -> str:
+    """Ask for a backup of what is there now; one under way may be older, so it is waited for."""
+    begin = partial(begin_backup, session, kind, unit_id, doing=doing)
+    try:
+        return _patiently(begin, progress)
+    except CvatError as error:
+        earlier = under_way(error)
+        if earlier is None:
+            raise
+    with suppress(CvatRequestFailed):  # how the other one ends is not ours
+        wait_for_request(session, earlier, doing=doing, progress=progress)
+    return _patiently(begin, progress)
 
 
 def check_archive(path: Path, kind: UnitKind, *, what: str) -> None:
