@@ -11,11 +11,18 @@ from lsl_core.ui import frame
 
 st.set_page_config(page_title="LSL", page_icon=frame.ICON, layout="wide")
 
+
+def connect() -> None:
+    """Lead from the address that the first page would have to the one that it has, the root."""
+    st.switch_page("pages/connect.py")
+
+
 has_workspace = frame.enter(Path(os.environ.get("LSL_WORKSPACE") or "."))
 page = st.navigation(
     {
         "Data": [
-            st.Page("pages/connect.py", title="Connect", icon=":material/lan:"),
+            st.Page("pages/connect.py", title="Connect", icon=":material/lan:", url_path="start"),
+            st.Page(connect, visibility="hidden"),
             st.Page("pages/tasks.py", title="Tasks", icon=":material/view_list:"),
             st.Page("pages/sources.py", title="Sources", icon=":material/photo_library:"),
         ],
