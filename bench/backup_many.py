@@ -28,7 +28,7 @@ from lsl_core import cvat
 from lsl_core.backups import Draft, Repository, Tier
 from lsl_core.cli.main import run as lsl
 from lsl_core.cvat.backup import list_units
-from lsl_core.cvat.transport import Transport
+from lsl_core.cvat.connection.transport import Transport
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.services import (
     backing_up,

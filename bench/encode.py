@@ -9,7 +9,7 @@ import numpy as np
 from measure import cost, table
 from numpy.typing import NDArray
 
-from lsl_core.cvat.mask_points import from_points, to_points
+from lsl_core.cvat.annotations.mask_points import from_points, to_points
 from lsl_core.types import CropMasks, SoftMasks
 
 Pixels = NDArray[np.uint8]

@@ -45,14 +45,31 @@ Writing (nothing but these changes a server)::
 `plan.token` is the same for the same task state, objects and choices: a page shows a plan, the
 worker makes it anew, and pushes only when the tokens are equal. Masks of predictions are binary:
 `instances.binary(threshold)` first.
+
+The rooms within stand on floors, as those of `lsl_core` do: `connection`, on it `tasks`, then
+`annotations`; on these `images`, `new_tasks`, `functions` and `push` side by side; then `backup`,
+which has a face of its own.
 """
 
-from lsl_core.cvat.annotations import TaskState, job_annotations, read_task, task_annotations
-from lsl_core.cvat.arrivals import Arrival, Arrivals
-from lsl_core.cvat.create import create_task, delete_task
-from lsl_core.cvat.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
-from lsl_core.cvat.entities import CvatLabel, FrameInfo, JobInfo, JobKind, LabelAttribute, TaskInfo
-from lsl_core.cvat.frames import (
+from lsl_core.cvat.annotations.reading import (
+    TaskState,
+    job_annotations,
+    read_task,
+    task_annotations,
+)
+from lsl_core.cvat.annotations.shapes import Converted, FrameAnnotations, LeftOut, to_instances
+from lsl_core.cvat.connection.credentials import Credentials, PasswordLogin, SavedKey, TokenLogin
+from lsl_core.cvat.connection.profiles import profile_login, saved_profiles
+from lsl_core.cvat.connection.session import (
+    ConnectStep,
+    CvatSession,
+    Organisation,
+    ServerInfo,
+    connect,
+    server_address,
+)
+from lsl_core.cvat.functions.listed import has_functions, list_functions, try_function
+from lsl_core.cvat.images.frames import (
     FailedFrame,
     PulledFrames,
     frame_bytes,
@@ -60,11 +77,18 @@ from lsl_core.cvat.frames import (
     pull_task,
     task_preview,
 )
-from lsl_core.cvat.functions import has_functions, list_functions, try_function
-from lsl_core.cvat.journal import Journal, PushPhase, PushRecord
-from lsl_core.cvat.label_maps import LabelMaps
-from lsl_core.cvat.label_matching import LabelMatch, add_label, match_labels
-from lsl_core.cvat.plan import (
+from lsl_core.cvat.new_tasks.arrivals import Arrival, Arrivals
+from lsl_core.cvat.new_tasks.create import create_task, delete_task
+from lsl_core.cvat.new_tasks.seeding import draw_in_new_task
+from lsl_core.cvat.push.applying import (
+    FailedShapes,
+    PushResult,
+    apply_push,
+    resume_push,
+    verify_push,
+)
+from lsl_core.cvat.push.journal import Journal, PushPhase, PushRecord
+from lsl_core.cvat.push.plan import (
     AS_USUAL,
     Conflicts,
     FrameRow,
@@ -74,10 +98,8 @@ from lsl_core.cvat.plan import (
     PushPlan,
     SkippedFrame,
 )
-from lsl_core.cvat.planning import plan_push
-from lsl_core.cvat.profiles import profile_login, saved_profiles
-from lsl_core.cvat.push import FailedShapes, PushResult, apply_push, resume_push, verify_push
-from lsl_core.cvat.review import (
+from lsl_core.cvat.push.planning import plan_push
+from lsl_core.cvat.push.review import (
     Compared,
     Fate,
     Judged,
@@ -86,18 +108,19 @@ from lsl_core.cvat.review import (
     compare_push,
     review_push,
 )
-from lsl_core.cvat.seeding import draw_in_new_task
-from lsl_core.cvat.session import (
-    ConnectStep,
-    CvatSession,
-    Organisation,
-    ServerInfo,
-    connect,
-    server_address,
+from lsl_core.cvat.push.snapshot import read_snapshot, write_snapshot
+from lsl_core.cvat.push.undo import Kept, UndoResult, undo_push
+from lsl_core.cvat.tasks.entities import (
+    CvatLabel,
+    FrameInfo,
+    JobInfo,
+    JobKind,
+    LabelAttribute,
+    TaskInfo,
 )
-from lsl_core.cvat.shapes import Converted, FrameAnnotations, LeftOut, to_instances
-from lsl_core.cvat.snapshot import read_snapshot, write_snapshot
-from lsl_core.cvat.tasks import (
+from lsl_core.cvat.tasks.label_maps import LabelMaps
+from lsl_core.cvat.tasks.label_matching import LabelMatch, add_label, match_labels
+from lsl_core.cvat.tasks.reading import (
     frame_url,
     get_task,
     list_tasks,
@@ -106,7 +129,6 @@ from lsl_core.cvat.tasks import (
     task_jobs,
     task_labels,
 )
-from lsl_core.cvat.undo import Kept, UndoResult, undo_push
 from lsl_core.geometry.drawable import Drawing
 
 __all__ = [

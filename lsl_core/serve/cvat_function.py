@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from lsl_core.cvat import native
+from lsl_core.cvat.functions import native
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.inference.batches import Pixels

@@ -15,7 +15,7 @@ from lsl_core.cvat import (
     saved_profiles,
     server_address,
 )
-from lsl_core.cvat.session import StepReport
+from lsl_core.cvat.connection.session import StepReport
 from lsl_core.errors import CvatAuth, UserInput
 from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path

@@ -4,7 +4,7 @@ import numpy as np
 from app_world import World, words
 
 from lsl_core import cvat
-from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.annotations.changing import Action, change_job
 from lsl_core.sandbox import Sandbox
 from lsl_core.services import activity, catalogue, previewing
 from lsl_core.types import View, Window

@@ -4,7 +4,7 @@ import pytest
 from app_world import LABELS, Task, World, words
 
 from lsl_core import cvat
-from lsl_core.cvat.packing import unpacked
+from lsl_core.cvat.annotations.packing import unpacked
 from lsl_core.sandbox import Sandbox
 from lsl_core.services import pushing, sourcing
 from lsl_core.ui import keys

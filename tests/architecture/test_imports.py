@@ -22,6 +22,17 @@ FLOORS = {
     "cli": 5, "ui": 5, "serve": 5,
 }  # fmt: skip
 
+#: The same within a room: floor of each of its files and folders.
+SUBFLOORS = {
+    "cvat": {
+        "connection": 0,
+        "tasks": 1,
+        "annotations": 2,
+        "images": 3, "new_tasks": 3, "functions": 3, "push": 3,
+        "backup": 4,
+    },
+}  # fmt: skip
+
 #: Library -> the only places that may import it.
 FENCES = {
     "cvat_sdk": {"cvat"},
@@ -75,6 +86,21 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
 def test_every_room_has_a_floor() -> None:
     rooms = {_room(path) for path in (ROOT / "lsl_core").rglob("*.py")}
     assert rooms - {"__init__"} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("room", SUBFLOORS)
+def test_imports_go_down_within_a_room(room: str) -> None:
+    floors = SUBFLOORS[room]
+    house = ROOT / "lsl_core" / room
+    for path in house.rglob("*.py"):
+        part = path.relative_to(house).with_suffix("").parts[0]
+        if part == "__init__":
+            continue
+        for name in _imports(path):
+            if not name.startswith(f"lsl_core.{room}."):
+                continue
+            other = name.split(".")[2]
+            assert other == part or floors[other] < floors[part], f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("slow", ["torch", "scipy"])

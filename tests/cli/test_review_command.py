@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from lsl_core import cvat
 from lsl_core.cli.main import app
 from lsl_core.cvat import Journal, PasswordLogin
-from lsl_core.cvat.packing import unpacked
+from lsl_core.cvat.annotations.packing import unpacked
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.services import connections, workspaces
 from lsl_core.types import Instances, Mode

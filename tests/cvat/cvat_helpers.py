@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from lsl_core.cvat import CvatSession, TaskInfo, create_task, get_task, task_jobs, task_labels
-from lsl_core.cvat.upload import upload_images
+from lsl_core.cvat.new_tasks.upload import upload_images
 from lsl_core.types import CropMasks, Instances
 
 HW = (60, 80)

@@ -9,9 +9,9 @@ from lsl_core.cvat import (
     task_jobs,
     task_labels,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.content import content_key
-from lsl_core.cvat.packing import unpacked
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import content_key
+from lsl_core.cvat.annotations.packing import unpacked
 
 MODEL_LABELS = ("cell",)
 THREE = [(15, 15, 8), (45, 20, 10), (60, 45, 7)]

@@ -17,10 +17,10 @@ from lsl_core.cvat import (
     apply_push,
     connect,
     plan_push,
-    sending,
     undo_push,
 )
 from lsl_core.cvat.backup import SavedTask, plan_restore, saved_units
+from lsl_core.cvat.push import sending
 
 
 def saved_of(path: str) -> list[SavedTask]:

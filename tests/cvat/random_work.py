@@ -11,8 +11,8 @@ import numpy as np
 from cvat_helpers import HW, Answer, Fault
 
 from lsl_core.cvat import CvatSession, PushPlan, TaskInfo, task_annotations, task_jobs, task_labels
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import content_key
 from lsl_core.types import CropMasks, Instances
 
 #: How long the proxy holds back what the server shall do late, and how long a push waits for it.

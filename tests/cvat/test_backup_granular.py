@@ -23,14 +23,15 @@ from lsl_core.cvat import (
     create_task,
     delete_task,
     resume_push,
-    sending,
     task_jobs,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job, stored_entries
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import KINDS, content_key, kind_of
+from lsl_core.cvat.annotations.reading import stored_entries
 from lsl_core.cvat.backup import plan_restore
 from lsl_core.cvat.backup.saved import Relabel
-from lsl_core.cvat.content import KINDS, content_key, kind_of
+from lsl_core.cvat.push import sending
 from lsl_core.errors import RestoreRefused
 from lsl_core.progress import NULL
 

@@ -45,7 +45,7 @@ def test_e1_every_page_of_projects_is_read(tmp_path: Path, monkeypatch):
             pages.append(path)
             return forward()
 
-        monkeypatch.setattr("lsl_core.cvat.transport._PAGE_SIZE", 10)
+        monkeypatch.setattr("lsl_core.cvat.connection.transport._PAGE_SIZE", 10)
         with FaultProxy(sandbox.url) as proxy, connect(proxy.url, LOGIN) as through:
             proxy.fault = counting
             found = {unit.id for unit in list_units(through).units}

@@ -30,6 +30,7 @@ from lsl_core.cvat import (
     task_annotations,
     undo_push,
 )
+from lsl_core.cvat.annotations.content import content_key
 from lsl_core.cvat.backup import (
     People,
     UnitKind,
@@ -39,7 +40,6 @@ from lsl_core.cvat.backup import (
     restore_archive,
     restore_organisations,
 )
-from lsl_core.cvat.content import content_key
 from lsl_core.errors import CvatRequestFailed, RestoreRefused, UserInput
 from lsl_core.sandbox import Sandbox
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsl_core.cvat.checking import fault, require_sound
+from lsl_core.cvat.push.checking import fault, require_sound
 
 HW = (60, 80)
 

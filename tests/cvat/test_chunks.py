@@ -7,7 +7,7 @@ import pytest
 from cvat_helpers import FaultProxy, make_task
 
 from lsl_core.cvat import PasswordLogin, connect, pull_frames
-from lsl_core.cvat.chunks import members_of
+from lsl_core.cvat.images.chunks import members_of
 
 FILES = [("000000.png", b"first" * 100), ("000001.jpeg", b""), ("sub/é.tif", b"third" * 3)]
 

@@ -19,7 +19,7 @@ from lsl_core.cvat import (
     task_frames,
     task_labels,
 )
-from lsl_core.cvat.create import unique_names
+from lsl_core.cvat.new_tasks.create import unique_names
 from lsl_core.errors import CvatError, CvatRequestFailed, UserInput
 from lsl_core.geometry.drawable import within_image
 from lsl_core.types import CropMasks, Instances
@@ -81,7 +81,7 @@ def test_pictures_look_as_people_see_them(tmp_path):
 
 
 def test_large_and_small_files_travel_side_by_side(sandbox, session, tmp_path, monkeypatch):
-    monkeypatch.setattr("lsl_core.cvat.upload._BULK_BYTES", 16_000)
+    monkeypatch.setattr("lsl_core.cvat.new_tasks.upload._BULK_BYTES", 16_000)
     paths = write_images(tmp_path, 6)
     at_once, most, lock = set(), [], threading.Lock()
 
@@ -136,8 +136,8 @@ def test_names_are_told_apart_as_a_file_system_would():
 def test_a_large_file_goes_in_parts_and_survives_a_broken_one(
     sandbox, session, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lsl_core.cvat.upload._BULK_BYTES", 3000)
-    monkeypatch.setattr("lsl_core.cvat.tus._PART_BYTES", 4000)
+    monkeypatch.setattr("lsl_core.cvat.new_tasks.upload._BULK_BYTES", 3000)
+    monkeypatch.setattr("lsl_core.cvat.connection.tus._PART_BYTES", 4000)
     paths = write_images(tmp_path, 2)
     assert paths[0].stat().st_size > 8000
     parts: list[str] = []

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lsl_core.cvat import CvatLabel, Drawing, FrameInfo, to_instances
-from lsl_core.cvat.drawing import drawing_for, from_instances, lost_pixels
-from lsl_core.cvat.entities import LabelAttribute
+from lsl_core.cvat.annotations.drawing import from_instances, lost_pixels
+from lsl_core.cvat.tasks.entities import LabelAttribute
+from lsl_core.cvat.tasks.label_matching import drawing_for
 from lsl_core.geometry.drawable import within_image
 from lsl_core.types import CropMasks, Instances, SoftMasks
 

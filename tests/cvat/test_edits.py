@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lsl_core.cvat import edits
-from lsl_core.cvat.annotations import Action
-from lsl_core.cvat.edits import Edits
-from lsl_core.cvat.journal import Batch, Part
+from lsl_core.cvat.annotations.changing import Action
+from lsl_core.cvat.push import edits
+from lsl_core.cvat.push.edits import Edits
+from lsl_core.cvat.push.journal import Batch, Part
 from lsl_core.errors import CvatUnreachable
 
 SHAPES = [

@@ -6,7 +6,7 @@ from cvat_sdk.masks import decode_mask, encode_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsl_core.cvat.mask_points import from_points, to_points
+from lsl_core.cvat.annotations.mask_points import from_points, to_points
 from lsl_core.types import CropMasks
 
 GOOD = [1, 2, 1, 5, 6, 6, 7]

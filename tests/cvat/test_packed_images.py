@@ -12,19 +12,18 @@ from lsl_core.cvat import (
     PasswordLogin,
     connect,
     create_task,
-    frames,
     get_task,
-    packed_images,
     pull_frames,
     pull_task,
     read_task,
     task_frames,
 )
-from lsl_core.cvat.background import begin_backup, wait_for_request
 from lsl_core.cvat.backup import archives
 from lsl_core.cvat.backup.inventory import UnitKind
-from lsl_core.cvat.packed_images import is_worth_packing
-from lsl_core.cvat.tasks import data_meta
+from lsl_core.cvat.connection.background import begin_backup, wait_for_request
+from lsl_core.cvat.images import frames, packed
+from lsl_core.cvat.images.packed import is_worth_packing
+from lsl_core.cvat.tasks.reading import data_meta
 from lsl_core.errors import CvatRequestFailed, RunCancelled
 from lsl_core.progress import NullProgress
 
@@ -34,7 +33,7 @@ FRAMES = 12
 @pytest.fixture
 def pack_all(monkeypatch):
     """Let every task be worth a backup."""
-    monkeypatch.setattr(packed_images, "_MIN_CHUNKS", 0)
+    monkeypatch.setattr(packed, "_MIN_CHUNKS", 0)
 
 
 @pytest.fixture
@@ -101,12 +100,12 @@ def test_what_cvat_would_change_in_a_chunk_comes_by_chunk(watched, pack_all, tmp
     files = [*write_kinds(tmp_path / "kinds"), *write_images(tmp_path / "plain", FRAMES)]
     names = [path.relative_to(tmp_path).as_posix() for path in files]
     task = create_task(watched.session, "kinds", [("cell", "mask")], files, names=names)
-    packed = pull_frames(watched.session, task.id, tmp_path / "packed")
+    by_backup = pull_frames(watched.session, task.id, tmp_path / "packed")
     assert watched.count("/backup/download") == 1
     assert watched.count("/data?") > 0
-    packed_images._MIN_CHUNKS = 1000
-    assert packed.refs == pull_frames(watched.session, task.id, tmp_path / "chunks").refs
-    assert packed.failed == ()
+    packed._MIN_CHUNKS = 1000
+    assert by_backup.refs == pull_frames(watched.session, task.id, tmp_path / "chunks").refs
+    assert by_backup.failed == ()
 
 
 def _refused(method, path, forward):
@@ -153,7 +152,7 @@ def test_without_a_backup_the_chunks_bring_what_is_missing(
 def test_a_busy_cvat_is_asked_for_chunks_and_the_backup_left_to_others(
     watched, pack_all, task, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(packed_images, "_QUEUED_S", 0.1)
+    monkeypatch.setattr(packed, "_QUEUED_S", 0.1)
 
     def busy(method, path, forward):
         answer = forward()

@@ -11,10 +11,10 @@ from cvat_helpers import discs, make_task
 from push_helpers import draw_by_hand, rectangle
 
 from lsl_core.cvat import Journal, apply_push, plan_push, task_annotations, undo_push
-from lsl_core.cvat.annotations import stored_entries
-from lsl_core.cvat.content import content_key, key_of
-from lsl_core.cvat.journal import Part
-from lsl_core.cvat.packing import dumps, packed, unpacked, whole
+from lsl_core.cvat.annotations.content import content_key, key_of
+from lsl_core.cvat.annotations.packing import dumps, packed, unpacked, whole
+from lsl_core.cvat.annotations.reading import stored_entries
+from lsl_core.cvat.push.journal import Part
 
 MASK = {"type": "mask", "frame": 0, "label_id": 3, "points": [0, 12, 0, 0, 3, 2], "attributes": []}
 

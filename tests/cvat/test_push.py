@@ -24,8 +24,8 @@ from lsl_core.cvat import (
     read_task,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.journal import Journal
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.push.journal import Journal
 from lsl_core.errors import (
     LabelMismatch,
     TaskChanged,

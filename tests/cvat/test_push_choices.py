@@ -22,9 +22,9 @@ from lsl_core.cvat import (
     task_labels,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.budget import CORNERS_A_FRAME, SHAPES_A_FRAME, over_budget
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import content_key
+from lsl_core.cvat.push.budget import CORNERS_A_FRAME, SHAPES_A_FRAME, over_budget
 from lsl_core.errors import LabelMismatch, SnapshotMissing, UserInput
 from lsl_core.geometry.cleaning import Cleaning
 from lsl_core.types import CropMasks
@@ -186,7 +186,7 @@ def test_a_snapshot_that_cannot_be_read_back_stops_it(
     plan = plan_push(session, task.id, {0: discs(TWO[:1])}, ("cell",), choices=EVERYTHING)
     snapshot = tmp_path / "s.gz"
     monkeypatch.setattr(
-        "lsl_core.cvat.push.write_snapshot", lambda path, *rest: path.write_bytes(b"half")
+        "lsl_core.cvat.push.applying.write_snapshot", lambda path, *rest: path.write_bytes(b"half")
     )
     with pytest.raises(SnapshotMissing):
         apply_push(session, plan, journal, snapshot=snapshot, confirmed_task=task.id)

@@ -21,9 +21,9 @@ from lsl_core.cvat import (
     undo_push,
     verify_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.journal import Batch, BatchState, Journal, Part, PushRecord
-from lsl_core.cvat.sending import Sender
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.push.journal import Batch, BatchState, Journal, Part, PushRecord
+from lsl_core.cvat.push.sending import Sender
 from lsl_core.errors import (
     CvatAuth,
     CvatUnreachable,
@@ -194,7 +194,7 @@ def test_what_is_stored_while_the_last_look_is_on_its_way_is_not_sent_again(
 def test_a_server_that_goes_away_leaves_a_push_that_resumes(
     sandbox, session, task, journal, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lsl_core.cvat.sending._RETRY_WAITS_S", (0.01,))
+    monkeypatch.setattr("lsl_core.cvat.push.sending._RETRY_WAITS_S", (0.01,))
     login = PasswordLogin("demo", "demo-password")
     with FaultProxy(sandbox.url) as proxy, connect(proxy.url, login, organisation="") as through:
         plan = plan_push(through, task.id, {0: discs(THREE)}, MODEL_LABELS)

@@ -8,11 +8,11 @@ import pytest
 from cvat_sdk.api_client.exceptions import ApiException
 
 from lsl_core.cvat import JobKind, to_instances
-from lsl_core.cvat.annotations import validation_frames
-from lsl_core.cvat.content import content_key
-from lsl_core.cvat.entities import frames_of, read_job, read_label, read_task_info
-from lsl_core.cvat.errors import cvat_errors, may_have_happened
-from lsl_core.cvat.upload import wait_for_request
+from lsl_core.cvat.annotations.content import content_key
+from lsl_core.cvat.annotations.reading import validation_frames
+from lsl_core.cvat.connection.errors import cvat_errors, may_have_happened
+from lsl_core.cvat.new_tasks.upload import wait_for_request
+from lsl_core.cvat.tasks.entities import frames_of, read_job, read_label, read_task_info
 from lsl_core.errors import (
     CvatAuth,
     CvatNotFound,

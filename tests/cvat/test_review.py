@@ -13,9 +13,9 @@ from lsl_core.cvat import (
     task_labels,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.drawing import from_instances
-from lsl_core.cvat.packing import unpacked
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.drawing import from_instances
+from lsl_core.cvat.annotations.packing import unpacked
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing, within_image
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from lsl_core.cvat import read_snapshot, write_snapshot
-from lsl_core.cvat.content import StateKey, state_key
+from lsl_core.cvat.annotations.content import StateKey, state_key
 from lsl_core.errors import CvatUnreachable, FormatTooNew, SnapshotMissing
 
 SESSION = SimpleNamespace(url="http://cvat", server=SimpleNamespace(version="2.42.0"), user="ann")

@@ -10,10 +10,10 @@ from itertools import repeat
 
 import pytest
 
-from lsl_core.cvat.entries import entries_of
-from lsl_core.cvat.packing import packed
-from lsl_core.cvat.sending import make_batches
-from lsl_core.cvat.spool import Spool
+from lsl_core.cvat.annotations.packing import packed
+from lsl_core.cvat.annotations.spool import Spool
+from lsl_core.cvat.connection.entries import entries_of
+from lsl_core.cvat.push.sending import make_batches
 
 SHAPES = [{"frame": n, "type": "mask", "points": array("I", [n, 70_000])} for n in range(9)]
 

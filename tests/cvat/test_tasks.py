@@ -17,7 +17,7 @@ from lsl_core.cvat import (
     task_jobs,
     task_labels,
 )
-from lsl_core.cvat.entities import frames_of
+from lsl_core.cvat.tasks.entities import frames_of
 from lsl_core.errors import CvatError, CvatNotFound, UserInput
 
 

@@ -40,7 +40,7 @@ from lsl_core.cvat import (
     resume_push,
     undo_push,
 )
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.annotations.content import content_key
 from lsl_core.errors import CvatError
 
 RUNS = int(os.environ.get("LSL_TROUBLE_RUNS", "6"))
@@ -68,8 +68,8 @@ def task(sandbox, tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """The same work with short waits and many small batches."""
-    monkeypatch.setattr("lsl_core.cvat.sending._RETRY_WAITS_S", (0.01, 0.02, 0.03))
-    monkeypatch.setattr("lsl_core.cvat.sending._BATCH_SHAPES", 5)
+    monkeypatch.setattr("lsl_core.cvat.push.sending._RETRY_WAITS_S", (0.01, 0.02, 0.03))
+    monkeypatch.setattr("lsl_core.cvat.push.sending._BATCH_SHAPES", 5)
 
 
 def insist(work):

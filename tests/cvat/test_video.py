@@ -19,7 +19,7 @@ from lsl_core.cvat import (
     task_frames,
     undo_push,
 )
-from lsl_core.cvat.upload import wait_for_request
+from lsl_core.cvat.new_tasks.upload import wait_for_request
 from lsl_core.services import sourcing
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace

@@ -18,14 +18,14 @@ from lsl_core.cvat import (
     task_labels,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import KINDS, content_key
 from lsl_core.cvat.backup import (
     differences,
     list_units,
     plan_restore,
     read_live,
 )
-from lsl_core.cvat.content import KINDS, content_key
 from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
 
 pytestmark = pytest.mark.live

@@ -35,7 +35,6 @@ from lsl_core.cvat import (
     frame_bytes,
     frame_url,
     list_tasks,
-    packed_images,
     plan_push,
     pull_frames,
     read_task,
@@ -45,7 +44,8 @@ from lsl_core.cvat import (
     task_labels,
     undo_push,
 )
-from lsl_core.cvat.content import content_key
+from lsl_core.cvat.annotations.content import content_key
+from lsl_core.cvat.images import packed
 from lsl_core.errors import CvatAuth, CvatError, CvatNotFound, CvatRequestFailed
 from lsl_core.progress import NULL
 from lsl_core.workspace.images import decode_rgb, read_rgb
@@ -131,10 +131,10 @@ def test_a_backup_brings_the_images_that_chunks_bring(session, project, tmp_path
     files = [*write_kinds(tmp_path / "kinds"), *write_images(tmp_path / "plain", 12)]
     made = create_task(session, "packed", [], files, project_id=project)
     chunks = pull_frames(session, made.id, tmp_path / "chunks")
-    monkeypatch.setattr(packed_images, "_MIN_CHUNKS", 0)
+    monkeypatch.setattr(packed, "_MIN_CHUNKS", 0)
     assert pull_frames(session, made.id, tmp_path / "packed").refs == chunks.refs
-    path = packed_images.pack_images(session, made, NULL)
-    brought = [*packed_images.packed_images(session, made, path, task_frames(session, made.id))]
+    path = packed.pack_images(session, made, NULL)
+    brought = [*packed.packed_images(session, made, path, task_frames(session, made.id))]
     assert len(brought) >= 18, "all but the turned one and the TIFF, and what shares a name"
 
 

@@ -39,9 +39,9 @@ from lsl_core.cvat import (
     task_labels,
     undo_push,
 )
-from lsl_core.cvat.annotations import Action, change_job
-from lsl_core.cvat.content import content_key
-from lsl_core.cvat.packing import unpacked
+from lsl_core.cvat.annotations.changing import Action, change_job
+from lsl_core.cvat.annotations.content import content_key
+from lsl_core.cvat.annotations.packing import unpacked
 from lsl_core.errors import CvatAuth, CvatUnreachable, LabelMismatch
 from lsl_core.types import Instances
 
@@ -234,7 +234,7 @@ def test_a_new_task_that_was_interrupted_goes_on(session, images, tmp_path, monk
         raise CvatUnreachable("the server went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lsl_core.cvat.create.upload_images", broken)
+        patch.setattr("lsl_core.cvat.new_tasks.create.upload_images", broken)
         with pytest.raises(CvatUnreachable):
             create_task(session, "LSL live test resumed", LABELS, images,
                         arrival=arrivals.open("key", url=session.url))  # fmt: skip

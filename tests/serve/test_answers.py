@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from cvat_sdk.masks import encode_mask
 
-from lsl_core.cvat.drawing import from_instances
-from lsl_core.cvat.entities import CvatLabel
+from lsl_core.cvat.annotations.drawing import from_instances
+from lsl_core.cvat.tasks.entities import CvatLabel
 from lsl_core.geometry.drawable import Drawing, within_image
 from lsl_core.serve import cvat_answer, drawing_of, label_specs
 from lsl_core.types import CropMasks, Instances, Mode

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from lsl_core.cvat import PasswordLogin, connect, create, seeding, upload
+from lsl_core.cvat import PasswordLogin, connect
+from lsl_core.cvat.new_tasks import create, seeding, upload
 from lsl_core.services import exporting
 from lsl_core.workspace import Workspace
 
@@ -16,7 +17,7 @@ def hasten() -> None:
     """Many small requests and short waits."""
     upload._BULK_BYTES = 12_000  # some of the files go together, others part by part
     upload.SETTLE_S = create.SETTLE_S = seeding.SETTLE_S = 0.5
-    sys.modules["lsl_core.cvat.tus"]._PART_BYTES = 8_000
+    sys.modules["lsl_core.cvat.connection.tus"]._PART_BYTES = 8_000
     seeding._BATCH = 2
 
 

@@ -253,7 +253,7 @@ def test_files_that_arrived_are_not_sent_again(sandbox, session, workspace, whol
 def test_a_server_that_goes_away_keeps_what_arrived_and_the_same_export_goes_on(
     sandbox, session, workspace, whole, monkeypatch
 ):
-    monkeypatch.setattr("lsl_core.cvat.upload.SETTLE_S", 0.1)
+    monkeypatch.setattr("lsl_core.cvat.new_tasks.upload.SETTLE_S", 0.1)
     with FaultProxy(sandbox.url) as proxy:
         proxy.fault = lambda method, path, forward: (
             None if path.endswith("/data/") and method == "POST" else forward()

@@ -8,7 +8,7 @@ import pytest
 
 from lsl_core import cvat, sources
 from lsl_core.cvat import CvatSession
-from lsl_core.cvat.annotations import Action, change_job
+from lsl_core.cvat.annotations.changing import Action, change_job
 from lsl_core.errors import UserInput
 from lsl_core.inference.cache import PredictionCache, cache_key
 from lsl_core.inference.previews import PreviewInfo, PreviewStore

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lsl_core import cvat
+from lsl_core.cvat.annotations.changing import Action, change_job
 from lsl_core.errors import (
     CvatAuth,
     CvatNotFound,
@@ -156,9 +157,7 @@ def test_a_push_refuses_when_somebody_drew_meanwhile(world, model: str) -> None:
     task = cvat.read_task(world.session, world.unlabelled)
     shape = {"type": "rectangle", "frame": 0, "label_id": task.labels[0].id,
              "points": [1, 1, 9, 9], "source": "manual"}  # fmt: skip
-    cvat.annotations.change_job(
-        world.session, task.jobs[0].id, cvat.annotations.Action.CREATE, [shape]
-    )
+    change_job(world.session, task.jobs[0].id, Action.CREATE, [shape])
     with pytest.raises(TaskChanged, match="was changed in CVAT"):
         pushing.apply(world.session, world.workspace, plan)
     assert len(cvat.task_annotations(world.session, world.unlabelled)["shapes"]) == 1

@@ -36,7 +36,7 @@ from lsl_core.cvat.backup.reading import (
 )
 from lsl_core.cvat.backup.reapply import Reapplied, make_empty_task, reapply
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit, saved_objects, saved_units
-from lsl_core.cvat.entities import organisation_id
+from lsl_core.cvat.tasks.entities import organisation_id
 
 __all__ = [
     "ARCHIVE_LEAVES_OUT",

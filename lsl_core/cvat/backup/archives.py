@@ -16,11 +16,16 @@ from typing import BinaryIO, TypeVar
 
 import urllib3
 
-from lsl_core.cvat.background import begin_backup, result_path, under_way, wait_for_request
 from lsl_core.cvat.backup.inventory import UnitKind
-from lsl_core.cvat.errors import cvat_errors, is_trouble
-from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.tus import upload_resumable
+from lsl_core.cvat.connection.background import (
+    begin_backup,
+    result_path,
+    under_way,
+    wait_for_request,
+)
+from lsl_core.cvat.connection.errors import cvat_errors, is_trouble
+from lsl_core.cvat.connection.session import CvatSession
+from lsl_core.cvat.connection.tus import upload_resumable
 from lsl_core.errors import CvatError, CvatRequestFailed, CvatUnreachable, DiskFull, WorkspaceError
 from lsl_core.progress import NULL, Progress
 

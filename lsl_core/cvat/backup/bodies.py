@@ -15,8 +15,8 @@ from array import array
 from collections.abc import Iterator
 from typing import IO, Any
 
-from lsl_core.cvat.entries import entries_of
-from lsl_core.cvat.transport import Transport
+from lsl_core.cvat.connection.entries import entries_of
+from lsl_core.cvat.connection.transport import Transport
 from lsl_core.errors import CvatRequestFailed, CvatUnreachable
 from lsl_core.workspace.files import file_of
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsl_core.cvat.annotations.content import content_key, kind_of
 from lsl_core.cvat.backup.reapply import match_jobs
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
-from lsl_core.cvat.content import content_key, kind_of
 from lsl_core.words import plural
 
 Json = dict[str, Any]

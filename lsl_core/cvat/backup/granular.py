@@ -10,15 +10,24 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from lsl_core.cvat.annotations import TaskState, read_task
+from lsl_core.cvat.annotations.content import (
+    KINDS,
+    Key,
+    Kind,
+    content_key,
+    each,
+    key_of,
+    kind_of,
+    state_key,
+)
+from lsl_core.cvat.annotations.reading import TaskState, read_task
+from lsl_core.cvat.annotations.spool import Spool
+from lsl_core.cvat.annotations.tracks import expand
 from lsl_core.cvat.backup.saved import Relabel, SavedTask
-from lsl_core.cvat.content import KINDS, Key, Kind, content_key, each, key_of, kind_of, state_key
-from lsl_core.cvat.entities import CvatLabel, JobInfo, JobKind
-from lsl_core.cvat.plan import FrameRow, LabelRow, PushPlan, RestoreMode, SkippedFrame
-from lsl_core.cvat.session import CvatSession
-from lsl_core.cvat.spool import Spool
-from lsl_core.cvat.tasks import label_entries
-from lsl_core.cvat.tracks import expand
+from lsl_core.cvat.connection.session import CvatSession
+from lsl_core.cvat.push.plan import FrameRow, LabelRow, PushPlan, RestoreMode, SkippedFrame
+from lsl_core.cvat.tasks.entities import CvatLabel, JobInfo, JobKind
+from lsl_core.cvat.tasks.reading import label_entries
 from lsl_core.errors import RestoreRefused, UserInput
 
 Json = dict[str, Any]

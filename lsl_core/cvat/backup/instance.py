@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lsl_core.cvat.backup.people import People
-from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.connection.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatError, CvatUnreachable
 
 Json = dict[str, Any]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from lsl_core.cvat.entities import organisation_id
-from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.connection.session import CvatSession
+from lsl_core.cvat.tasks.entities import organisation_id
 
 Json = dict[str, Any]
 

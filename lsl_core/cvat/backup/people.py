@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.connection.session import CvatSession
 
 Json = dict[str, Any]
 

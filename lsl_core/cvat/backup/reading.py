@@ -12,7 +12,7 @@ from typing import IO, Any
 from lsl_core.cvat.backup.bodies import Bodies, as_bytes, job_body, spool
 from lsl_core.cvat.backup.inventory import Unit, UnitKind
 from lsl_core.cvat.backup.saved import SavedUnit, saved_units
-from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.connection.session import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatNotFound, CvatUnreachable
 
 Json = dict[str, Any]

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsl_core.cvat.annotations import Action, change_job, named_in
+from lsl_core.cvat.annotations.changing import Action, change_job, named_in
+from lsl_core.cvat.annotations.content import KINDS, Kind, kind_of
 from lsl_core.cvat.backup.bodies import job_body
 from lsl_core.cvat.backup.inventory import UnitKind
 from lsl_core.cvat.backup.people import People
 from lsl_core.cvat.backup.saved import Relabel, SavedTask, SavedUnit
-from lsl_core.cvat.content import KINDS, Kind, kind_of
-from lsl_core.cvat.sending import in_groups
-from lsl_core.cvat.session import CvatSession
+from lsl_core.cvat.connection.session import CvatSession
+from lsl_core.cvat.push.sending import in_groups
 from lsl_core.errors import CvatAuth, CvatError, CvatRequestFailed, CvatUnreachable
 from lsl_core.progress import NULL, Progress
 

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from lsl_core.cvat.annotations.content import KINDS, Kind
+from lsl_core.cvat.annotations.packing import packed
+from lsl_core.cvat.annotations.shapes import Converted, to_instances
 from lsl_core.cvat.backup.inventory import UnitKind
-from lsl_core.cvat.content import KINDS, Kind
-from lsl_core.cvat.entities import (
+from lsl_core.cvat.connection.entries import entries_of
+from lsl_core.cvat.tasks.entities import (
     CvatLabel,
     FrameInfo,
     JobKind,
@@ -22,9 +25,6 @@ from lsl_core.cvat.entities import (
     read_label,
     read_task_info,
 )
-from lsl_core.cvat.entries import entries_of
-from lsl_core.cvat.packing import packed
-from lsl_core.cvat.shapes import Converted, to_instances
 
 Json = dict[str, Any]
 

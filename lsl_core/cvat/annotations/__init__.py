@@ -1,0 +1,1 @@
+"""What is drawn: read, changed, converted; for every room but `connection` and `tasks`."""

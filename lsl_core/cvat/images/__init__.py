@@ -1,0 +1,1 @@
+"""The images of a task, brought to this machine; for `backup` and the face of `cvat`."""
