@@ -30,15 +30,8 @@ from lsl_core.cli.main import run as lsl
 from lsl_core.cvat.backup import list_units
 from lsl_core.cvat.connection.transport import Transport
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
-from lsl_core.services import (
-    backing_up,
-    backups,
-    connections,
-    retaining,
-    reviewing_backups,
-    scheduling,
-    workspaces,
-)
+from lsl_core.services import connections, workspaces
+from lsl_core.services.backups import backing_up, inspecting, repositories, retaining, scheduling
 from lsl_core.workspace import Workspace
 
 LOGIN = cvat.PasswordLogin(DEMO_USER, DEMO_PASSWORD)
@@ -107,16 +100,16 @@ def listed(root: str) -> dict[str, Any]:
 
 def covered(root: str) -> dict[str, Any]:
     """Say what is covered."""
-    repository = backups.open_repository(Workspace(Path(root)))
+    repository = repositories.open_repository(Workspace(Path(root)))
     with _session(root) as session:
-        return counted(lambda: reviewing_backups.coverage(repository, session))
+        return counted(lambda: inspecting.coverage(repository, session))
 
 
 def stated(root: str) -> dict[str, Any]:
     """List the snapshots with how the repository stands and its room, as the page does."""
     workspace = Workspace(Path(root))
-    repository = backups.open_repository(workspace)
-    return counted(lambda: (backups.state(repository), retaining.room(workspace, repository)))
+    repository = repositories.open_repository(workspace)
+    return counted(lambda: (repositories.state(repository), retaining.room(workspace, repository)))
 
 
 def typed(root: str) -> dict[str, Any]:
@@ -131,7 +124,7 @@ def typed(root: str) -> dict[str, Any]:
 
 def saved(root: str) -> dict[str, Any]:
     """Save the annotations of everything."""
-    repository = backups.open_repository(Workspace(Path(root)), make=True)
+    repository = repositories.open_repository(Workspace(Path(root)), make=True)
     with _session(root) as session:
         return counted(
             lambda: backing_up.back_up_now(repository, session, Tier.ANNOTATIONS, reason="bench")
@@ -141,7 +134,7 @@ def saved(root: str) -> dict[str, Any]:
 def looked(root: str) -> dict[str, Any]:
     """Make what is due when nothing is."""
     workspace = Workspace(Path(root))
-    repository = backups.open_repository(workspace)
+    repository = repositories.open_repository(workspace)
     with _session(root) as session:
         return counted(lambda: scheduling.run_due(workspace, repository, session))
 
@@ -149,7 +142,7 @@ def looked(root: str) -> dict[str, Any]:
 def planned(root: str) -> dict[str, Any]:
     """Say when each backup is made next, as the page does."""
     workspace = Workspace(Path(root))
-    repository = backups.open_repository(workspace)
+    repository = repositories.open_repository(workspace)
     with _session(root) as session:
         return counted(lambda: scheduling.next_times(workspace, repository, session))
 
@@ -175,14 +168,14 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         connections.sign_in(LOGIN, url=sandbox.url, remember_in=workspace) as session,
     ):
         fill(session, folder, options)
-        backups.change_settings(workspace, full_hours=0.0, care_days=0.0)
+        repositories.change_settings(workspace, full_hours=0.0, care_days=0.0)
         _line("list projects and tasks", backup.apart(listed, root))
         _line("first backup of annotations", backup.apart(saved, root))
         _line("again, nothing changed", backup.apart(saved, root))
         for copies in (0, options.copies):
-            repository = backups.open_repository(workspace)
+            repository = repositories.open_repository(workspace)
             lengthen(repository, copies)
-            count = len(backups.open_repository(workspace).snapshots())
+            count = len(repositories.open_repository(workspace).snapshots())
             _line(f"{count} snapshots: lsl backup list", backup.apart(typed, root))
             _line(f"{count} snapshots: the page's list", backup.apart(stated, root))
             _line(f"{count} snapshots: coverage", backup.apart(covered, root))

@@ -21,7 +21,7 @@ from backup_sandbox import change, make_project
 from lsl_core import cvat
 from lsl_core.backups import Repository, Snapshot, Tier, verify
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
-from lsl_core.services import backing_up, drilling, restoring, restoring_live, reviewing_backups
+from lsl_core.services.backups import backing_up, drilling, inspecting, restoring, restoring_live
 from lsl_core.workspace import Workspace
 
 LOGIN = cvat.PasswordLogin(DEMO_USER, DEMO_PASSWORD)
@@ -65,19 +65,19 @@ def drilled(repository: Repository, session: cvat.CvatSession) -> None:
 def compared(repository: Repository, _: cvat.CvatSession) -> None:
     """Compare both snapshots of annotations."""
     pair = [newest(repository, Tier.ANNOTATIONS, back) for back in (1, 0)]
-    assert not reviewing_backups.compare(repository, *pair).is_same
+    assert not inspecting.compare(repository, *pair).is_same
 
 
 def compared_live(repository: Repository, session: cvat.CvatSession) -> None:
     """Compare the older snapshot of annotations with what is on the server."""
     older = newest(repository, Tier.ANNOTATIONS, 1)
-    assert not reviewing_backups.compare_live(repository, session, older).is_same
+    assert not inspecting.compare_live(repository, session, older).is_same
 
 
 def planned(repository: Repository, session: cvat.CvatSession) -> None:
     """Work out what makes the live tasks what they were in the older snapshot."""
     older = newest(repository, Tier.ANNOTATIONS, 1)
-    for task, _ in reviewing_backups.tasks_of(repository, older):
+    for task, _ in inspecting.tasks_of(repository, older):
         assert restoring_live.plan_live(repository, session, older, task).num_remove
 
 
@@ -86,7 +86,7 @@ def brought_back(repository: Repository, session: cvat.CvatSession) -> None:
     older = newest(repository, Tier.ANNOTATIONS, 1)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        for task, _ in reviewing_backups.tasks_of(repository, older):
+        for task, _ in inspecting.tasks_of(repository, older):
             plan = restoring_live.plan_live(repository, session, older, task)
             restoring_live.apply_live(
                 session, workspace, repository, older, plan, confirm=str(task)

@@ -7,8 +7,8 @@ Every day a hundredth of the masks is changed through the API. Then, each in a p
 
 * plain: cvat-sdk's own `download_backup` for every project, all archives kept, as AI4OS does
   (it waits 10 s before each look at the server; here both look as often as ours does);
-* ours: `services.backing_up` takes a full snapshot of every project: the documents of the API,
-  and CVAT's archive, checked and taken apart.
+* ours: `services.backups.backing_up` takes a full snapshot of every project: the documents of the
+  API, and CVAT's archive, checked and taken apart.
 
 Wall time holds the server's work of both ways; CPU seconds and memory are the client's alone.
 Lines are written as days end: what a stopped run printed stands.
@@ -31,7 +31,7 @@ from lsl_core import cvat
 from lsl_core.backups import Repository, Tier
 from lsl_core.cvat.backup import list_units
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
-from lsl_core.services import backing_up
+from lsl_core.services.backups import backing_up
 
 _FRAMES_AT_ONCE = 100
 

@@ -46,8 +46,11 @@ from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
 from lsl_core.serve.answers import cvat_answer, drawing_of
 from lsl_core.serve.looking import FLOOR_SCORE
 from lsl_core.serve.payload import image_of, payload_of, status_of
-from lsl_core.services import modelling, offers, serving, workspaces
-from lsl_core.services.offers import Offer
+from lsl_core.services import workspaces
+from lsl_core.services.models import training, versions
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import ServiceSettings
 from lsl_core.types import Hw, Mode, View
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import decode_rgb, image_ref
@@ -168,7 +171,7 @@ def one_at_a_time(root: Path, model: str, threads: int, tell: Connection) -> Non
     """
     use_threads(threads)
     workspace = workspaces.open_workspace(root)
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     loaded = load_model(workspace.models / card.id, device=workspace.settings().inference.device)
 
     def work(body: bytes) -> bytes:
@@ -240,7 +243,7 @@ def trained(folder: Path, *, iterations: int) -> tuple[Workspace, str]:
         is_labelled=True,
         origin={"kind": "bench"},
     )
-    modelling.train(workspace, source="cells", minutes=None, iterations=iterations)
+    training.train(workspace, source="cells", minutes=None, iterations=iterations)
     return workspace, "cells"
 
 
@@ -296,7 +299,7 @@ def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None
         alone = send(port, load, callers=asked.callers, pid=pid)
         report(f"handler, {asked.callers} callers", alone, load)
     offers.deploy(workspace, Offer(model))
-    found = serving.start(workspace, serving.ServiceSettings(port=19070, is_nuclio=True))
+    found = service.start(workspace, ServiceSettings(port=19070, is_nuclio=True))
     try:
         port = found.offers[0].functions[0].port or 0
         warm = make_load(40, bad=0.0, seed=asked.seed + 1, hw=hw)
@@ -311,7 +314,7 @@ def measure(workspace: Workspace, model: str, asked: argparse.Namespace) -> None
             outcome = send(port, other, callers=asked.callers, pid=found.pid)
             report(f"service, new images, round {number}", outcome, other)
     finally:
-        serving.stop(workspace)
+        service.stop(workspace)
     right = [body for _, body in alone.answers]
     wrong, unrefused = check(load, together, right)
     print(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from lsl_core.errors import LslError
-from lsl_core.services import backup_runs, backups
-from lsl_core.services.backups import Tier
+from lsl_core.services.backups import background, repositories
+from lsl_core.services.backups.repositories import Tier
 from lsl_core.services.connections import CvatSession
 from lsl_core.ui import backup_dialogs, backup_schedule, backup_snapshot, keys, session
 from lsl_core.ui import backup_panels as panels
@@ -19,7 +19,7 @@ VIEWS = ["Snapshots", "Coverage", "Schedule and rules"]
 def begin(cvat: CvatSession, tier: Tier) -> None:
     """Back up everything that the account can see, in the worker."""
     with errors_shown():
-        backup_runs.submit_backup(session.workspace(), cvat, tier=tier)
+        background.submit_backup(session.workspace(), cvat, tier=tier)
         panels.forget_known()
         st.toast("The backup has begun. The page may be closed.")
 
@@ -70,7 +70,7 @@ def nothing_yet(cvat: CvatSession | None) -> None:
             "them back.",
             text_alignment="center",
         )
-        st.caption(f"It will lie in  \n`{backups.location_of(session.workspace())}`",
+        st.caption(f"It will lie in  \n`{repositories.location_of(session.workspace())}`",
                    text_alignment="center")  # fmt: skip
         st.caption("Another folder, or a bucket: `lsl backup init`", text_alignment="center")
         if cvat is not None and st.button("Make the first backup", icon=":material/backup:",
@@ -95,7 +95,7 @@ def whole(cvat: CvatSession | None) -> None:
         prunes = st.button("Prune…", icon=":material/delete_sweep:", key=keys.BACKUPS_PRUNE)
     with errors_shown():
         if verifies:
-            backup_runs.submit_verify(session.workspace(), owner=session.owner())
+            background.submit_verify(session.workspace(), owner=session.owner())
             st.rerun()
         if prunes:
             backup_dialogs.look_and_prune(repository, panels.forget_known)
@@ -122,7 +122,7 @@ action(
 )
 panels.run_panel()
 try:
-    has_backups = backups.has_repository(session.workspace())
+    has_backups = repositories.has_repository(session.workspace())
 except LslError as error:
     error_card(error)
 else:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from lsl_core.errors import LslError
-from lsl_core.services import connections, modelling, previewing, pushing, sourcing
+from lsl_core.services import connections, sourcing
 from lsl_core.services.connections import CvatSession, Organisation
+from lsl_core.services.labelling import previewing, pushing
+from lsl_core.services.models import versions
 from lsl_core.ui import keys, previews, session, sign_in
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import ago, plural
@@ -91,7 +93,7 @@ def main_job() -> list[tuple[str, str, str, str]]:
     """Return the steps of the job: page, what to do, icon, and how far this workspace is."""
     workspace = session.workspace()
     sources = sourcing.list_sources(workspace)
-    cards = modelling.list_models(workspace)
+    cards = versions.list_models(workspace)
     looked = previewing.list_previews(workspace)
     pushed = pushing.list_pushes(workspace)
     images = sum(info.num_images for info in sources if info.is_labelled)

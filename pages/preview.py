@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from lsl_core.errors import CvatUnreachable
-from lsl_core.services import activity, predicting, previewing
+from lsl_core.services import activity
 from lsl_core.services.catalogue import TaskInfo
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.labelling import predicting, previewing
+from lsl_core.services.labelling.previewing import PreviewInfo
 from lsl_core.ui import cached, keys, previews, runs, session
 from lsl_core.ui import preview_panels as panels
 from lsl_core.ui.errors import error_card, errors_shown, guarded, offer_again

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from lsl_core.services import activity, modelling, previewing
+from lsl_core.services import activity
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.labelling import previewing
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.models import versions
 from lsl_core.types import RunPhase
 from lsl_core.ui import cached, keys, previews, push_choices, runs, session
 from lsl_core.ui import push_panels as panels
@@ -52,7 +54,7 @@ def steps(cvat: CvatSession, info: PreviewInfo) -> None:
     with right, st.container(border=True, height="stretch"):
         st.subheader("2 · How", anchor=False)
         mode = push_choices.mode_choice()
-        drawn = push_choices.shape_choices(has_masks=modelling.draws_masks(
+        drawn = push_choices.shape_choices(has_masks=versions.draws_masks(
             session.workspace(), info.model_id))  # fmt: skip
     if labels is None:
         return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lsl_core.services import activity, pushing
+from lsl_core.services import activity
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.pushing import PushRecord
+from lsl_core.services.labelling import pushing
+from lsl_core.services.labelling.pushing import PushRecord
 from lsl_core.ui import address, cached, keys, runs, session
 from lsl_core.ui import review_panels as panels
 from lsl_core.ui.errors import error_card, errors_shown, offer_again

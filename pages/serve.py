@@ -5,10 +5,12 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lsl_core.services import modelling, offers, predicting, serving
-from lsl_core.services.modelling import ModelCard
-from lsl_core.services.offers import Offer
-from lsl_core.services.serving import ServiceSettings, ServiceState
+from lsl_core.services.labelling import predicting
+from lsl_core.services.models import versions
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import ServiceSettings, ServiceState
+from lsl_core.types import ModelCard
 from lsl_core.ui import keys, serve_panels, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago
@@ -22,9 +24,9 @@ def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
     workspace = session.workspace()
     names = list(dict.fromkeys(card.name for card in cards))
     name = st.selectbox("Model", names, key=keys.SERVE_MODEL)
-    versions = [card.id for card in cards if card.name == name]
+    ids = [card.id for card in cards if card.name == name]
     version = st.selectbox(
-        "Version", ["", *versions], key=keys.SERVE_VERSION, format_func=lambda v: v or FOLLOW,
+        "Version", ["", *ids], key=keys.SERVE_VERSION, format_func=lambda v: v or FOLLOW,
         help="A newer version takes over unless its AP on held-out images is lower.",
     )  # fmt: skip
     own = st.checkbox("At the model's own score thresholds", value=True)
@@ -32,15 +34,15 @@ def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
         "Lowest score", 0.05, 1.0, 0.5, 0.01, key=keys.SERVE_THRESHOLD
     )  # fmt: skip
     st.caption("A threshold that somebody chooses in CVAT wins over this.")
-    slide = predicting.trained_windows(workspace, version or versions[0])
+    slide = predicting.trained_windows(workspace, version or ids[0])
     cuts = st.checkbox(
         f"Larger images through windows of {slide.width} px", value=True, key=keys.SERVE_WINDOWS,
         help="As in a preview: windows show the model objects at the size it knows. Without them "
         "it sees a larger image reduced, which is quicker; CVAT waits two minutes.",
     )  # fmt: skip
-    clicks = serve_panels.clicks_choice(version or versions[0])
-    is_running = serving.state(workspace) is not None
-    settings = serving.last_settings(workspace)
+    clicks = serve_panels.clicks_choice(version or ids[0])
+    is_running = service.state(workspace) is not None
+    settings = service.last_settings(workspace)
     settings = settings if is_running else serve_panels.reach(settings)
     if st.button(
         f"Deploy {name}", type="primary", key=keys.SERVE_DEPLOY, icon=":material/rocket_launch:",
@@ -64,15 +66,15 @@ def deploy(cards: list[ModelCard], place: DeltaGenerator) -> None:
 def start(settings: ServiceSettings) -> None:
     """Start the service unless it runs, and draw the page anew."""
     workspace = session.workspace()
-    if serving.state(workspace) is None:
+    if service.state(workspace) is None:
         with st.spinner("Starting the service: it loads the models"):
-            serving.start(workspace, settings)
+            service.start(workspace, settings)
     st.rerun()
 
 
 def why_none() -> str:
     """Say that no service runs, and what to do; one that died is not passed over."""
-    died = serving.died_at(session.workspace())
+    died = service.died_at(session.workspace())
     if died is None:
         return "No service runs. Choose a model and deploy it."
     return (
@@ -83,7 +85,7 @@ def why_none() -> str:
 
 def running(drawn: object) -> None:
     """Draw the running service, anew every few seconds; `drawn` is what stands around this."""
-    found = serving.state(session.workspace())
+    found = service.state(session.workspace())
     if found is None or around(found) != drawn:  # it ended, or follows another choice by now
         st.rerun()
     serve_panels.functions(found)
@@ -95,8 +97,8 @@ def around(found: ServiceState) -> object:
 
 
 action = header("Serve", "Let people call a model inside CVAT, with no Nuclio and no Docker.")
-models = modelling.list_models(session.workspace())
-state = serving.state(session.workspace())
+models = versions.list_models(session.workspace())
+state = service.state(session.workspace())
 if not models:
     empty("Serve a model so annotators can call it inside CVAT", "No model is trained yet.",
           icon=":material/cell_tower:", page="pages/train.py", label="Train a model")  # fmt: skip

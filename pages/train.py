@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import activity, modelling, sourcing, training_cost
+from lsl_core.services import activity, sourcing
+from lsl_core.services.models import training, training_cost, versions
 from lsl_core.services.sourcing import SourceInfo
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.ui import address, keys, model_panels, next_panel, runs, session, version_panel
@@ -17,7 +18,7 @@ from lsl_core.ui.start_panel import choose_start
 
 def choose_mode(info: SourceInfo) -> Mode:
     """Ask what the model shall give, and warn when the source does not teach that."""
-    modes = modelling.modes()
+    modes = training.modes()
     first = session.workspace().settings().mode
     mode = st.selectbox(
         "Give", modes, index=modes.index(first) if first in modes else 0, key=keys.TRAIN_MODE,
@@ -39,7 +40,7 @@ def choose_time(others: list[str], num_images: int) -> tuple[float, str | None, 
     """Ask for the minutes of training, the source to measure on, and for a curve over shots."""
     with st.expander("Time and evidence", type="compact", key="train-more"):
         minutes = st.slider(
-            "Training time, minutes", 0.5, 30.0, modelling.DEFAULT_MINUTES, 0.5,
+            "Training time, minutes", 0.5, 30.0, training.DEFAULT_MINUTES, 0.5,
             key=keys.TRAIN_MINUTES, persist_state="session",
             help="Ten images are learnt in about two minutes on a quiet CPU, in less on a GPU.",
         )  # fmt: skip
@@ -111,7 +112,7 @@ def order(found: list[SourceInfo]) -> None:
 
 header("Train", "Make a model from a few labelled images, and see whether it got better.")
 sources = [info for info in sourcing.list_sources(session.workspace()) if info.is_labelled]
-cards = modelling.list_models(session.workspace())
+cards = versions.list_models(session.workspace())
 left, right = st.columns([2, 5], gap="medium")
 with left:
     if sources:

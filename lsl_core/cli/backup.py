@@ -11,8 +11,8 @@ from lsl_core.cli.backup_shared import everything, opened, size_text, table
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import BackupError, PartlyDone, UserInput
-from lsl_core.services import backing_up, backups, retaining, reviewing_backups
-from lsl_core.services.backups import Snapshot, State, Tier
+from lsl_core.services.backups import backing_up, inspecting, repositories, retaining
+from lsl_core.services.backups.repositories import Snapshot, State, Tier
 from lsl_core.words import plural
 
 tier_option = click.option(
@@ -41,7 +41,7 @@ def backup() -> None:
 def init(ctx: click.Context, location: str, key_file: str, keyring: bool) -> None:
     """Choose where backups go: a folder or an fsspec URL. Default: in the workspace."""
     workspace = workspace_of(ctx)
-    made = backups.create_repository(workspace, location, key_file=key_file, keyring=keyring)
+    made = repositories.create_repository(workspace, location, key_file=key_file, keyring=keyring)
     click.echo(f"Backups go to {made.location}{', encrypted' if made.is_encrypted else ''}.")
     if key_file:
         click.echo(f"Keep a copy of {key_file} elsewhere: without it no backup can be read.")
@@ -105,7 +105,7 @@ def list_(
 ) -> None:
     """List snapshots, newest first."""
     _, repository = opened(ctx)
-    found = backups.find_snapshots(
+    found = repositories.find_snapshots(
         repository, search=search, tier=Tier(tier) if tier else None, project=project, task=task,
         forgotten=forgotten,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def list_(
 def show(ctx: click.Context, id_: str, files: bool) -> None:
     """Show what a snapshot holds, what it lacks, and what CVAT's own format leaves out."""
     _, repository = opened(ctx)
-    one = backups.get_snapshot(repository, id_)
+    one = repositories.get_snapshot(repository, id_)
     click.echo(table([one]))
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(one.counts.items()))
     click.echo(f"  holds      {counts or 'nothing'}")
@@ -144,7 +144,7 @@ def show(ctx: click.Context, id_: str, files: bool) -> None:
         click.echo(f"  note       {one.marks.note}")
     for lack in one.missing:
         click.echo(f"  missing    {lack.what}: {lack.why}")
-    for text in reviewing_backups.left_out(one):
+    for text in inspecting.left_out(one):
         click.echo(f"  beside     {text}")
     for file in one.files if files else ():
         click.echo(f"  {size_text(file.size):>10}  {file.name}")
@@ -157,13 +157,13 @@ def show(ctx: click.Context, id_: str, files: bool) -> None:
 def diff(ctx: click.Context, id_: str, other: str) -> None:
     """Compare a snapshot with another one, or with what CVAT has now."""
     workspace, repository = opened(ctx)
-    one = backups.get_snapshot(repository, id_)
+    one = repositories.get_snapshot(repository, id_)
     if other == "live":
         with everything(ctx, workspace) as session, TerminalProgress():
-            found = reviewing_backups.compare_live(repository, session, one)
+            found = inspecting.compare_live(repository, session, one)
     else:
-        found = reviewing_backups.compare(repository, one, backups.get_snapshot(repository, other))
-    for line in reviewing_backups.diff_lines(found):
+        found = inspecting.compare(repository, one, repositories.get_snapshot(repository, other))
+    for line in inspecting.diff_lines(found):
         click.echo(line)
 
 
@@ -174,7 +174,7 @@ def verify(ctx: click.Context, ids: tuple[str, ...]) -> None:
     """Read and hash everything that was saved, and open what CVAT made. Default: all snapshots."""
     _, repository = opened(ctx)
     with TerminalProgress() as progress:
-        report = backups.verify(repository, list(ids), progress=progress)
+        report = repositories.verify(repository, list(ids), progress=progress)
     _tell(report)
 
 
@@ -183,7 +183,7 @@ def verify(ctx: click.Context, ids: tuple[str, ...]) -> None:
 def check(ctx: click.Context) -> None:
     """Look at the structure of the repository only: quick, reads no images."""
     _, repository = opened(ctx)
-    _tell(backups.check(repository))
+    _tell(repositories.check(repository))
 
 
 @backup.command()
@@ -195,7 +195,7 @@ def protect(ctx: click.Context, ids: tuple[str, ...], off: bool, note: str) -> N
     """Keep a snapshot whatever the rules say."""
     _, repository = opened(ctx)
     for id_ in ids:
-        one = backups.protect(repository, id_, on=not off, note=note)
+        one = repositories.protect(repository, id_, on=not off, note=note)
         click.echo(f"{one.short_id} is {'protected no longer' if off else 'protected'}.")
 
 
@@ -216,7 +216,7 @@ def forget(ctx: click.Context, ids: tuple[str, ...], by_rules: bool, dry_run: bo
         )
         click.echo("\n".join(lines) or "There is no snapshot.")
         return
-    for one in backups.forget(repository, list(ids)):
+    for one in repositories.forget(repository, list(ids)):
         click.echo(
             f"{one.short_id} goes with the next prune. "
             f"Bring it back: lsl backup undelete {one.short_id}"
@@ -229,7 +229,7 @@ def forget(ctx: click.Context, ids: tuple[str, ...], by_rules: bool, dry_run: bo
 def undelete(ctx: click.Context, ids: tuple[str, ...]) -> None:
     """Bring forgotten snapshots back, as long as no prune has run."""
     _, repository = opened(ctx)
-    for one in backups.undelete(repository, list(ids)):
+    for one in repositories.undelete(repository, list(ids)):
         click.echo(f"{one.short_id} is back.")
 
 
@@ -241,7 +241,7 @@ def undelete(ctx: click.Context, ids: tuple[str, ...]) -> None:
 def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]) -> None:
     """Remove forgotten snapshots for good, and free what only they needed."""
     _, repository = opened(ctx)
-    plan = backups.plan_prune(repository, give_up=give_up)
+    plan = repositories.plan_prune(repository, give_up=give_up)
     if plan.does_nothing:
         click.echo("Nothing is forgotten, and nothing is unused: there is nothing to remove.")
         return
@@ -253,7 +253,7 @@ def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]
         click.echo("Nothing was removed.")
         return
     with TerminalProgress() as progress:
-        backups.prune(repository, seen=plan, progress=progress)
+        repositories.prune(repository, seen=plan, progress=progress)
     click.echo("Done.")
 
 
@@ -262,10 +262,10 @@ def prune(ctx: click.Context, dry_run: bool, yes: bool, give_up: tuple[str, ...]
 def unlock(ctx: click.Context) -> None:
     """Remove locks that a dead program left behind. Only when nothing runs on any machine."""
     _, repository = opened(ctx)
-    click.echo(f"Removed {backups.unlock(repository)} locks.")
+    click.echo(f"Removed {repositories.unlock(repository)} locks.")
 
 
-def _tell(report: backups.Report) -> None:
+def _tell(report: repositories.Report) -> None:
     for note in report.notes:
         click.echo(note, err=True)
     count = len(report.whole)
@@ -275,7 +275,7 @@ def _tell(report: backups.Report) -> None:
     for name, found in report.damaged.items():
         for text in found[:10]:
             click.echo(f"  {name[:10]}: {text}", err=True)
-    backups.require_good(report)
+    repositories.require_good(report)
 
 
 def _require_whole(one: Snapshot) -> None:

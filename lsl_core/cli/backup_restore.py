@@ -8,10 +8,10 @@ from lsl_core.cli.backup_shared import everything, into, opened
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
-from lsl_core.services import backups, drilling, restoring, restoring_live
-from lsl_core.services.backups import Repository, Snapshot
+from lsl_core.services.backups import drilling, repositories, restoring, restoring_live
+from lsl_core.services.backups.repositories import Repository, Snapshot
+from lsl_core.services.backups.restoring import RestoredInstance
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.restoring import RestoredInstance
 from lsl_core.services.workspaces import Workspace
 from lsl_core.words import plural
 
@@ -52,7 +52,7 @@ def restore(
     What goes into a live task is a push: lsl undo takes it back.
     """
     workspace, repository = opened(ctx)
-    one = backups.get_snapshot(repository, id_)
+    one = repositories.get_snapshot(repository, id_)
     if task is None and (frames or job is not None or keep_newer or confirm):
         raise UserInput(
             "--frame, --job, --keep-newer and --confirm are of a live task.",
@@ -140,7 +140,7 @@ def drill(ctx: click.Context, id_: str) -> None:
     Without a name: the newest one with images.
     """
     workspace, repository = opened(ctx)
-    one = backups.get_snapshot(repository, id_) if id_ else drilling.newest(repository)
+    one = repositories.get_snapshot(repository, id_) if id_ else drilling.newest(repository)
     with everything(ctx, workspace) as session, TerminalProgress() as progress:
         one = drilling.drill(repository, session, one, progress=progress)
     for problem in one.marks.drill.problems if one.marks.drill else ():

@@ -8,7 +8,7 @@ from lsl_core.cli.backup_shared import everything, opened, table
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import PartlyDone
-from lsl_core.services import backups, reviewing_backups, scheduling
+from lsl_core.services.backups import inspecting, repositories, scheduling
 
 
 @click.command()
@@ -50,14 +50,14 @@ def schedule(ctx: click.Context, /, on: bool | None, **given: float | int | None
     if changes:
         if not changes.get("quota_gb", 1):
             changes["quota_gb"] = None
-        settings = backups.change_settings(workspace, **changes)
+        settings = repositories.change_settings(workspace, **changes)
     for name, value in settings.model_dump().items():
         if name not in ("location", "key_file", "keyring"):
             click.echo(f"  {name:<18} {value if value is not None else 'none'}")
     if not settings.scheduled:
         click.echo("Nothing is made by itself. Switch it on: lsl backup schedule --on")
         click.echo("Or call `lsl backup run` from cron or systemd; see docs/backups.md")
-    if backups.has_repository(workspace) and workspace.settings().cvat.url:
+    if repositories.has_repository(workspace) and workspace.settings().cvat.url:
         _next(ctx)
 
 
@@ -77,7 +77,7 @@ def coverage(ctx: click.Context) -> None:
     """Say what exists on the server and is not backed up; ends with 3 when there is any."""
     workspace, repository = opened(ctx)
     with everything(ctx, workspace) as session:
-        found = reviewing_backups.coverage(repository, session)
+        found = inspecting.coverage(repository, session)
     click.echo(
         f"{'of':<14}{'frames':>7}  {'annotations':<17} {'with images':<17} {'verified':<17} name"
     )

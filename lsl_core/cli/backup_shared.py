@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import click
 
 from lsl_core.cli.shared import secret, token_of, workspace_of
-from lsl_core.services import backups, connections
-from lsl_core.services.backups import Repository, Snapshot
+from lsl_core.services import connections
+from lsl_core.services.backups import repositories
+from lsl_core.services.backups.repositories import Repository, Snapshot
 from lsl_core.services.connections import CvatSession, CvatSettings
 from lsl_core.services.workspaces import Workspace
 
@@ -16,7 +17,7 @@ from lsl_core.services.workspaces import Workspace
 def opened(ctx: click.Context, *, make: bool = False) -> tuple[Workspace, Repository]:
     """Return the workspace and its repository."""
     workspace = workspace_of(ctx)
-    return workspace, backups.open_repository(workspace, make=make)
+    return workspace, repositories.open_repository(workspace, make=make)
 
 
 def everything(ctx: click.Context, workspace: Workspace) -> CvatSession:

@@ -22,10 +22,11 @@ from lsl_core.cli.shared import (
 )
 from lsl_core.errors import PartlyDone, UserInput
 from lsl_core.progress import Progress
-from lsl_core.services import connections, exporting, predicting, previewing, pushing, reviewing
+from lsl_core.services import connections
 from lsl_core.services.connections import CvatSession, PasswordLogin, TokenLogin
-from lsl_core.services.exporting import TaskOptions
-from lsl_core.services.pushing import PushPlan
+from lsl_core.services.labelling import exporting, predicting, previewing, pushing, reviewing
+from lsl_core.services.labelling.exporting import TaskOptions
+from lsl_core.services.labelling.pushing import PushPlan
 from lsl_core.services.workspaces import Workspace
 from lsl_core.words import plural
 

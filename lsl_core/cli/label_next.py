@@ -16,8 +16,8 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import UserInput
-from lsl_core.services import label_next
-from lsl_core.services.label_next import NextImage
+from lsl_core.services.labelling import label_next
+from lsl_core.services.labelling.label_next import NextImage
 
 
 @click.command("next")

@@ -18,9 +18,9 @@ from lsl_core.cli.shared import (
     train_option,
     workspace_of,
 )
-from lsl_core.services import labelstudio, labelstudio_sending
-from lsl_core.services.labelstudio import BackendSettings
-from lsl_core.services.labelstudio_sending import Drawing
+from lsl_core.services.labelstudio import backend, projects, sending
+from lsl_core.services.labelstudio.backend import BackendSettings
+from lsl_core.services.labelstudio.sending import Drawing
 from lsl_core.words import plural
 
 
@@ -39,7 +39,7 @@ def labelstudio_setup(
     """Sign in to Label Studio and remember it for this workspace."""
     token = token or secret("An access token", hint="Pipe it in, or give it with --token.")
     workspace = workspace_of(ctx)
-    user = labelstudio.set_up(
+    user = projects.set_up(
         workspace, url=url, token=token, verify_tls=not insecure, image_hosts=image_hosts
     )
     click.echo(f"Signed in to {url} as {user}.")
@@ -65,7 +65,7 @@ def labelstudio_export(
     """
     workspace = workspace_of(ctx)
     with TerminalProgress() as progress:
-        made = labelstudio_sending.export_preview(
+        made = sending.export_preview(
             workspace,
             model=train,
             source=name,
@@ -86,7 +86,7 @@ def labelstudio_export(
 
 @click.command("labelstudio-ml-start")
 @train_option
-@click.option("--labelstudio-ml-port", default=labelstudio.DEFAULT_PORT, show_default=True)
+@click.option("--labelstudio-ml-port", default=backend.DEFAULT_PORT, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets others in.")
 @click.option(
     "--allow", multiple=True, metavar="NETWORK",
@@ -115,7 +115,7 @@ def labelstudio_ml_start(ctx: click.Context, /, **options: Any) -> None:  # noqa
     )
     # a service manager stops us by SIGTERM, and then the backend has to go, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    process = labelstudio.launch(workspace_of(ctx), settings)
+    process = backend.launch(workspace_of(ctx), settings)
     try:
         ctx.exit(process.wait())
     finally:

@@ -16,8 +16,10 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import UserInput
-from lsl_core.services import activity, exporting, modelling, predicting, previewing, sourcing
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services import activity, sourcing
+from lsl_core.services.labelling import exporting, predicting, previewing
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.models import training, versions
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard
 from lsl_core.words import plural
@@ -50,8 +52,8 @@ from lsl_core.words import plural
 @click.option("--task", type=click.Choice([m.value for m in Mode]), help="Default: as created.")
 @click.option(
     "--family",
-    type=click.Choice(list(modelling.families())),
-    default=modelling.DEFAULT_FAMILY,
+    type=click.Choice(list(training.families())),
+    default=training.DEFAULT_FAMILY,
     show_default=True,
     help="compact: a small network of ours. foundation: pretrained weights, tuned; wants a GPU.",
 )
@@ -110,12 +112,12 @@ def auto_label(
     check_conf(conf)
     _check_choices(family=family, bases=bases, folds=folds, valid=valid)
     slide = slide_of(slidewindow=slidewindow, size=slidewindow_size, overlap=overlap)
-    known = modelling.get_model(workspace, train) if reuse else None
+    known = versions.get_model(workspace, train) if reuse else None
     labels = known.labels if known else sourcing.load_source(workspace, train).labels.names
     with TerminalProgress() as progress:
         for warning in sourcing.unlearnt_labels(workspace, test, labels=labels):
             progress.note(warning)
-        card = known or modelling.train(
+        card = known or training.train(
             workspace,
             source=train,
             valid=valid,
@@ -160,7 +162,7 @@ def _check_choices(
 
 def _used(workspace: Workspace, card: ModelCard) -> ModelCard:
     """Return the version that labels the rest: the new one, unless it was held back."""
-    used = modelling.get_model(workspace, card.name)
+    used = versions.get_model(workspace, card.name)
     if used.id != card.id:
         how = "no better" if card.is_first_pass else "worse"
         click.echo(

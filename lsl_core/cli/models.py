@@ -9,7 +9,7 @@ import click
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import workspace_of
 from lsl_core.errors import PartlyDone
-from lsl_core.services import modelling, pretrained
+from lsl_core.services.models import pretrained, versions
 from lsl_core.types import ModelCard
 from lsl_core.words import plural
 
@@ -33,8 +33,8 @@ def list_command(ctx: click.Context, of_others: bool) -> None:
             click.echo(f"{'':<16} {one.title}")
             click.echo(f"{'':<16} {_revision(one)}")
         return
-    in_use = modelling.current_ids(workspace)
-    for card in modelling.list_models(workspace):
+    in_use = versions.current_ids(workspace)
+    for card in versions.list_models(workspace):
         mark = "*" if card.id in in_use else " "
         click.echo(f"{mark} {card.id:<24} {card.mode.value:<13} {card.measured}  {_beside(card)}")
 
@@ -45,7 +45,7 @@ def list_command(ctx: click.Context, of_others: bool) -> None:
 def show(ctx: click.Context, model: str) -> None:
     """Show what is known about a version, its parents and when it was in use."""
     workspace = workspace_of(ctx)
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     click.echo(f"{card.id}, {card.family}, {card.mode}, made {card.created}")
     if tuned_from := pretrained.tuned_from(card):
         click.echo(f"Tuned from    {', '.join(tuned_from)}")
@@ -61,9 +61,9 @@ def show(ctx: click.Context, model: str) -> None:
     shown = ", ".join(f"{label} {value:.2f}" for label, value in card.thresholds.items())
     click.echo(f"Thresholds    {shown} (least correction work)")
     click.echo(f"Scores        {'calibrated' if card.calibration else 'as the network gives them'}")
-    line = modelling.lineage(workspace, card.id)
+    line = versions.lineage(workspace, card.id)
     click.echo(f"Lineage       {' < '.join(version.id for version in line)}")
-    for choice in modelling.choices(workspace, card.name):
+    for choice in versions.choices(workspace, card.name):
         click.echo(f"In use        {choice.model} ({choice.why})")
 
 
@@ -73,7 +73,7 @@ def show(ctx: click.Context, model: str) -> None:
 def use(ctx: click.Context, model: str) -> None:
     """Put a version in use: previews, pushes and offers take it from then on."""
     workspace = workspace_of(ctx)
-    card = modelling.make_current(workspace, model)
+    card = versions.make_current(workspace, model)
     click.echo(f'"{card.name}" now means {card.id}.')
 
 
@@ -84,9 +84,9 @@ def restore(ctx: click.Context, model: str | None) -> None:
     """Bring a removed version back; without a name, list those in the trash."""
     workspace = workspace_of(ctx)
     if model is not None:
-        click.echo(f"{modelling.bring_back(workspace, model).id} is back.")
+        click.echo(f"{versions.bring_back(workspace, model).id} is back.")
         return
-    for one in modelling.discarded(workspace):
+    for one in versions.discarded(workspace):
         click.echo(f"{one.card.id:<24} {one.card.measured}  removed {one.at}")
 
 

@@ -9,7 +9,9 @@ import click
 from lsl_core.cli.progress import TerminalProgress
 from lsl_core.cli.shared import report_left_out, session_of, workspace_of
 from lsl_core.errors import UserInput
-from lsl_core.services import labelstudio, modelling, sourcing, workspaces
+from lsl_core.services import sourcing, workspaces
+from lsl_core.services.labelstudio import projects
+from lsl_core.services.models import versions
 from lsl_core.services.sourcing import Imported
 from lsl_core.types import Mode
 from lsl_core.words import plural
@@ -61,7 +63,7 @@ def import_(
                     session, workspace, cvat_task_id, name=name, progress=progress
                 )
         elif labelstudio_project_id is not None:
-            made = labelstudio.import_project(
+            made = projects.import_project(
                 workspace, labelstudio_project_id, name=name, progress=progress
             )
         elif annotation is not None:
@@ -88,7 +90,7 @@ def ls(ctx: click.Context) -> None:
             f"source  {info.name:<24} {kind:<10} {plural(info.num_images, 'image'):>12} "
             f"{plural(info.num_objects, 'object'):>15}  {', '.join(info.labels)}"
         )
-    for card in modelling.list_models(workspace):
+    for card in versions.list_models(workspace):
         score = f"AP50 {card.metrics.ap50:.2f}" if card.metrics else "not measured"
         click.echo(f"model   {card.id:<24} {card.mode:<10} {score:<12}  {', '.join(card.labels)}")
 
@@ -100,7 +102,7 @@ def ls(ctx: click.Context) -> None:
 def rm(ctx: click.Context, name: str, model: bool) -> None:
     """Remove a source or a model; it goes to the trash folder of the workspace."""
     workspace = workspace_of(ctx)
-    remove = modelling.remove_model if model else sourcing.remove_source
+    remove = versions.remove_model if model else sourcing.remove_source
     click.echo(f'Removed "{name}". It lies in {remove(workspace, name)}')
 
 

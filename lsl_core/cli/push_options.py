@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lsl_core.errors import UserInput
-from lsl_core.services.pushing import Cleaning, PushChoices, PushMode
+from lsl_core.services.labelling.pushing import Cleaning, PushChoices, PushMode
 
 Command = Callable[..., Any]
 

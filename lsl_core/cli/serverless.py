@@ -16,9 +16,10 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import ServeError
-from lsl_core.services import modelling, nuctl, serverless
-from lsl_core.services.nuctl import Health
-from lsl_core.services.serverless import BASE_IMAGE, Drawing, FunctionSettings
+from lsl_core.services.models import versions
+from lsl_core.services.serving import nuctl, serverless
+from lsl_core.services.serving.nuctl import Health
+from lsl_core.services.serving.serverless import BASE_IMAGE, Drawing, FunctionSettings
 
 
 @click.command("cvat-serverless")
@@ -63,7 +64,7 @@ def cvat_serverless(
     settings = FunctionSettings(
         check_conf(conf), mask_threshold, slide, Drawing(draw) if draw else None, fill_holes
     )
-    card = modelling.get_model(workspace, train)
+    card = versions.get_model(workspace, train)
     if check:
         name = serverless.nuclio_name(card.name)
         deployed = serverless.FunctionFolder(Path(), name, card.labels)

@@ -18,9 +18,9 @@ from lsl_core.cli.shared import (
     workspace_of,
 )
 from lsl_core.errors import LslError, ServeError, UserInput
-from lsl_core.services import offers, serving
-from lsl_core.services.offers import Drawing, Offer
-from lsl_core.services.serving import ServiceSettings, ServiceState
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Drawing, Offer
+from lsl_core.services.serving.state import DEFAULT_PORT, LOG_FILE, ServiceSettings, ServiceState
 from lsl_core.services.workspaces import Workspace
 from lsl_core.words import plural
 
@@ -36,7 +36,7 @@ _REACH = (
     help="Model to offer, or a version of one; may be given again. Default: those offered before.",
 )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets others in.")
-@click.option("--port", default=serving.DEFAULT_PORT, show_default=True)
+@click.option("--port", default=DEFAULT_PORT, show_default=True)
 @click.option("--nuclio", is_flag=True, help="Say what CVAT has to be told, and check that it was.")
 @click.option("--cvat-sees-me-as", metavar="HOST", help="Name of this machine inside CVAT.")
 @click.option(
@@ -67,7 +67,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - of m
     """
     workspace = workspace_of(ctx)
     if options["stop"]:
-        click.echo("Stopped." if serving.stop(workspace) else "No service runs.")
+        click.echo("Stopped." if service.stop(workspace) else "No service runs.")
     elif options["status"]:
         _report(workspace)
     elif options["roll_back"]:
@@ -75,7 +75,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - of m
     elif options["withdraw"]:
         offers.withdraw(workspace, options["withdraw"])
         click.echo(f"No longer offered: {options['withdraw']}")
-    elif options["models"] and serving.state(workspace) is not None:
+    elif options["models"] and service.state(workspace) is not None:
         _offer_more(ctx, workspace, options)
     else:
         _offer(workspace, options)
@@ -92,7 +92,7 @@ def _offer_more(ctx: click.Context, workspace: Workspace, options: dict[str, Any
             )
     deployed = _offer(workspace, options)
     click.echo("A service of this workspace runs already and follows.")
-    _say(ctx, workspace, serving.wait_until_followed(workspace, deployed), options)
+    _say(ctx, workspace, service.wait_until_followed(workspace, deployed), options)
 
 
 def _offer(workspace: Workspace, options: dict[str, Any]) -> list[Offer]:
@@ -122,13 +122,13 @@ def _serve(ctx: click.Context, workspace: Workspace, options: dict[str, Any]) ->
         options["timeout"],
     )
     if options["background"]:
-        _say(ctx, workspace, serving.start(workspace, settings), options)
+        _say(ctx, workspace, service.start(workspace, settings), options)
         return
     # a service manager stops us by SIGTERM, and then the service has to go, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    process = serving.launch(workspace, settings, to_log=False)
+    process = service.launch(workspace, settings, to_log=False)
     try:
-        _say(ctx, workspace, serving.wait_until_up(workspace, process), options)
+        _say(ctx, workspace, service.wait_until_up(workspace, process), options)
         click.echo("Ctrl-C stops it.")
         process.wait()
     finally:
@@ -148,11 +148,11 @@ def _say(
     if not options["nuclio"]:
         return
     click.echo("\nCVAT needs, for its containers cvat_server and cvat_worker_annotation:")
-    for name, value in serving.cvat_settings(found, host=options["cvat_sees_me_as"]).items():
+    for name, value in service.cvat_settings(found, host=options["cvat_sees_me_as"]).items():
         click.echo(f"  {name}={value}")
     try:
         with session_of(ctx, workspace) as session:
-            verdict = serving.check_cvat(session, found)
+            verdict = service.check_cvat(session, found)
     except LslError as error:
         click.echo(f"\nWhether CVAT has them was not checked: {error}", err=True)
         return
@@ -162,10 +162,10 @@ def _say(
 
 
 def _report(workspace: Workspace) -> None:
-    found = serving.state(workspace)
+    found = service.state(workspace)
     if found is None:
-        died = serving.died_at(workspace) is not None
-        said = workspace.serve / serving.LOG_FILE
+        died = service.died_at(workspace) is not None
+        said = workspace.serve / LOG_FILE
         hint = f" The last one ended without being asked to; see {said}." if died else ""
         click.echo(f"No service runs.{hint}")
         return

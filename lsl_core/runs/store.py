@@ -32,6 +32,16 @@ _MIGRATIONS = (
         at INT NOT NULL, value REAL NOT NULL);
     CREATE INDEX run_metrics_by_run ON run_metrics (run)
     """,
+    # the services moved into rooms (0136); runs that wait, or are asked for again, name them
+    """
+    UPDATE runs SET function = replace(function, '.modelling:', '.models.training:');
+    UPDATE runs SET function = replace(function, '.pretrained:', '.models.pretrained:');
+    UPDATE runs SET function = replace(function, '.predicting:', '.labelling.predicting:');
+    UPDATE runs SET function = replace(function, '.pushing:', '.labelling.pushing:');
+    UPDATE runs SET function = replace(function, '.exporting:', '.labelling.exporting:');
+    UPDATE runs SET function = replace(function, '.backup_runs:', '.backups.background:');
+    UPDATE runs SET function = replace(function, '.labelstudio:', '.labelstudio.projects:')
+    """,
 )
 
 _STATE = (

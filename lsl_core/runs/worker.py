@@ -27,7 +27,7 @@ _IDLE_S = 600.0
 _POLL_S = 0.3
 #: Asked every so many seconds for work that begins by the clock; "module:function", called with
 #: the workspace. While it answers True, the worker stays.
-_CLOCK, _CLOCK_S = "lsl_core.services.backup_runs:tick", 60.0
+_CLOCK, _CLOCK_S = "lsl_core.services.backups.background:tick", 60.0
 
 
 def work(workspace: Workspace, *, stay: bool, lane: Lane = Lane.DEVICE) -> int:

@@ -3,7 +3,7 @@
     python -m lsl_core.serve WORKSPACE --settings FILE
 
 The file is a `ServiceSettings`. What is offered stands in the workspace: see
-`lsl_core.services.offers`.
+`lsl_core.services.serving.offers`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lsl_core.serve.access import Access, read_token
 from lsl_core.serve.app import Limits, Service
 from lsl_core.serve.server import Server
 from lsl_core.serve.shelf import Shelf
-from lsl_core.services.serving import ServiceSettings
+from lsl_core.services.serving.state import ServiceSettings
 from lsl_core.workspace import Workspace
 
 

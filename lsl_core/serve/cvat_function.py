@@ -28,7 +28,7 @@ from lsl_core.serve.detector import Detector
 from lsl_core.serve.interactor import Prompt
 from lsl_core.serve.looking import DetectSettings
 from lsl_core.serve.selecting import select_any
-from lsl_core.services import modelling, pretrained
+from lsl_core.services.models import pretrained, versions
 from lsl_core.types import SlideWindows
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import as_rgb
@@ -69,7 +69,7 @@ def create(
         clicks: pretrained weights that answer them, instead of the model's own masks.
     """
     place = Workspace.open(Path(workspace))
-    card = modelling.get_model(place, model)
+    card = versions.get_model(place, model)
     settings = place.settings().inference
     detector = Detector.open(
         place.models / card.id,

@@ -47,9 +47,10 @@ from lsl_core.serve.looking import MAX_PIXELS
 from lsl_core.serve.payload import Json, payload_of, status_of
 from lsl_core.serve.server import bound
 from lsl_core.serve.shelf import Live, Shelf
-from lsl_core.services import activity, labelstudio
-from lsl_core.services.labelstudio import BackendSettings
-from lsl_core.services.offers import Offer
+from lsl_core.services import activity
+from lsl_core.services.labelstudio import projects
+from lsl_core.services.labelstudio.backend import BackendSettings
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import Instances
 from lsl_core.words import plural
 from lsl_core.workspace import Workspace
@@ -256,7 +257,7 @@ def backend_of(workspace: Workspace, settings: BackendSettings) -> Backend:
     shelf.follow()
     if shelf.problems:
         raise UserInput(*shelf.problems.values())
-    server = labelstudio.open_server(workspace)
+    server = projects.open_server(workspace)
     return Backend(workspace, server, shelf, access, settings.model)
 
 

@@ -19,7 +19,7 @@ from lsl_core.errors import ServeError, UserInput, WorkspaceError
 from lsl_core.serve.app import Service, describe
 from lsl_core.serve.gateway import names_of
 from lsl_core.serve.reasons import ReasonsTold
-from lsl_core.services import serving
+from lsl_core.services.serving.state import LOCK_FILE, STATE_FILE
 from lsl_core.workspace.files import read_json, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -98,11 +98,11 @@ class Server:
         folder = self.service.shelf.workspace.serve
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / serving.LOCK_FILE).acquire(timeout=1.0):
+            with FileLock(folder / LOCK_FILE).acquire(timeout=1.0):
                 try:
                     yield
                 finally:
-                    (folder / serving.STATE_FILE).unlink(missing_ok=True)
+                    (folder / STATE_FILE).unlink(missing_ok=True)
         except Timeout as error:
             raise ServeError(
                 "A service of this workspace runs already.", hint="Stop it: lsl serve --stop"
@@ -167,7 +167,7 @@ class Server:
     def _write_state(self) -> None:
         service = self.service
         write_json(
-            service.shelf.workspace.serve / serving.STATE_FILE,
+            service.shelf.workspace.serve / STATE_FILE,
             {
                 "pid": os.getpid(),
                 "host": self.host,

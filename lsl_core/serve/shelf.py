@@ -19,8 +19,9 @@ from lsl_core.models.weights import WEIGHTS_NAME
 from lsl_core.serve.answers import drawing_of
 from lsl_core.serve.detector import Detector
 from lsl_core.serve.looking import DetectSettings
-from lsl_core.services import modelling, offers, pretrained
-from lsl_core.services.offers import Offer
+from lsl_core.services.models import pretrained, versions
+from lsl_core.services.serving import offers
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import MODES, Geometry, ModelCard
 from lsl_core.workspace import Workspace
 
@@ -156,7 +157,7 @@ class Shelf:
         return self._selectors[name]
 
     def _version(self, offer: Offer) -> ModelCard:
-        return modelling.get_model(self.workspace, offer.version or offer.model)
+        return versions.get_model(self.workspace, offer.version or offer.model)
 
     def names(self) -> list[str]:
         """Return the functions that can be called."""

@@ -10,9 +10,9 @@ from typing import Any
 from lsl_core.cvat import CvatSession, PushChoices, PushPlan, PushRecord
 from lsl_core.errors import TrainingDiverged
 from lsl_core.runs import Order, Queue, RunStore, lane_of, mark_lost
-from lsl_core.services import backup_runs
+from lsl_core.services.backups import background
 from lsl_core.services.connections import connection_of
-from lsl_core.services.exporting import TaskOptions
+from lsl_core.services.labelling.exporting import TaskOptions
 from lsl_core.types import Mode, RunState, SlideWindows
 from lsl_core.words import plural
 from lsl_core.workspace import Workspace
@@ -93,7 +93,7 @@ def submit_training(
     }
     return _submit(
         workspace,
-        "lsl_core.services.modelling:run_train",
+        "lsl_core.services.models.training:run_train",
         arguments,
         kind="train",
         subject=f"{name} on {source}",
@@ -105,7 +105,7 @@ def submit_pull(workspace: Workspace, *, name: str, owner: str) -> str:
     """Get pretrained weights, in the worker; return the run's id."""
     return _submit(
         workspace,
-        "lsl_core.services.pretrained:run_pull",
+        "lsl_core.services.models.pretrained:run_pull",
         {"name": name},
         kind="pull",
         subject=name,
@@ -130,7 +130,7 @@ def submit_prediction(
     }
     return _submit(
         workspace,
-        "lsl_core.services.predicting:run_predict_task",
+        "lsl_core.services.labelling.predicting:run_predict_task",
         arguments,
         kind="predict",
         subject=f"task {task_id} with {model}",
@@ -156,7 +156,7 @@ def submit_push(
     }
     return _submit(
         workspace,
-        "lsl_core.services.pushing:run_push",
+        "lsl_core.services.labelling.pushing:run_push",
         arguments,
         kind="push",
         subject=f"{plural(plan.num_add, 'shape')} to task {plan.task.id}",
@@ -176,7 +176,7 @@ def submit_export(
     """Make a CVAT task of a source, in the worker; return the run's id."""
     return _submit(
         workspace,
-        "lsl_core.services.exporting:run_export",
+        "lsl_core.services.labelling.exporting:run_export",
         {
             "connection": _connection(session),
             "source": source,
@@ -194,7 +194,7 @@ def submit_resume(workspace: Workspace, session: CvatSession, push: PushRecord) 
     """Finish a push that was interrupted, in the worker; return the run's id."""
     return _submit(
         workspace,
-        "lsl_core.services.pushing:run_resume",
+        "lsl_core.services.labelling.pushing:run_resume",
         {"connection": _connection(session), "push_id": push.id},
         kind="push",
         subject=f"the rest of {plural(push.summary['add'], 'shape')} to task {push.task_id}",
@@ -216,7 +216,7 @@ def submit_labelstudio_training(
             return run.id
     return _submit(
         workspace,
-        "lsl_core.services.labelstudio:run_train_project",
+        "lsl_core.services.labelstudio.projects:run_train_project",
         {"project_id": project_id, "model": model},
         kind="train",
         subject=subject,
@@ -299,7 +299,7 @@ def run_command(workspace: Workspace, run_id: str) -> str:
         words = ["push", "--preview", values["preview_id"]]
         words += ["--mode", values["choices"]["mode"]]
     elif kind in ("backup", "verify", "drill", "restore", "scheduled backup"):
-        words = ["backup", *backup_runs.command_words(kind, values)]
+        words = ["backup", *background.command_words(kind, values)]
     else:
         return ""
     return shlex.join(["lsl", *map(str, words)])

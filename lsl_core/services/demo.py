@@ -25,18 +25,12 @@ from lsl_core.sandbox.scenes import (
     labelled_frames,
     large_frames,
 )
-from lsl_core.services import (
-    connections,
-    modelling,
-    predicting,
-    previewing,
-    pushing,
-    serving,
-    sourcing,
-    workspaces,
-)
+from lsl_core.services import connections, sourcing, workspaces
 from lsl_core.services.connections import PasswordLogin
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.labelling import predicting, previewing, pushing
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.models import training, versions
+from lsl_core.services.serving.state import DEFAULT_PORT
 from lsl_core.types import Instances, Mode, ModelCard
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import read_json, write_json
@@ -120,7 +114,7 @@ def run_demo(
     report = DemoReport()
     with report.stage("sandbox"):
         # its AI tools are what `lsl serve --nuclio` offers on its usual port
-        nuclio = Nuclio("127.0.0.1", serving.DEFAULT_PORT)
+        nuclio = Nuclio("127.0.0.1", DEFAULT_PORT)
         try:
             sandbox = Sandbox(folder / "sandbox", port=port, nuclio=nuclio).start()
         except PortTakenError as error:
@@ -167,7 +161,7 @@ def _work(
         if SOURCE not in {info.name for info in sourcing.list_sources(workspace)}:
             sourcing.import_task(session, workspace, labelled.id, name=SOURCE, progress=progress)
     with report.stage("train"):
-        good = [card for card in modelling.list_models(workspace) if _ap50(card) >= _BAR_AP50]
+        good = [card for card in versions.list_models(workspace) if _ap50(card) >= _BAR_AP50]
         card = good[0] if good else _train(workspace, minutes, progress)
     with report.stage("predict"):
         windows = predicting.proposed_windows(
@@ -214,7 +208,7 @@ def _make_task(
 
 def _train(workspace: Workspace, minutes: float, progress: Progress) -> ModelCard:
     # folds would take a third of its minute: a quarter of the images measures
-    card = modelling.train(workspace, source=SOURCE, minutes=minutes, folds=0, progress=progress)
+    card = training.train(workspace, source=SOURCE, minutes=minutes, folds=0, progress=progress)
     if _ap50(card) < _BAR_AP50:
         raise ModelError(
             f"The demo's model reached AP50 {_ap50(card):.2f}, below {_BAR_AP50:.2f}.",

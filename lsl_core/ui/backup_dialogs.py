@@ -8,17 +8,17 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import (
-    backup_runs,
-    backups,
+from lsl_core.services.backups import (
+    background,
+    inspecting,
+    repositories,
     restoring,
     restoring_live,
     retaining,
-    reviewing_backups,
 )
-from lsl_core.services.backups import PrunePlan, Repository, Snapshot
+from lsl_core.services.backups.repositories import PrunePlan, Repository, Snapshot
+from lsl_core.services.backups.restoring_live import PushPlan
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.restoring_live import PushPlan
 from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import plural
@@ -58,7 +58,7 @@ def as_new(one: Snapshot, cvat: CvatSession, strangers: list[str], there: list[s
                  key=keys.BACKUPS_RESTORE_GO):  # fmt: skip
         organisation = {PERSONAL: "", "each where it was": None}.get(chosen, chosen)
         with errors_shown():
-            backup_runs.submit_restore(
+            background.submit_restore(
                 session.workspace(),
                 cvat,
                 snapshot=one.id,
@@ -87,7 +87,7 @@ def _names(strangers: list[str], there: list[str]) -> dict[str, str]:
 def in_place(repository: Repository, one: Snapshot, cvat: CvatSession) -> None:
     """Show what would change in a live task, and do it when its number is typed."""
     with errors_shown():
-        names = dict(reviewing_backups.tasks_of(repository, one))
+        names = dict(inspecting.tasks_of(repository, one))
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         task = left.selectbox(
             "Task", list(names), format_func=lambda i: f"{i} · {names[i]}",
@@ -204,7 +204,7 @@ def protect(repository: Repository, one: Snapshot, changed: Callable[[], None]) 
     if one.marks.protected:
         if st.button("Protect no longer", icon=":material/lock_open:", key=keys.BACKUPS_PROTECT):
             with errors_shown():
-                backups.protect(repository, one.id, on=False)
+                repositories.protect(repository, one.id, on=False)
                 changed()
                 st.rerun()
         return
@@ -214,7 +214,7 @@ def protect(repository: Repository, one: Snapshot, changed: Callable[[], None]) 
         )
         if st.form_submit_button("Protect", key=keys.BACKUPS_PROTECT_GO):
             with errors_shown():
-                backups.protect(repository, one.id, note=note or "")
+                repositories.protect(repository, one.id, note=note or "")
                 changed()
                 st.rerun()
 
@@ -224,7 +224,7 @@ def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -
     if one.marks.forgotten is not None:
         if st.button("Bring back", icon=":material/undo:", key=keys.BACKUPS_FORGET):
             with errors_shown():
-                backups.undelete(repository, [one.id])
+                repositories.undelete(repository, [one.id])
                 changed()
                 st.rerun()
         return
@@ -244,7 +244,7 @@ def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -
             )
         if st.button(f"Forget {one.short_id}", key=keys.BACKUPS_FORGET):
             with errors_shown():
-                backups.forget(repository, [one.id])
+                repositories.forget(repository, [one.id])
                 changed()
                 st.rerun()
 
@@ -252,7 +252,7 @@ def forget(repository: Repository, one: Snapshot, changed: Callable[[], None]) -
 def look_and_prune(repository: Repository, changed: Callable[[], None]) -> None:
     """Work out what a prune would remove, and open the dialog that asks for it."""
     with st.spinner("Working out what nobody needs…", show_time=True):
-        plan = backups.plan_prune(repository)
+        plan = repositories.plan_prune(repository)
     prune(repository, plan, changed)
 
 
@@ -278,6 +278,6 @@ def prune(repository: Repository, plan: PrunePlan, changed: Callable[[], None]) 
             )  # fmt: skip
         if goes:
             with st.spinner("Removing…", show_time=True):
-                backups.prune(repository, seen=plan)
+                repositories.prune(repository, seen=plan)
             changed()
             st.rerun()

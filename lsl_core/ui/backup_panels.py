@@ -9,8 +9,15 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import activity, backups, retaining, reviewing_backups
-from lsl_core.services.backups import Repository, RepositoryState, Snapshot, State, Tier
+from lsl_core.services import activity
+from lsl_core.services.backups import inspecting, repositories, retaining
+from lsl_core.services.backups.repositories import (
+    Repository,
+    RepositoryState,
+    Snapshot,
+    State,
+    Tier,
+)
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import RunState
 from lsl_core.ui import address, keys, runs, session
@@ -32,9 +39,9 @@ OK, BAD, WARN = (
 
 @st.cache_resource(ttl="30s", max_entries=4, show_spinner="Looking at the backups…")
 def _known(root: str) -> tuple[Repository, RepositoryState, retaining.Forecast | None]:
-    repository = backups.open_repository(session.workspace())
+    repository = repositories.open_repository(session.workspace())
     forecast = retaining.room(session.workspace(), repository)
-    return repository, backups.state(repository), forecast
+    return repository, repositories.state(repository), forecast
 
 
 def known() -> tuple[Repository, RepositoryState, retaining.Forecast | None]:
@@ -165,7 +172,7 @@ def filters(state: RepositoryState) -> list[Snapshot]:
     return [
         one
         for one in state.snapshots
-        if all(word in backups.searchable(one) for word in words.lower().split())
+        if all(word in repositories.searchable(one) for word in words.lower().split())
         and tier in ("all", TIERS[one.tier])
         and (not only or one.marks.protected)
         and (forgotten or one.marks.forgotten is None)
@@ -214,7 +221,7 @@ def coverage(repository: Repository, cvat: CvatSession) -> None:
     """Draw what exists on the server, and how old its newest copies are."""
     with errors_shown(), st.spinner("Comparing the server with the backups…", show_time=True):
         with cvat.in_organisation(None) as everywhere:
-            rows = reviewing_backups.coverage(repository, everywhere)
+            rows = inspecting.coverage(repository, everywhere)
         bare = [row for row in rows if not row.is_covered]
         if bare:
             st.markdown(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import backups, retaining, scheduling
-from lsl_core.services.backups import BackupSettings, Repository
+from lsl_core.services.backups import repositories, retaining, scheduling
+from lsl_core.services.backups.repositories import BackupSettings, Repository
 from lsl_core.services.connections import CvatSession
 from lsl_core.ui import keys, session
 from lsl_core.ui.backup_panels import TIERS, named
@@ -79,7 +79,7 @@ def _form(now: BackupSettings) -> None:
         given["quota_gb"] = quota or None
         if st.form_submit_button("Save", icon=":material/save:"):
             with errors_shown():
-                backups.change_settings(session.workspace(), **given)
+                repositories.change_settings(session.workspace(), **given)
                 st.toast("Saved.")
                 st.rerun()
     st.caption(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import backup_runs, backups, reviewing_backups
-from lsl_core.services.backups import Repository, Snapshot
+from lsl_core.services.backups import background, inspecting, repositories
+from lsl_core.services.backups.repositories import Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import LabelMap
 from lsl_core.ui import backup_dialogs, keys, session
@@ -47,7 +47,7 @@ def about(one: Snapshot) -> None:
         one,
         [f"{WARN} Missing: **{escaped(lack.what)}**: {escaped(lack.why)}" for lack in one.missing],
     )
-    beside = reviewing_backups.left_out(one)
+    beside = inspecting.left_out(one)
     if beside:
         with st.expander("What CVAT's own archive leaves out", type="compact"):
             st.markdown("\n".join(f"- {escaped(text)}" for text in beside))
@@ -104,7 +104,7 @@ def _verify(one: Snapshot) -> None:
     if st.button("Verify", icon=":material/verified:", key=keys.BACKUPS_VERIFY_ONE,
                  help="Read everything back and compare its hashes"):  # fmt: skip
         with errors_shown():
-            backup_runs.submit_verify(session.workspace(), owner=session.owner(), ids=[one.id])
+            background.submit_verify(session.workspace(), owner=session.owner(), ids=[one.id])
             forget_known()
             st.rerun()
 
@@ -114,7 +114,7 @@ def _try(one: Snapshot, here: CvatSession | None, why_not: str) -> None:
                  help=why_not or "Into a scratch project, which is compared and removed again",
                  disabled=here is None) and here is not None:  # fmt: skip
         with errors_shown():
-            backup_runs.submit_drill(session.workspace(), here, snapshot=one.id)
+            background.submit_drill(session.workspace(), here, snapshot=one.id)
             st.rerun()
 
 
@@ -122,7 +122,7 @@ def _compare(repository: Repository, one: Snapshot, here: CvatSession) -> None:
     """Find out what changed on the server since a snapshot."""
     st.session_state.pop(keys.BACKUPS_COMPARED, None)
     with errors_shown(), st.spinner("Reading what CVAT has now…", show_time=True):
-        compared = reviewing_backups.compare_live(repository, here, one)
+        compared = inspecting.compare_live(repository, here, one)
         st.session_state[keys.BACKUPS_COMPARED] = (one.id, compared)
 
 
@@ -148,7 +148,7 @@ def _compared(one: Snapshot) -> None:
 
 def frame_preview(repository: Repository, one: Snapshot, cvat: CvatSession | None) -> None:
     """Draw a frame of a snapshot with its objects."""
-    tasks = reviewing_backups.tasks_of(repository, one) if one.is_usable else []
+    tasks = inspecting.tasks_of(repository, one) if one.is_usable else []
     if not tasks:
         st.info("This snapshot holds no task with images.", icon=":material/image:")
         return
@@ -183,7 +183,7 @@ def _packed(
     key: str,
 ) -> bytes:
     is_here = _cvat is not None and _cvat.url == _one.subject.url
-    found = reviewing_backups.saved_frame(
+    found = inspecting.saved_frame(
         _repository, _one, task, frame, session=_cvat if is_here else None
     )
     return pack(
@@ -192,7 +192,7 @@ def _packed(
     )  # fmt: skip
 
 
-def _verdict(verdict: backups.Verdict | None, good: str) -> str:
+def _verdict(verdict: repositories.Verdict | None, good: str) -> str:
     if verdict is None:
         return "not yet"
     if verdict.good:

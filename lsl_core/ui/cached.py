@@ -14,13 +14,14 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from lsl_core.errors import CvatUnreachable
-from lsl_core.services import catalogue, previewing, reviewing, sourcing
-from lsl_core.services import label_next as label_next_service
+from lsl_core.services import catalogue, sourcing
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.label_next import NextImage
-from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.reviewing import Pair, Review
+from lsl_core.services.labelling import label_next as label_next_service
+from lsl_core.services.labelling import previewing, reviewing
+from lsl_core.services.labelling.label_next import NextImage
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.labelling.reviewing import Pair, Review
 from lsl_core.services.sourcing import Source
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances

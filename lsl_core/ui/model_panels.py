@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import activity, modelling, training_pictures
-from lsl_core.services.modelling import ModelCard
-from lsl_core.types import MODES, Beside, RunPhase, RunState, Verdict
+from lsl_core.services import activity
+from lsl_core.services.models import training_pictures, versions
+from lsl_core.types import MODES, Beside, ModelCard, RunPhase, RunState, Verdict
 from lsl_core.ui import address, charts, keys, pictures, runs, session, version_panel
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
@@ -48,7 +48,7 @@ def _curve(run_id: str) -> None:
 def overview(cards: list[ModelCard]) -> pd.DataFrame:
     """Return what the table shows of each model."""
     nothing = float("nan")
-    in_use = modelling.current_ids(session.workspace())
+    in_use = versions.current_ids(session.workspace())
     return pd.DataFrame(
         {
             "Model": [card.id for card in cards],

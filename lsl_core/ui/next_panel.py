@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from lsl_core.errors import LslError, UserInput
-from lsl_core.services import previewing
-from lsl_core.services.label_next import NextImage
-from lsl_core.services.modelling import ModelCard
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.labelling import previewing
+from lsl_core.services.labelling.label_next import NextImage
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.types import ModelCard
 from lsl_core.ui import cached, keys, previews, session
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.layout import escaped

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from lsl_core.services.training_pictures import SHOWN_FROM, Change, Picture
+from lsl_core.services.models.training_pictures import SHOWN_FROM, Change, Picture
 from lsl_core.ui.formats import ago
 from lsl_core.ui.layout import escaped
 from lsl_core.words import plural

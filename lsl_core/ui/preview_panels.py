@@ -6,8 +6,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lsl_core.errors import LslError
-from lsl_core.services import previewing
-from lsl_core.services.previewing import PreviewFrame, PreviewInfo
+from lsl_core.services.labelling import previewing
+from lsl_core.services.labelling.previewing import PreviewFrame, PreviewInfo
 from lsl_core.types import Instances
 from lsl_core.ui import address, cached, charts, keys, previews, session
 from lsl_core.ui.errors import errors_shown

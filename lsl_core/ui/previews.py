@@ -12,11 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import LslError
-from lsl_core.services import modelling, previewing
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.label_next import UNSURE, NextImage
-from lsl_core.services.previewing import PreviewFrame, PreviewInfo
+from lsl_core.services.labelling import previewing
+from lsl_core.services.labelling.label_next import UNSURE, NextImage
+from lsl_core.services.labelling.previewing import PreviewFrame, PreviewInfo
+from lsl_core.services.models import versions
 from lsl_core.types import CropMasks, Decision, Instances, LabelMap, SoftMasks, Window
 from lsl_core.ui import address, cached, keys, session
 from lsl_core.ui.formats import ago
@@ -80,7 +81,7 @@ def choose_subject(titles: dict[str, str], previews: Sequence[PreviewInfo]) -> s
 
 def choose_model(mine: Sequence[PreviewInfo]) -> str | None:
     """Draw the choice of a model and return its id; the one that looked last comes first."""
-    known = [card.id for card in modelling.list_models(session.workspace())]
+    known = [card.id for card in versions.list_models(session.workspace())]
     ids = list(dict.fromkeys([*known, *(info.model_id for info in mine)]))
     if not ids:
         return None
@@ -279,7 +280,7 @@ def stale_reasons(
 
 def about_model(info: PreviewInfo) -> str:
     """Say when a preview was made, and when there is a newer model to look with."""
-    cards = {card.id: card for card in modelling.list_models(session.workspace())}
+    cards = {card.id: card for card in versions.list_models(session.workspace())}
     mine = cards.get(info.model_id)
     if mine is None:
         return ":material/delete: This model was removed; what it found is still here."

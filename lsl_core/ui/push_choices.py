@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 import streamlit as st
 
-from lsl_core.services import pushing
 from lsl_core.services.catalogue import CvatLabel, LabelAttribute, TaskInfo
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.pushing import Cleaning, PushChoices, PushMode
+from lsl_core.services.labelling import pushing
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.labelling.pushing import Cleaning, PushChoices, PushMode
 from lsl_core.ui import keys, session
 from lsl_core.ui.layout import escaped
 

@@ -10,10 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import LslError
-from lsl_core.services import activity, previewing, pushing
+from lsl_core.services import activity
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.previewing import PreviewInfo
-from lsl_core.services.pushing import PushChoices, PushMode, PushPlan, PushRecord
+from lsl_core.services.labelling import previewing, pushing
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.labelling.pushing import PushChoices, PushMode, PushPlan, PushRecord
 from lsl_core.ui import cached, keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural, when

@@ -11,10 +11,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from lsl_core.errors import CvatUnreachable, LslError
-from lsl_core.services import reviewing
 from lsl_core.services.connections import CvatSession
-from lsl_core.services.pushing import PushRecord
-from lsl_core.services.reviewing import Review, ReviewRow
+from lsl_core.services.labelling import reviewing
+from lsl_core.services.labelling.pushing import PushRecord
+from lsl_core.services.labelling.reviewing import Review, ReviewRow
 from lsl_core.types import Instances, LabelMap
 from lsl_core.ui import cached, charts, keys, session
 from lsl_core.ui.formats import plural, when

@@ -9,9 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from lsl_core.errors import UserInput
-from lsl_core.services import modelling, offers, pretrained, serving
-from lsl_core.services.offers import Offer
-from lsl_core.services.serving import FunctionState, OfferState, ServiceSettings, ServiceState
+from lsl_core.services.models import pretrained, versions
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import FunctionState, OfferState, ServiceSettings, ServiceState
 from lsl_core.types import LabelMap
 from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
@@ -37,7 +38,7 @@ def clicks_choice(version: str) -> str | None:
     }
     if not titles:
         return None
-    draws = modelling.draws_masks(workspace, version)
+    draws = versions.draws_masks(workspace, version)
     titles[""] = "the model's own masks" if draws else "nobody: it finds boxes"
     chosen = st.selectbox(
         "Clicks are answered by", sorted(titles), key=keys.SERVE_CLICKS,
@@ -76,7 +77,7 @@ def reach(before: ServiceSettings) -> ServiceSettings:
 
 def functions(found: ServiceState) -> None:
     """Draw how often each function was called, how long it took, and what went wrong last."""
-    allow = serving.last_settings(session.workspace()).allow
+    allow = service.last_settings(session.workspace()).allow
     callers = " and ".join(["programs on this machine", *allow])
     st.caption(f"The service is at `{found.url}`, for {callers}.")
     rows = [(offer, function) for offer in found.offers for function in offer.functions]
@@ -196,7 +197,7 @@ def _card(model: str, title: str, rows: list[tuple[str, str]]) -> None:
 def for_cvat(found: ServiceState) -> None:
     """Draw what CVAT has to be told, and whether it was."""
     st.markdown("Set in CVAT's containers `cvat_server` and `cvat_worker_annotation`:")
-    words = serving.cvat_settings(found)
+    words = service.cvat_settings(found)
     st.code("\n".join(f"{name}={value}" for name, value in words.items()), language="ini")
     if words["CVAT_NUCLIO_HOST"] == "localhost":
         st.caption(
@@ -218,7 +219,7 @@ def for_cvat(found: ServiceState) -> None:
         st.page_link("pages/connect.py", label="Connect to CVAT to check it")
     elif st.button("Check CVAT", key=keys.SERVE_CHECK, icon=":material/fact_check:"):
         with st.spinner("Asking CVAT for its AI tools"):
-            verdict = serving.check_cvat(cvat, found)
+            verdict = service.check_cvat(cvat, found)
         if verdict.is_fine:
             st.success(escaped(verdict.text), icon=":material/check_circle:")
         else:
@@ -241,7 +242,7 @@ def trial(found: ServiceState) -> None:
         asked = (name, offer.version, chosen.slide if chosen else None, image_id)
         if st.session_state.get(keys.SERVE_TRIAL, ("",))[0] != asked:
             with st.spinner("Asking the service"):
-                answer = serving.try_image(session.workspace(), found, name, data)
+                answer = service.try_image(session.workspace(), found, name, data)
             st.session_state[keys.SERVE_TRIAL] = asked, answer
         pixels, shown = st.session_state[keys.SERVE_TRIAL][1]
         message = pack(
@@ -256,7 +257,7 @@ def trial(found: ServiceState) -> None:
 
 def _as_served(offer: OfferState, chosen: float | None) -> ViewerState:
     """Return the thresholds at which the service answers when CVAT names none."""
-    own = modelling.get_model(session.workspace(), offer.version).thresholds
+    own = versions.get_model(session.workspace(), offer.version).thresholds
     limits = [round(own.get(label, 0.5) if chosen is None else chosen, 2) for label in offer.labels]
     common = max(limits, key=limits.count, default=0.5)
     return ViewerState(common, {i: limit for i, limit in enumerate(limits) if limit != common})
@@ -278,5 +279,5 @@ def stop(found: ServiceState) -> None:
             st.markdown("Nobody used it in the last hour.")
         if st.button("Stop the service", key=keys.SERVE_STOP_SURE):
             with errors_shown():
-                serving.stop(session.workspace())
+                service.stop(session.workspace())
                 st.rerun()

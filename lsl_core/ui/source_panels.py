@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from lsl_core.services import activity, previewing, sourcing
-from lsl_core.services.exporting import TaskOptions
+from lsl_core.services import activity, sourcing
+from lsl_core.services.labelling import previewing
+from lsl_core.services.labelling.exporting import TaskOptions
 from lsl_core.services.sourcing import Source, SourceInfo
 from lsl_core.ui import address, cached, charts, keys, session
 from lsl_core.ui.errors import errors_shown

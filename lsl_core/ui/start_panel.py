@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lsl_core.services import activity, modelling, pretrained
-from lsl_core.services.pretrained import Offered
+from lsl_core.services import activity
+from lsl_core.services.models import pretrained, training
+from lsl_core.services.models.pretrained import Offered
 from lsl_core.types import Mode
 from lsl_core.ui import keys, runs, session
 from lsl_core.ui.errors import errors_shown
@@ -25,10 +26,10 @@ def choose_start(mode: Mode) -> tuple[str, tuple[str, ...], bool]:
         The family, the names of the weights, and whether all of them are here.
     """
     family = st.selectbox(
-        "Start from", list(modelling.families()), key=keys.TRAIN_FAMILY,
+        "Start from", list(training.families()), key=keys.TRAIN_FAMILY,
         format_func=lambda name: _TITLES.get(name, name), persist_state="session",
     )  # fmt: skip
-    if family == modelling.DEFAULT_FAMILY:
+    if family == training.DEFAULT_FAMILY:
         return family, (), True
     st.caption(
         ":material/memory: Made for a GPU. On a processor a step takes up to ten seconds, and the "

@@ -6,7 +6,8 @@ import re
 
 import streamlit as st
 
-from lsl_core.services import activity, backup_runs, backups
+from lsl_core.services import activity
+from lsl_core.services.backups import background, repositories
 from lsl_core.services.catalogue import TaskDetails, TaskInfo
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import RunPhase
@@ -29,8 +30,8 @@ def panel(cvat: CvatSession, task: TaskInfo) -> None:
             help="Save it now with its images; with its project, when it has one",
         ):  # fmt: skip
             with errors_shown():
-                backup_runs.submit_backup(
-                    session.workspace(), cvat, tier=backups.Tier.FULL, task=task.id
+                background.submit_backup(
+                    session.workspace(), cvat, tier=repositories.Tier.FULL, task=task.id
                 )
                 st.toast(f"Task {task.id} is being backed up. See the Backups page.")
                 st.rerun()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lsl_core.services import modelling
-from lsl_core.services.modelling import ModelCard
-from lsl_core.types import Verdict
+from lsl_core.services.models import versions
+from lsl_core.types import ModelCard, Verdict
 from lsl_core.ui import keys, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural
@@ -17,25 +16,25 @@ def is_new(card: ModelCard) -> bool:
     """Return whether the newest training made this version, and nobody decided about it yet."""
     run = runs.latest("train")
     made = run is not None and run.result.get("model") == card.id
-    return made and not modelling.is_decided(session.workspace(), card)
+    return made and not versions.is_decided(session.workspace(), card)
 
 
 def standing(card: ModelCard) -> None:
     """Say whether a version is in use, or offer to use it."""
-    if card.id in modelling.current_ids(session.workspace()):
+    if card.id in versions.current_ids(session.workspace()):
         st.badge("In use", icon=":material/check:", color="green")
     elif not is_new(card) and st.button(
         "Use this version", icon=":material/published_with_changes:", key=keys.TRAIN_USE,
         help="Previews, pushes and offers take it from then on. The other versions stay.",
     ):  # fmt: skip
-        modelling.make_current(session.workspace(), card.id)
+        versions.make_current(session.workspace(), card.id)
         st.rerun()
 
 
 def decide(card: ModelCard) -> None:
     """Ask what becomes of a version that was just trained."""
     worse = card.comparison is not None and card.comparison.verdict is Verdict.WORSE
-    meant = modelling.get_model(session.workspace(), card.name)
+    meant = versions.get_model(session.workspace(), card.name)
     if meant.id == card.id:
         now = f"**{escaped(card.name)}** means it from now on."
     else:
@@ -58,7 +57,7 @@ def change(card: ModelCard) -> None:
 
 def discarded() -> None:
     """List the versions in the trash, each with the way back."""
-    found = modelling.discarded(session.workspace())
+    found = versions.discarded(session.workspace())
     if not found:
         return
     with st.expander(plural(len(found), "discarded version"), icon=":material/delete:"):
@@ -71,7 +70,7 @@ def discarded() -> None:
                     key=f"{keys.TRAIN_BACK}-{one.folder.name}",
                 ):  # fmt: skip
                     with errors_shown():
-                        modelling.bring_back(session.workspace(), one.card.id)
+                        versions.bring_back(session.workspace(), one.card.id)
                         st.rerun()
 
 
@@ -84,7 +83,7 @@ def _name(card: ModelCard, label: str, verb: str) -> None:
         verb, icon=":material/check:", key=f"{keys.TRAIN_KEEP}-{card.id}", disabled=not name.strip()
     ):
         with errors_shown():
-            modelling.keep(session.workspace(), card.id, name.strip())
+            versions.keep(session.workspace(), card.id, name.strip())
             st.rerun()
 
 
@@ -97,7 +96,7 @@ def _discard(card: ModelCard) -> None:
         )
         if st.button(f"Discard {card.id}", key=keys.TRAIN_DISCARD):
             with errors_shown():
-                modelling.remove_model(session.workspace(), card.id)
+                versions.remove_model(session.workspace(), card.id)
                 st.toast(f"{card.id} is discarded. Bring it back below the list of models.")
                 st.rerun()
 
@@ -105,12 +104,12 @@ def _discard(card: ModelCard) -> None:
 def _after(card: ModelCard) -> str:
     """Say what the name means when this version is gone."""
     workspace = session.workspace()
-    if card.id not in modelling.current_ids(workspace):
+    if card.id not in versions.current_ids(workspace):
         return ""
-    others = [c for c in modelling.list_models(workspace) if c.name == card.name and c != card]
+    others = [c for c in versions.list_models(workspace) if c.name == card.name and c != card]
     if not others:
         return f"No other version of {escaped(card.name)} is there."
-    before = [choice.model for choice in modelling.choices(workspace, card.name)]
+    before = [choice.model for choice in versions.choices(workspace, card.name)]
     ids = {other.id for other in others}
     known = next((escaped(model) for model in before if model in ids), "An older version")
     return f"{known} is in use again."

@@ -10,15 +10,15 @@ from app_world import World
 from lsl_core.backups import Verdict, make_key_file
 from lsl_core.runs import Lane, Queue
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import backing_up, backups
-from lsl_core.services.backups import Tier
+from lsl_core.services.backups import backing_up, repositories
+from lsl_core.services.backups.repositories import Tier
 from lsl_core.ui import keys
 
 
 def saved(world, tier: Tier = Tier.FULL):
     """Back up one drawn task and return its snapshot."""
     task = world.add_task("bolts", labelled=True)
-    repository = backups.open_repository(world.workspace, make=True)
+    repository = repositories.open_repository(world.workspace, make=True)
     (one,) = backing_up.back_up_now(
         repository, world.session, tier, task=task.info.id, reason="before push"
     ).taken
@@ -70,7 +70,7 @@ def test_damage_is_said_in_plain_words_until_it_is_mended(open_page, world):
         data = bytearray(pack.read_bytes())
         data[len(data) // 2] ^= 0xFF
         pack.write_bytes(data)
-    backups.verify(repository)
+    repositories.verify(repository)
     app = open_page("backups")
     assert not app.exception
     assert "1 snapshot damaged, and no other is there" in words(app)
@@ -79,7 +79,7 @@ def test_damage_is_said_in_plain_words_until_it_is_mended(open_page, world):
     backing_up.back_up_now(
         repository, world.session, Tier.FULL, task=one.subject.id, reason="again"
     )
-    backups.verify(repository)
+    repositories.verify(repository)
     st.cache_resource.clear()
     assert "damaged" not in words(open_page("backups"))
 
@@ -90,8 +90,8 @@ def test_a_snapshot_that_cannot_be_read_says_how_pruning_goes_on(open_page, worl
     text = words(open_page("backups"))
     assert "1 snapshot cannot be read at all" in text
     assert f"lsl backup prune --give-up {one.short_id}" in text
-    backups.prune(repository, seen=backups.plan_prune(repository, give_up=[one.short_id]))
-    assert backups.check(repository).is_good
+    repositories.prune(repository, seen=repositories.plan_prune(repository, give_up=[one.short_id]))
+    assert repositories.check(repository).is_good
 
 
 def test_a_drill_that_found_differences_is_the_first_thing_to_read(open_page, world):
@@ -106,7 +106,7 @@ def test_a_drill_that_found_differences_is_the_first_thing_to_read(open_page, wo
 
 def test_whoever_holds_the_lock_is_named_and_what_writes_is_refused(open_page, world, monkeypatch):
     repository, one = saved(world)
-    other = backups.open_repository(world.workspace)
+    other = repositories.open_repository(world.workspace)
     with other.lock("verify"):
         app = open_page("backups")
         assert "In use by" in words(app)
@@ -120,7 +120,7 @@ def test_the_wrong_key_of_an_encrypted_repository_is_a_card_with_a_next_step(
     open_page, world, tmp_path
 ):
     key = tmp_path / "key"
-    backups.create_repository(world.workspace, str(tmp_path / "sealed"), key_file=str(key))
+    repositories.create_repository(world.workspace, str(tmp_path / "sealed"), key_file=str(key))
     key.unlink()
     assert "holds no backup key" in words(open_page("backups"))
     make_key_file(key)

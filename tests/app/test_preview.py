@@ -6,7 +6,8 @@ from app_world import World, words
 from lsl_core import cvat
 from lsl_core.cvat.annotations.changing import Action, change_job
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import activity, catalogue, previewing
+from lsl_core.services import activity, catalogue
+from lsl_core.services.labelling import previewing
 from lsl_core.types import View, Window
 from lsl_core.ui import cached, keys, previews
 from lsl_core.ui.previews import Order

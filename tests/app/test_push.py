@@ -8,8 +8,9 @@ from app_world import LABELS, World, words
 from lsl_core import cvat
 from lsl_core.runs import Lane, Queue
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import activity, catalogue, previewing, pushing
-from lsl_core.services.pushing import PushMode
+from lsl_core.services import activity, catalogue
+from lsl_core.services.labelling import previewing, pushing
+from lsl_core.services.labelling.pushing import PushMode
 from lsl_core.types import RunPhase
 from lsl_core.ui import cached, keys
 

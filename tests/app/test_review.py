@@ -6,7 +6,8 @@ from app_world import LABELS, Task, World, words
 from lsl_core import cvat
 from lsl_core.cvat.annotations.packing import unpacked
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import pushing, sourcing
+from lsl_core.services import sourcing
+from lsl_core.services.labelling import pushing
 from lsl_core.ui import keys
 
 pytestmark = pytest.mark.usefixtures("worker_here")

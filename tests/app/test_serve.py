@@ -7,9 +7,10 @@ import pytest
 from app_world import words
 
 from lsl_core.errors import ServeError
-from lsl_core.services import offers, predicting, serving
-from lsl_core.services.offers import Offer
-from lsl_core.services.serving import FunctionState, OfferState, ServiceState
+from lsl_core.services.labelling import predicting
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import FunctionState, OfferState, ServiceState
 from lsl_core.ui import keys
 
 
@@ -30,7 +31,7 @@ def test_without_a_model_the_page_leads_to_training(open_page) -> None:
 def test_deploying_offers_the_model_and_starts_the_service(open_page, world, monkeypatch) -> None:
     world.add_model(version=1, ap50=0.8)
     started = []
-    monkeypatch.setattr(serving, "start", lambda *given: started.append(given))
+    monkeypatch.setattr(service, "start", lambda *given: started.append(given))
     app = open_page("serve")
     assert "No service runs" in words(app)
     app.button(key=keys.SERVE_DEPLOY).click().run()
@@ -43,14 +44,14 @@ def test_a_deployed_model_looks_through_windows_as_a_preview_does_unless_one_say
     open_page, world, monkeypatch, wanted
 ) -> None:
     world.add_model(version=1, ap50=0.8)
-    monkeypatch.setattr(serving, "start", lambda *_: None)
+    monkeypatch.setattr(service, "start", lambda *_: None)
     app = open_page("serve")
     app.checkbox(key=keys.SERVE_WINDOWS).set_value(wanted).run()
     app.button(key=keys.SERVE_DEPLOY).click().run()
     (offer,) = offers.list_offers(world.workspace)
     slide = predicting.trained_windows(world.workspace, "parts-v1")
     assert offer.slide == (slide if wanted else None)
-    monkeypatch.setattr(serving, "state", lambda _: running())
+    monkeypatch.setattr(service, "state", lambda _: running())
     seen = words(app.run())
     assert (f"windows of {slide.width}×{slide.height} px" if wanted else "seen whole") in seen
 
@@ -59,7 +60,7 @@ def test_a_deployed_model_looks_through_windows_as_a_preview_does_unless_one_say
 def served(open_page, world, monkeypatch):
     world.add_model(version=1, ap50=0.8)
     offers.deploy(world.workspace, Offer("parts"))
-    monkeypatch.setattr(serving, "state", lambda _: running())
+    monkeypatch.setattr(service, "state", lambda _: running())
     return open_page("serve")
 
 
@@ -72,7 +73,7 @@ def test_a_running_service_shows_its_figures_and_last_error(served) -> None:
 
 
 def test_a_service_that_ended_meanwhile_is_not_shown_any_more(served, monkeypatch) -> None:
-    monkeypatch.setattr(serving, "state", lambda _: None)
+    monkeypatch.setattr(service, "state", lambda _: None)
     served.run()
     assert "No service runs" in words(served)
     assert not served.dataframe
@@ -80,7 +81,7 @@ def test_a_service_that_ended_meanwhile_is_not_shown_any_more(served, monkeypatc
 
 def test_a_service_that_died_is_not_passed_over(open_page, world, monkeypatch) -> None:
     world.add_model(version=1, ap50=0.8)
-    monkeypatch.setattr(serving, "died_at", lambda _: time.time() - 130)
+    monkeypatch.setattr(service, "died_at", lambda _: time.time() - 130)
     text = words(open_page("serve"))
     assert "ended without being asked to, 2 min ago" in text
     assert "service.log" in text
@@ -89,7 +90,7 @@ def test_a_service_that_died_is_not_passed_over(open_page, world, monkeypatch) -
 def test_cards_follow_a_service_that_went_over_to_another_version(served, monkeypatch) -> None:
     offer = replace(running().offers[0], version="parts-v7", clicks="sam2.1-tiny")
     states = iter([running()])  # the page itself still sees what was
-    monkeypatch.setattr(serving, "state", lambda _: next(states, running(offers=(offer,))))
+    monkeypatch.setattr(service, "state", lambda _: next(states, running(offers=(offer,))))
     served.run()
     assert "in version parts-v7" in words(served)
     assert "sam2.1-tiny, a pretrained segmenter" in words(served)
@@ -98,7 +99,7 @@ def test_cards_follow_a_service_that_went_over_to_another_version(served, monkey
 def test_a_version_that_cannot_be_loaded_says_why(open_page, world, monkeypatch) -> None:
     world.add_model(version=1, ap50=0.8)
     problems = {"parts": "The weights are damaged."}
-    monkeypatch.setattr(serving, "state", lambda _: running(problems=problems))
+    monkeypatch.setattr(service, "state", lambda _: running(problems=problems))
     assert "parts is not offered: The weights are damaged." in words(open_page("serve"))
 
 
@@ -111,7 +112,7 @@ def test_a_model_that_does_not_answer_can_be_taken_back_or_away(
     for name in ("parts-v1", "parts-v2"):
         offers.note_deployed(world.workspace, "parts", name)
     problems = {"parts": "The weights are damaged."}
-    monkeypatch.setattr(serving, "state", lambda _: running(offers=(), problems=problems))
+    monkeypatch.setattr(service, "state", lambda _: running(offers=(), problems=problems))
     app = open_page("serve")
     assert "parts does not answer" in words(app).replace("*", "")
     app.button(key=f"{keys.SERVE_ROLL_BACK}-parts").click().run()
@@ -122,7 +123,7 @@ def test_a_model_that_does_not_answer_can_be_taken_back_or_away(
 
 def test_stopping_says_who_used_it_in_the_last_hour(served, monkeypatch) -> None:
     stopped = []
-    monkeypatch.setattr(serving, "stop", stopped.append)
+    monkeypatch.setattr(service, "stop", stopped.append)
     assert "172.18.0.5" in words(served)
     served.button(key=keys.SERVE_STOP_SURE).click().run()
     assert len(stopped) == 1
@@ -135,7 +136,7 @@ def test_before_the_first_request_there_is_no_time_to_show(open_page, world, mon
         running().offers[0].functions[0], requests=0, failed=0, median_s=None, p95_s=None
     )
     offer = replace(running().offers[0], functions=(quiet,))
-    monkeypatch.setattr(serving, "state", lambda _: running(offers=(offer,)))
+    monkeypatch.setattr(service, "state", lambda _: running(offers=(offer,)))
     row = open_page("serve").dataframe[0].value.iloc[0]
     assert (row["Median, s"], row["p95, s"]) == ("–", "–")
 
@@ -158,7 +159,7 @@ def test_who_may_call_and_the_port_are_chosen_before_the_start(
 ) -> None:
     world.add_model(version=1, ap50=0.8)
     started = []
-    monkeypatch.setattr(serving, "start", lambda *given: started.append(given[1]))
+    monkeypatch.setattr(service, "start", lambda *given: started.append(given[1]))
     app = open_page("serve")
     app.radio(key=keys.SERVE_CALLERS).set_value("CVAT in Docker on this machine").run()
     app.number_input(key=keys.SERVE_PORT).set_value(9090).run()
@@ -179,7 +180,7 @@ def test_a_service_that_does_not_start_says_why(open_page, world, monkeypatch) -
     def refuse(*_: object) -> None:
         raise ServeError("Nothing can listen on port 8070 of 127.0.0.1: Address already in use.")
 
-    monkeypatch.setattr(serving, "start", refuse)
+    monkeypatch.setattr(service, "start", refuse)
     app = open_page("serve")
     app.button(key=keys.SERVE_DEPLOY).click().run()
     assert "Nothing can listen on port 8070" in words(app)
@@ -191,7 +192,7 @@ def test_what_answers_clicks_is_asked_where_a_segmenter_is(
 ) -> None:
     world.add_model(version=1, ap50=0.8)
     world.workspace.pretrained.symlink_to(shelf)
-    monkeypatch.setattr(serving, "start", lambda *_: None)
+    monkeypatch.setattr(service, "start", lambda *_: None)
     app = open_page("serve")
     app.selectbox(key=keys.SERVE_CLICKS).set_value("tiny-sam2").run()
     app.button(key=keys.SERVE_DEPLOY).click().run()

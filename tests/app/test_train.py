@@ -8,8 +8,9 @@ from app_world import LABELS, words
 from lsl_core.models import CurrentVersions, write_card
 from lsl_core.runs import RunStore
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
-from lsl_core.services import activity, modelling, pretrained, training_pictures
-from lsl_core.services.training_pictures import Compared
+from lsl_core.services import activity
+from lsl_core.services.models import pretrained, training_pictures, versions
+from lsl_core.services.models.training_pictures import Compared
 from lsl_core.types import Beside, Comparison, Mode, RunPhase, Shots, Verdict, Window
 from lsl_core.ui import keys
 
@@ -104,16 +105,16 @@ def finished(world, model: str, *, why: str = "trained") -> None:
 def test_a_discarded_model_comes_back(open_page, world) -> None:
     world.add_model()
     world.add_model(version=2)
-    modelling.make_current(world.workspace, "parts-v1")
-    modelling.make_current(world.workspace, "parts-v2")
+    versions.make_current(world.workspace, "parts-v1")
+    versions.make_current(world.workspace, "parts-v2")
     app = open_page("train", model="parts-v2")
     assert "parts-v1 is in use again" in words(app)
     app.button(key=keys.TRAIN_DISCARD).click().run()
-    assert [card.id for card in modelling.list_models(world.workspace)] == ["parts-v1"]
+    assert [card.id for card in versions.list_models(world.workspace)] == ["parts-v1"]
     assert "**parts-v2** · discarded just now" in words(app)
     (back,) = [b for b in app.button if (b.key or "").startswith(keys.TRAIN_BACK)]
     back.click().run()
-    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+    assert versions.get_model(world.workspace, "parts").id == "parts-v2"
 
 
 def test_a_new_version_asks_to_be_kept_under_a_name_and_asks_once(open_page, world) -> None:
@@ -124,8 +125,8 @@ def test_a_new_version_asks_to_be_kept_under_a_name_and_asks_once(open_page, wor
     assert "**parts-v2 is trained.** **parts** means it from now on." in words(app)
     app.text_input(key=f"{keys.TRAIN_KEEP_NAME}-parts-v2").set_value("parts by day").run()
     app.button(key=f"{keys.TRAIN_KEEP}-parts-v2").click().run()
-    assert modelling.get_model(world.workspace, "parts by day").id == "parts-v2"
-    assert modelling.get_model(world.workspace, "parts").id == "parts-v1"
+    assert versions.get_model(world.workspace, "parts by day").id == "parts-v2"
+    assert versions.get_model(world.workspace, "parts").id == "parts-v1"
     assert "is trained" not in words(app)
     assert not app.exception
 
@@ -136,13 +137,13 @@ def test_a_new_version_that_was_held_back_can_be_kept_all_the_same(open_page, wo
     result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3)
     write_card(world.workspace.models / worse.id, dataclasses.replace(worse, comparison=result))
     finished(world, "parts-v2")
-    modelling.make_current(world.workspace, "parts-v1")
+    versions.make_current(world.workspace, "parts-v1")
     app = open_page("train", model="parts-v2")
     assert "**parts** still means parts-v1, since this one is worse." in words(app)
     button = app.button(key=f"{keys.TRAIN_KEEP}-parts-v2")
     assert button.label == "Keep all the same"
     button.click().run()
-    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+    assert versions.get_model(world.workspace, "parts").id == "parts-v2"
 
 
 def test_how_a_model_learnt_is_drawn_beside_its_parent(open_page, world) -> None:
@@ -191,7 +192,7 @@ def test_a_version_that_is_worse_says_so_and_can_be_used_all_the_same(open_page,
             Beside("boxes", "", 0.7, 0.8))  # fmt: skip
     result = Comparison(Verdict.WORSE, "parts-v1", "AP", 0.72, 0.4, 3, num_seen=1, rows=rows)
     write_card(world.workspace.models / worse.id, dataclasses.replace(worse, comparison=result))
-    modelling.make_current(world.workspace, "parts-v1")
+    versions.make_current(world.workspace, "parts-v1")
     app = open_page("train", model="parts-v2")
     text = words(app)
     assert "**Worse** than parts-v1: AP 0.40, before 0.72, on the same 3 images, 1 of" in text
@@ -199,7 +200,7 @@ def test_a_version_that_is_worse_says_so_and_can_be_used_all_the_same(open_page,
     assert "0.70 → **0.80** :green[:material/trending_up: better] |" in text
     assert "| bolt | 0.50 → **0.51** :gray[:material/trending_flat: alike] | – |" in text
     app.button(key=keys.TRAIN_USE).click().run()
-    assert modelling.get_model(world.workspace, "parts").id == "parts-v2"
+    assert versions.get_model(world.workspace, "parts").id == "parts-v2"
     rows = open_page("train", model="parts-v2").dataframe[0].value.set_index("Model")
     assert rows["In use"].to_dict() == {"parts-v1": False, "parts-v2": True}
 

@@ -31,6 +31,14 @@ SUBFLOORS = {
         "images": 3, "new_tasks": 3, "functions": 3, "push": 3,
         "backup": 4,
     },
+    "services": {
+        "workspaces": 0, "connections": 0, "catalogue": 0, "dashboard": 0,
+        "sourcing": 1, "doctor": 1,
+        "models": 2,
+        "labelling": 3, "serving": 3,
+        "backups": 4, "labelstudio": 4,
+        "activity": 5, "demo": 5,
+    },
 }  # fmt: skip
 
 #: Library -> the only places that may import it.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import backing_up, backups, workspaces
-from lsl_core.services.backups import Tier
+from lsl_core.services import workspaces
+from lsl_core.services.backups import backing_up, repositories
+from lsl_core.services.backups.repositories import Tier
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))  # its world of tasks and previews
 
@@ -32,7 +33,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, serve):
         task = world.add_task("belt", labelled=True)
         world.add_source("parts")
         task.predict(world.add_model())
-        repository = backups.open_repository(world.workspace, make=True)
+        repository = repositories.open_repository(world.workspace, make=True)
         backing_up.back_up_now(repository, world.session, Tier.FULL, reason="nightly")
         yield serve(APP, LSL_WORKSPACE=str(world.workspace.root))
         world.session.close()

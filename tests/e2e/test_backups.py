@@ -10,8 +10,10 @@ import pytest
 from lsl_core import cvat
 from lsl_core.runs import Lane, Queue
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import backing_up, backups, pushing, workspaces
-from lsl_core.services.backups import Repository, Snapshot, Tier
+from lsl_core.services import workspaces
+from lsl_core.services.backups import backing_up, repositories
+from lsl_core.services.backups.repositories import Repository, Snapshot, Tier
+from lsl_core.services.labelling import pushing
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))  # its world of tasks
 
@@ -30,7 +32,7 @@ def world(tmp_path: Path):
 
 
 def take(world: World, task: Task) -> tuple[Repository, Snapshot]:
-    repository = backups.open_repository(world.workspace, make=True)
+    repository = repositories.open_repository(world.workspace, make=True)
     (one,) = backing_up.back_up_now(
         repository, world.session, Tier.FULL, task=task.info.id, reason="nightly"
     ).taken
@@ -54,7 +56,7 @@ def test_a_prune_takes_what_was_read_and_nothing_that_was_forgotten_since(
     task = world.add_task("belt", labelled=True)
     repository, old = take(world, task)
     _, newer = take(world, task)
-    backups.forget(repository, [old.id])
+    repositories.forget(repository, [old.id])
     url = serve(APP, LSL_WORKSPACE=str(world.workspace.root))
     one, other = opened(new_page(), url, newer), opened(new_page(), url, newer)
 
@@ -76,7 +78,7 @@ def test_a_prune_takes_what_was_read_and_nothing_that_was_forgotten_since(
     agree(one)
     one.get_by_role("dialog").wait_for(state="detached")
     assert [s.id for s in repository.snapshots(forgotten=True)] == [newer.id]
-    assert backups.verify(repository).is_good
+    assert repositories.verify(repository).is_good
 
 
 def agree(page) -> None:

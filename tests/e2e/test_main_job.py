@@ -12,8 +12,9 @@ import pytest
 
 from lsl_core import cvat
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
-from lsl_core.services import connections, previewing, pushing, workspaces
+from lsl_core.services import connections, workspaces
 from lsl_core.services.connections import PasswordLogin
+from lsl_core.services.labelling import previewing, pushing
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))  # its world of tasks and previews
 

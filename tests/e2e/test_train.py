@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lsl_core.services import activity, modelling, workspaces
+from lsl_core.services import activity, workspaces
+from lsl_core.services.models import versions
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import RunPhase, RunState
 from lsl_core.ui import keys
@@ -72,7 +73,7 @@ def test_a_cancelled_training_keeps_its_best(workspace, serve, new_page) -> None
     run = until(workspace, page, lambda run: run.phase is RunPhase.CANCELLED)
     assert run.hint == "belt-v1 is kept: the best until then."
     main.get_by_text("belt-v1 is kept").wait_for()
-    kept = modelling.get_model(workspace, "belt-v1")
+    kept = versions.get_model(workspace, "belt-v1")
     assert kept.settings["iterations"] > 0
     assert kept.metrics is not None
     assert kept.metrics.num_images == 2

@@ -19,8 +19,8 @@ from lsl_core.serve.detector import Detector
 from lsl_core.serve.label_studio import Backend, main
 from lsl_core.serve.shelf import Live, Shelf
 from lsl_core.services import activity
-from lsl_core.services.labelstudio import BackendSettings
-from lsl_core.services.offers import Offer
+from lsl_core.services.labelstudio.backend import BackendSettings
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
 from tests.labelstudio.fake import TOKEN, FakeLabelStudio

@@ -26,7 +26,7 @@ from lsl_core.cvat.backup import (
     plan_restore,
     read_live,
 )
-from lsl_core.services import backing_up, backups, drilling, restoring, reviewing_backups
+from lsl_core.services.backups import backing_up, drilling, inspecting, repositories, restoring
 
 pytestmark = pytest.mark.live
 
@@ -76,21 +76,21 @@ def test_a_second_backup_takes_next_to_no_room(full, repository, session, projec
 
 
 def test_what_was_saved_reads_back(full, repository):
-    assert backups.verify(repository, [full.id]).is_good
+    assert repositories.verify(repository, [full.id]).is_good
     assert repository.snapshot(full.id).is_verified
 
 
 def test_nothing_changed_since(full, repository, session):
-    assert reviewing_backups.compare_live(repository, session, full).is_same
+    assert inspecting.compare_live(repository, session, full).is_same
 
 
 def test_coverage_knows_the_project(full, repository, session, project):
-    rows = {row.key: row for row in reviewing_backups.coverage(repository, session)}
+    rows = {row.key: row for row in inspecting.coverage(repository, session)}
     assert rows[f"project-{project}"].is_covered
 
 
 def test_a_frame_can_be_looked_at(full, repository, task):
-    found = reviewing_backups.saved_frame(repository, full, task.id, 0)
+    found = inspecting.saved_frame(repository, full, task.id, 0)
     assert found.pixels.ndim == 3
     assert not found.from_server
 
@@ -127,7 +127,7 @@ def test_one_job_comes_back_into_the_live_task_and_undo_takes_it_away(
     path = f"/api/jobs/{job.id}/annotations/"
     session.transport.send("DELETE", path, doing="the test")
     lost = Counter(map(content_key, task_annotations(session, task.id)["shapes"]))
-    rows = reviewing_backups.compare_live(repository, session, full).rows
+    rows = inspecting.compare_live(repository, session, full).rows
     assert sum(row.removed for row in rows) >= (before - lost).total() > 0
     assert sum(row.added + row.edited for row in rows) == 0
     plan = plan_restore(session, restoring.saved_task(repository, full, task.id), job=job.id)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -11,9 +12,10 @@ import pytest
 
 from lsl_core.errors import UserInput
 from lsl_core.progress import Progress
-from lsl_core.runs import Order, Queue
+from lsl_core.runs import Order, Queue, RunStore
+from lsl_core.runs.store import _MIGRATIONS
 from lsl_core.types import Mode, RunPhase
-from lsl_core.workspace import Workspace
+from lsl_core.workspace import Database, Workspace
 
 HERE = f"{__name__}"
 
@@ -164,3 +166,20 @@ def test_a_worker_process_runs_cancels_and_its_death_is_noticed(
 
 def worker_of(queue: Queue) -> int:
     return int((queue.workspace.data / "worker.pid").read_text())
+
+
+@pytest.mark.parametrize("old", [
+    "modelling:run_train", "pretrained:run_pull", "predicting:run_predict_task",
+    "pushing:run_push", "pushing:run_resume", "exporting:run_export",
+    "labelstudio:run_train_project", "backup_runs:run_backup", "sourcing:run_import_task",
+])  # fmt: skip
+def test_a_run_asked_for_before_the_services_had_rooms_is_found(tmp_path: Path, old: str) -> None:
+    path = tmp_path / "lsl.db"
+    with Database(path, room="runs", migrations=_MIGRATIONS[:1]).write() as db:
+        db.execute(
+            "INSERT INTO runs (id, kind, subject, owner, function, arguments, phase, created)"
+            " VALUES ('old', '', '', '', ?, '{}', 'queued', 0)",
+            (f"lsl_core.services.{old}",),
+        )
+    module, _, function = RunStore(path).order("old").function.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))

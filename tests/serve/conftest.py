@@ -6,7 +6,7 @@ from lsl_core.serve.app import Limits, Service
 from lsl_core.serve.detector import Detector
 from lsl_core.serve.gateway import names_of
 from lsl_core.serve.shelf import Live, Shelf
-from lsl_core.services.offers import Offer
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import Mode
 from lsl_core.workspace import Workspace
 

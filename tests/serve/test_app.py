@@ -11,8 +11,8 @@ from lsl_core.serve.access import Access
 from lsl_core.serve.app import Limits, describe
 from lsl_core.serve.detector import Detector
 from lsl_core.serve.shelf import Shelf
-from lsl_core.services import offers
-from lsl_core.services.offers import Offer
+from lsl_core.services.serving import offers
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import Metrics, Mode
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import write_json
@@ -192,7 +192,7 @@ def followed(tmp_path, monkeypatch):
 
     def fake_open(folder, **_):
         model = BrightModel()
-        model.card = offers.modelling.get_model(workspace, folder.name)
+        model.card = offers.versions.get_model(workspace, folder.name)
         opened.append(model)
         return Detector(model)
 

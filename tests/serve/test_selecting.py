@@ -15,8 +15,8 @@ from lsl_core.serve.cvat_function import SelectFunction
 from lsl_core.serve.interactor import Prompt
 from lsl_core.serve.selecting import _window_of, select_by
 from lsl_core.serve.shelf import Shelf
-from lsl_core.services import offers
-from lsl_core.services.offers import Offer
+from lsl_core.services.serving import offers
+from lsl_core.services.serving.offers import Offer
 from lsl_core.types import Mode, SlideWindows, Window
 from lsl_core.workspace import Workspace
 from tests.tiny import NAMES

@@ -7,7 +7,7 @@ import time
 
 from lsl_core.backups import Repository, Tier
 from lsl_core.cvat import PasswordLogin, connect
-from lsl_core.services import backing_up
+from lsl_core.services.backups import backing_up
 
 
 def stop(*args: object, **options: object) -> None:

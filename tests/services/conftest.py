@@ -15,8 +15,9 @@ from lsl_core import cvat
 from lsl_core.cvat import CvatSession, Drawing
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
-from lsl_core.services import connections, modelling, sourcing, workspaces
+from lsl_core.services import connections, sourcing, workspaces
 from lsl_core.services.connections import PasswordLogin
+from lsl_core.services.models import training
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances, Mode
 from lsl_core.workspace.images import encode_rgb
@@ -83,7 +84,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_bytes(encode_rgb(scene.pixels, suffix=".png"))
         rows.append((path, scene))
     _save(workspace, rows)
-    card = modelling.train(workspace, source="cells", minutes=None, iterations=50, folds=0)
+    card = training.train(workspace, source="cells", minutes=None, iterations=50, folds=0)
     return workspace.models / card.id
 
 

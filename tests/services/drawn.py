@@ -7,8 +7,8 @@ from collections import Counter
 from urllib.parse import quote
 
 from lsl_core import cvat
-from lsl_core.services import predicting, previewing, pushing
-from lsl_core.services.pushing import PushChoices
+from lsl_core.services.labelling import predicting, previewing, pushing
+from lsl_core.services.labelling.pushing import PushChoices
 
 CONF = 0.2
 

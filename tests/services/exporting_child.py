@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lsl_core.cvat import PasswordLogin, connect
 from lsl_core.cvat.new_tasks import create, seeding, upload
-from lsl_core.services import exporting
+from lsl_core.services.labelling import exporting
 from lsl_core.workspace import Workspace
 
 

@@ -11,7 +11,8 @@ from backup_world import backup_world
 
 from lsl_core.backups import Repository, Tier
 from lsl_core.runs import Lane, Queue, RunStore
-from lsl_core.services import backup_runs, backups, connections, scheduling, workspaces
+from lsl_core.services import connections, workspaces
+from lsl_core.services.backups import background, repositories, scheduling
 from lsl_core.types import RunPhase
 
 
@@ -75,7 +76,7 @@ def test_the_first_care_proves_that_a_snapshot_comes_back(world, workspace, repo
 
 
 def test_what_the_rules_forget_goes_a_week_later(world, workspace, repository, clock):
-    backups.change_settings(
+    repositories.change_settings(
         workspace, keep_last=1, keep_hourly=0, keep_daily=1, keep_weekly=0, keep_monthly=0
     )
     for _ in range(3):
@@ -105,11 +106,11 @@ def test_two_schedulers_at_once_make_each_backup_once(world, workspace, reposito
     scheduling.run_due(workspace, repository, world.session)
     made = [(one.subject.key, one.tier) for one in repository.snapshots()]
     assert len(made) == len(set(made)) == 6
-    assert backups.check(repository).is_good
+    assert repositories.check(repository).is_good
 
 
 def test_e12_the_settings_are_the_ones_that_are_read(workspace):
-    new = backups.change_settings(workspace, full_hours=12.0, annotations_hours=0.0)
+    new = repositories.change_settings(workspace, full_hours=12.0, annotations_hours=0.0)
     rules = scheduling.rules_of(workspace.settings().backups)
     assert [(rule.tier, rule.every) for rule in rules] == [(Tier.FULL, timedelta(hours=12))]
     assert "full_hours = 12.0" in (workspace.root / "lsl.toml").read_text()
@@ -118,10 +119,10 @@ def test_e12_the_settings_are_the_ones_that_are_read(workspace):
 
 def test_the_worker_begins_a_run_when_the_schedule_is_on_and_no_second_one(workspace, monkeypatch):
     monkeypatch.setattr(Queue, "ensure_worker", lambda self: None)
-    assert backup_runs.tick(workspace) is False
-    backups.change_settings(workspace, scheduled=True)
-    assert backup_runs.tick(workspace) is True
-    assert backup_runs.tick(workspace) is True
+    assert background.tick(workspace) is False
+    repositories.change_settings(workspace, scheduled=True)
+    assert background.tick(workspace) is True
+    assert background.tick(workspace) is True
     runs = RunStore(workspace.database).recent()
     assert [run.kind for run in runs] == ["scheduled backup"]
 
@@ -131,17 +132,17 @@ def test_a_backup_in_the_worker_is_a_run_like_any_other(world, workspace, monkey
     connections._secrets().put(
         connections.Secret("key", world.session.key), url=world.session.url, user="demo"
     )
-    run_id = backup_runs.submit_backup(
+    run_id = background.submit_backup(
         workspace, world.session, tier=Tier.FULL, project=world.project
     )
     assert Queue(workspace, Lane.BACKUP).work_once()
     run = RunStore(workspace.database).get(run_id)
     assert run.phase is RunPhase.DONE
-    (one,) = backups.open_repository(workspace).snapshots()
+    (one,) = repositories.open_repository(workspace).snapshots()
     assert run.result == {"snapshots": [one.short_id]}
     for submit in (
-        backup_runs.submit_verify(workspace, owner="demo", ids=[one.id]),
-        backup_runs.submit_drill(workspace, world.session, snapshot=one.id),
+        background.submit_verify(workspace, owner="demo", ids=[one.id]),
+        background.submit_drill(workspace, world.session, snapshot=one.id),
     ):
         assert Queue(workspace, Lane.BACKUP).work_once()
         assert RunStore(workspace.database).get(submit).phase is RunPhase.DONE

@@ -16,14 +16,14 @@ from lsl_core.cvat import connect
 from lsl_core.cvat.backup import differences, list_units
 from lsl_core.errors import BackupError, Locked, PartlyDone, UserInput
 from lsl_core.sandbox import Sandbox
-from lsl_core.services import (
+from lsl_core.services import workspaces
+from lsl_core.services.backups import (
     backing_up,
-    backups,
     drilling,
+    inspecting,
+    repositories,
     restoring,
     retaining,
-    reviewing_backups,
-    workspaces,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -220,11 +220,11 @@ def test_the_last_copy_of_something_is_known_as_such(world, repository):
 def test_a_key_is_made_for_a_new_repository_only(tmp_path):
     workspace = workspaces.create_workspace(tmp_path / "w")
     place, key = str(tmp_path / "sealed"), tmp_path / "key"
-    assert backups.create_repository(workspace, place, key_file=str(key)).is_encrypted
+    assert repositories.create_repository(workspace, place, key_file=str(key)).is_encrypted
     with pytest.raises(UserInput, match="holds no backup key"):
-        backups.create_repository(workspace, place, key_file=str(tmp_path / "other"))
+        repositories.create_repository(workspace, place, key_file=str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
-    assert backups.create_repository(workspace, place, key_file=str(key)).is_encrypted
+    assert repositories.create_repository(workspace, place, key_file=str(key)).is_encrypted
 
 
 def test_a_drill_restores_compares_and_leaves_nothing_behind(world, repository):
@@ -328,11 +328,11 @@ def test_a_damaged_copy_covers_nothing_and_another_backup_mends_it(world, reposi
     data = bytearray(largest.read_bytes())
     data[len(data) // 2] ^= 0xFF
     largest.write_bytes(data)
-    assert one.id in backups.verify(repository).damaged
-    rows = {row.key: row for row in reviewing_backups.coverage(repository, world.session)}
+    assert one.id in repositories.verify(repository).damaged
+    rows = {row.key: row for row in inspecting.coverage(repository, world.session)}
     assert not rows[f"project-{world.project}"].is_covered
     project_snapshot(world, repository)
-    assert backups.verify(repository).is_good
+    assert repositories.verify(repository).is_good
     assert not repository.snapshot(one.id).is_damaged
 
 

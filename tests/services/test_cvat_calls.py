@@ -17,9 +17,10 @@ from lsl_core.errors import CvatAuth, CvatRequestFailed, CvatUnreachable
 from lsl_core.sandbox import data as sandbox_data
 from lsl_core.sandbox.aitools.nuclio import Nuclio
 from lsl_core.serve.__main__ import server_of
-from lsl_core.services import modelling, offers, serving
-from lsl_core.services.offers import Drawing, Offer
-from lsl_core.services.serving import ServiceSettings
+from lsl_core.services.models import versions
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Drawing, Offer
+from lsl_core.services.serving.state import ServiceSettings, ServiceState
 from tests.sandbox.nuclio_stand_in import StandIn, described
 from tests.services.drawn import CONF, api, run_tool, shapes
 
@@ -27,12 +28,12 @@ from tests.services.drawn import CONF, api, run_tool, shapes
 @pytest.fixture
 def gateway(world, model, restored_threads):
     """The service of this workspace on free ports; CVAT's AI tools are its functions."""
-    offers.deploy(world.workspace, Offer(modelling.get_model(world.workspace, model).name))
+    offers.deploy(world.workspace, Offer(versions.get_model(world.workspace, model).name))
     server = server_of(world.workspace, ServiceSettings(port=0, is_nuclio=True))
     thread = threading.Thread(target=server.run)
     thread.start()
     end = time.monotonic() + 60
-    while serving.state(world.workspace) is None or server._server is None:
+    while service.state(world.workspace) is None or server._server is None:
         assert thread.is_alive()
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -77,7 +78,7 @@ def test_cvat_draws_by_the_gateway_what_cvat_inference_draws(
 
 
 def test_polygons_are_those_of_cvat_inference(world, model, gateway, monkeypatch):
-    card = modelling.get_model(world.workspace, model)
+    card = versions.get_model(world.workspace, model)
     offers.deploy(world.workspace, Offer(card.name, drawing=Drawing.POLYGON))
     point_cvat_at(world, gateway, is_direct=False)
     gateway.service.shelf.follow()
@@ -142,19 +143,19 @@ def call(world, tools, **asked):
 
 
 def test_the_settings_that_cvat_needs_are_checked_by_asking_it(world, gateway):
-    found = serving.state(world.workspace)
-    off = serving.check_cvat(world.session, found)
+    found = service.state(world.workspace)
+    off = service.check_cvat(world.session, found)
     world.sandbox.context.nuclio = Nuclio("127.0.0.1", 1)
-    unreached = serving.check_cvat(world.session, found)
+    unreached = service.check_cvat(world.session, found)
     point_cvat_at(world, gateway, is_direct=False)
-    fine = serving.check_cvat(world.session, found)
+    fine = service.check_cvat(world.session, found)
     # as with a CVAT in Docker that nobody told how to call: the list comes, no answer does
     point_cvat_at(world, gateway, is_direct=True)
     gateway.service.ports = dict.fromkeys(gateway.service.ports, 1)
-    uncalled = serving.check_cvat(world.session, found)
+    uncalled = service.check_cvat(world.session, found)
     with StandIn(lambda asked: (401, {"error": "A token is needed."})) as guarded:
         world.sandbox.context.nuclio = Nuclio("127.0.0.1", guarded.port)
-        turned_away = serving.check_cvat(world.session, found)
+        turned_away = service.check_cvat(world.session, found)
 
     assert (off.is_fine, "CVAT_SERVERLESS=1" in off.hint) == (False, True)
     assert (unreached.is_fine, "CVAT_NUCLIO_HOST" in unreached.hint) == (False, True)
@@ -163,7 +164,7 @@ def test_the_settings_that_cvat_needs_are_checked_by_asking_it(world, gateway):
     assert (uncalled.is_fine, "INVOKE_METHOD=dashboard" in uncalled.hint) == (False, True)
     assert all(str(f.port) in uncalled.hint for f in found.offers[0].functions[:1])
     assert (turned_away.is_fine, "--allow" in turned_away.hint) == (False, True)
-    settings = serving.cvat_settings(found)
+    settings = service.cvat_settings(found)
     assert settings["CVAT_NUCLIO_PORT"] == str(gateway.port)
 
 
@@ -173,16 +174,16 @@ def test_a_cvat_that_does_not_answer_is_not_blamed_on_the_service(monkeypatch, e
         raise error("CVAT said no.", hint="Ask it later.")
 
     monkeypatch.setattr(cvat, "has_functions", refuse)
-    found = serving.ServiceState(1, "127.0.0.1", 8070, True, 0.0, (), {}, ())
-    verdict = serving.check_cvat(None, found)
-    assert verdict == serving.Verdict(False, "CVAT said no.", "Ask it later.")
+    found = ServiceState(1, "127.0.0.1", 8070, True, 0.0, (), {}, ())
+    verdict = service.check_cvat(None, found)
+    assert verdict == service.Verdict(False, "CVAT said no.", "Ask it later.")
 
 
 def test_a_check_with_no_task_to_try_says_so(world, gateway, monkeypatch):
     monkeypatch.setattr(cvat, "try_function", lambda *_: None)
     point_cvat_at(world, gateway, is_direct=False)
 
-    verdict = serving.check_cvat(world.session, serving.state(world.workspace))
+    verdict = service.check_cvat(world.session, service.state(world.workspace))
 
     assert verdict.is_fine
     assert "no task of yours" in verdict.text
@@ -247,7 +248,7 @@ def test_a_reason_stands_in_the_status_line_and_nowhere_else(gateway, path, reas
 
 def test_serve_adds_a_model_to_the_service_that_runs(world, model, gateway, monkeypatch, capsys):
     monkeypatch.chdir(world.workspace.root)
-    card = modelling.get_model(world.workspace, model)
+    card = versions.get_model(world.workspace, model)
 
     assert left(lsl, ["serve", "--train", card.name, "--conf", "0.33"]) == 0
     assert f"{card.name} is offered in version {card.id}" in capsys.readouterr().out
@@ -260,8 +261,8 @@ def test_serve_adds_a_model_to_the_service_that_runs(world, model, gateway, monk
 def test_status_tells_what_cannot_be_offered(world, monkeypatch, capsys):
     monkeypatch.chdir(world.workspace.root)
     problems = {"bolts": 'There is no model "bolts".'}
-    found = serving.ServiceState(1, "127.0.0.1", 8070, True, 0.0, (), problems, ())
-    monkeypatch.setattr(serving, "state", lambda _: found)
+    found = ServiceState(1, "127.0.0.1", 8070, True, 0.0, (), problems, ())
+    monkeypatch.setattr(service, "state", lambda _: found)
 
     assert left(lsl, ["serve", "--status"]) == 0
     assert 'bolts cannot be offered as it should be: There is no model "bolts".' in (
@@ -284,7 +285,7 @@ def test_an_image_that_is_cut_off_is_named_and_all_others_are_labelled(
     files = [tmp_path / name for name in ("a.png", "b.png")]
     files[0].write_bytes(whole.read_bytes())
     files[1].write_bytes(whole.read_bytes())
-    labels = [(label, "any") for label in modelling.get_model(world.workspace, model).labels]
+    labels = [(label, "any") for label in versions.get_model(world.workspace, model).labels]
     task = cvat.create_task(world.session, "one is cut off", labels, files).id
     cut_off(world, task, 1)
 

@@ -24,7 +24,7 @@ from cvat_helpers import FaultProxy
 from lsl_core import cvat
 from lsl_core.cvat import Arrivals, Drawing, PasswordLogin, connect
 from lsl_core.errors import CvatUnreachable
-from lsl_core.services import exporting
+from lsl_core.services.labelling import exporting
 from lsl_core.services.workspaces import create_workspace
 from lsl_core.sources import LabelledImage, save_source
 from lsl_core.types import CropMasks, Instances, Mode

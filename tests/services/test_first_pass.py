@@ -8,7 +8,8 @@ import pytest
 
 from lsl_core.cli.main import run
 from lsl_core.progress import NULL
-from lsl_core.services import modelling, workspaces
+from lsl_core.services import workspaces
+from lsl_core.services.models import training, versions
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode
 from tests.training.easy import save_easy
@@ -22,20 +23,20 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def ids(workspace: Workspace) -> set[str]:
-    return {card.id for card in modelling.list_models(workspace)}
+    return {card.id for card in versions.list_models(workspace)}
 
 
 def test_the_first_training_of_a_name_has_a_first_pass_to_look_at_meanwhile(workspace) -> None:
     order = {"source": "easy", "name": "easy", "mode": "fsis", "minutes": None, "iterations": 1}
-    result = modelling.run_train(workspace, progress=NULL, **order)
+    result = training.run_train(workspace, progress=NULL, **order)
     assert ids(workspace) == {"easy-first1", "easy-v1"}
-    first, trained = (modelling.get_model(workspace, n) for n in ("easy-first1", "easy-v1"))
+    first, trained = (versions.get_model(workspace, n) for n in ("easy-first1", "easy-v1"))
     assert first.is_first_pass
     assert (first.parent, trained.parent, trained.is_first_pass) == (None, "easy-first1", False)
     assert (trained.comparison.parent, trained.comparison.num_images) == ("easy-first1", 3)
     assert trained.comparison.before == pytest.approx(first.metrics.ap, abs=0.05)
     assert result["model"] == "easy-v1"
-    assert modelling.get_model(workspace, "easy").id == "easy-first1", "one step learns nothing"
+    assert versions.get_model(workspace, "easy").id == "easy-first1", "one step learns nothing"
 
 
 def test_a_command_makes_a_first_pass_alone_and_labels_with_it(

@@ -10,15 +10,10 @@ import pytest
 from lsl_core.errors import UserInput, WeightsMissing
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
 from lsl_core.serve import Detector, DetectSettings
-from lsl_core.services import (
-    activity,
-    modelling,
-    predicting,
-    pretrained,
-    previewing,
-    serverless,
-    workspaces,
-)
+from lsl_core.services import activity, workspaces
+from lsl_core.services.labelling import predicting, previewing
+from lsl_core.services.models import pretrained, training
+from lsl_core.services.serving import serverless
 from lsl_core.services.workspaces import Workspace
 from lsl_core.sources import LabelledImage, save_source
 from lsl_core.types import ImageRef, Mode
@@ -55,7 +50,7 @@ def workspace(tmp_path: Path, tiny: dict[str, Path]) -> Workspace:
 def test_a_model_is_tuned_predicts_a_source_serves_and_leaves_as_a_function(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    card = modelling.train(
+    card = training.train(
         workspace, source="cells", family="foundation", bases=BASES, minutes=None, iterations=2
     )
     assert (card.id, card.family) == ("cells-v1", "foundation")
@@ -95,7 +90,7 @@ def test_what_a_mode_needs_is_chosen_by_name_or_default_and_must_be_here(
     with pytest.raises(UserInput, match="one detector and one segmenter"):
         pretrained.folders(workspace, Mode.FSIS, ("sam2.1-tiny", "sam-base"))
     with pytest.raises(WeightsMissing, match="rf-detr-medium"):
-        modelling.train(workspace, source="cells", family="foundation")
+        training.train(workspace, source="cells", family="foundation")
 
 
 def test_what_can_be_tuned_is_offered_with_what_is_here(workspace: Workspace) -> None:

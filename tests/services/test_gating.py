@@ -10,8 +10,9 @@ import pytest
 
 from lsl_core.models import save_model
 from lsl_core.progress import NULL
-from lsl_core.services import gating, training_pictures, workspaces
-from lsl_core.services.learning_sets import LearningSet
+from lsl_core.services import workspaces
+from lsl_core.services.models import gating, training_pictures
+from lsl_core.services.models.learning_sets import LearningSet
 from lsl_core.services.workspaces import Workspace
 from lsl_core.training import Fitted, Sample, Seen
 from lsl_core.types import Comparison, Mode, ModelCard, Verdict

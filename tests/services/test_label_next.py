@@ -15,8 +15,9 @@ from lsl_core.inference.previews import PreviewInfo, PreviewStore
 from lsl_core.models import write_card
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, Sandbox
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
-from lsl_core.services import connections, label_next, predicting, workspaces
+from lsl_core.services import connections, workspaces
 from lsl_core.services.connections import PasswordLogin
+from lsl_core.services.labelling import label_next, predicting
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import ImageRef, Instances, Mode, ModelCard, Prediction
 from lsl_core.workspace.images import image_ref, write_rgb

@@ -15,16 +15,12 @@ from lsl_core.errors import LabelStudioError, LabelStudioUnreachable, UserInput
 from lsl_core.labelstudio import LabelStudio, config_for
 from lsl_core.progress import NULL
 from lsl_core.sandbox.scenes import SCENE_LABELS, SceneKind, draw_scene
-from lsl_core.services import (
-    labelstudio,
-    labelstudio_sending,
-    modelling,
-    predicting,
-    sourcing,
-    workspaces,
-)
-from lsl_core.services.labelstudio import BackendSettings
-from lsl_core.services.labelstudio_sending import Drawing, export_preview
+from lsl_core.services import sourcing, workspaces
+from lsl_core.services.labelling import predicting
+from lsl_core.services.labelstudio import backend, projects, sending
+from lsl_core.services.labelstudio.backend import BackendSettings
+from lsl_core.services.labelstudio.sending import Drawing, export_preview
+from lsl_core.services.models import training
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import CropMasks, Mode
 from lsl_core.workspace.images import decode_rgb, encode_rgb
@@ -44,7 +40,7 @@ def fake() -> Iterator[FakeLabelStudio]:
 @pytest.fixture
 def workspace(tmp_path: Path, fake: FakeLabelStudio) -> Workspace:
     made = workspaces.create_workspace(tmp_path / "w", Mode.FSIS)
-    assert labelstudio.set_up(made, url=fake.url, token=TOKEN) == "ana@example.org"
+    assert projects.set_up(made, url=fake.url, token=TOKEN) == "ana@example.org"
     return made
 
 
@@ -82,7 +78,7 @@ def test_a_project_becomes_a_source_with_the_masks_that_were_painted(
     workspace: Workspace, fake: FakeLabelStudio
 ) -> None:
     number = painted(fake)
-    made = labelstudio.import_project(workspace, number, name="cells")
+    made = projects.import_project(workspace, number, name="cells")
     assert made.left_out == ()
     source = sourcing.load_source(workspace, "cells")
     assert source.info.labels == tuple(LABELS)
@@ -116,7 +112,7 @@ def test_the_ground_truth_or_the_latest_annotation_counts(
         ("skipped.png", data, [skipped]),
         ("open.png", data, []),
     )
-    labelstudio.import_project(workspace, number, name="cells")
+    projects.import_project(workspace, number, name="cells")
     source = sourcing.load_source(workspace, "cells")
     found = {image.ref.name.partition("-")[2]: len(image.instances) for image in source.images}
     assert found == {"new.png": 2, "truth.png": 3, "nothing.png": 0}
@@ -135,7 +131,7 @@ def test_what_cannot_be_taken_in_is_left_out_with_a_reason(
         ("elsewhere.png", data, [annotation(results)]),
     )
     fake.tasks[number][2]["data"]["image"] = "http://192.0.2.1/x.png"
-    made = labelstudio.import_project(workspace, number, name="cells")
+    made = projects.import_project(workspace, number, name="cells")
     assert (made.info.num_images, made.info.num_objects) == (1, 2)
     reasons = " | ".join(f"{name}: {reason}" for name, reason in made.left_out)
     for word in ('no label "ghost"', "image of 9×240", "broken.png", "192.0.2.1", "--image-host"):
@@ -156,7 +152,7 @@ def test_half_a_project_is_no_source(
     monkeypatch.setattr(LabelStudio, "image", going)
     number = painted(fake)
     with pytest.raises(LabelStudioUnreachable):
-        labelstudio.import_project(workspace, number, name="cells")
+        projects.import_project(workspace, number, name="cells")
     assert sourcing.list_sources(workspace) == []
     assert not list(workspace.data.glob("labelstudio-*"))
 
@@ -170,7 +166,7 @@ def test_when_no_image_can_be_used_the_reason_is_said(
     )
     fake.tasks[number][0]["data"]["image"] = "http://192.0.2.1/x.png"
     with pytest.raises(UserInput, match=r"No image of project 1 .* x\.png: .* from 192\.0\.2\.1"):
-        labelstudio.import_project(workspace, number, name="cells")
+        projects.import_project(workspace, number, name="cells")
 
 
 def test_a_project_without_annotations_and_a_taken_name_are_refused(
@@ -179,11 +175,11 @@ def test_a_project_without_annotations_and_a_taken_name_are_refused(
     data, _ = picture(1)
     empty = fake.add_project(config_for(LABELS, "brushlabels"), ("a.png", data, []))
     with pytest.raises(UserInput, match="no annotated task"):
-        labelstudio.import_project(workspace, empty, name="cells")
+        projects.import_project(workspace, empty, name="cells")
     number = painted(fake, 2)
-    labelstudio.import_project(workspace, number, name="cells")
+    projects.import_project(workspace, number, name="cells")
     with pytest.raises(UserInput, match="already"):
-        labelstudio.import_project(workspace, number, name="cells")
+        projects.import_project(workspace, number, name="cells")
 
 
 def test_images_of_the_same_name_stay_apart(workspace: Workspace, fake: FakeLabelStudio) -> None:
@@ -192,7 +188,7 @@ def test_images_of_the_same_name_stay_apart(workspace: Workspace, fake: FakeLabe
         old = task["data"]["image"].removeprefix("/data/")
         fake.files[path] = fake.files[old]
         task["data"]["image"] = f"/data/{path}"
-    labelstudio.import_project(workspace, number, name="cells")
+    projects.import_project(workspace, number, name="cells")
     names = [image.ref.name for image in sourcing.load_source(workspace, "cells").images]
     assert names == ["100-a.png", "101-a.png"]
 
@@ -201,7 +197,7 @@ def test_images_of_the_same_name_stay_apart(workspace: Workspace, fake: FakeLabe
 def predicted(workspace: Workspace, fake: FakeLabelStudio, trained: Path) -> str:
     """The project as a source, labelled by the trained model; return the model."""
     shutil.copytree(trained, workspace.models / trained.name)
-    labelstudio.import_project(workspace, painted(fake, 2), name="cells")
+    projects.import_project(workspace, painted(fake, 2), name="cells")
     predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
     return trained.name
 
@@ -239,7 +235,7 @@ def test_images_that_label_studio_does_not_take_are_sent_as_png(
     )
     inline = base64.b64encode(data).decode()
     fake.tasks[number][1]["data"]["image"] = f"data:image/png;base64,{inline}"
-    labelstudio.import_project(workspace, number, name="cells")
+    projects.import_project(workspace, number, name="cells")
     names = [image.ref.name for image in sourcing.load_source(workspace, "cells").images]
     assert names == ["00000000-deep.tif", "image.png"]
     predicting.predict_source(workspace, "cells", model=trained.name, slide=None)
@@ -323,7 +319,7 @@ def test_a_project_of_others_is_left_alone(
 def test_many_masks_on_large_images_are_told(
     workspace: Workspace, fake: FakeLabelStudio, predicted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labelstudio_sending, "_HEAVY_PX", HW[0] * HW[1])
+    monkeypatch.setattr(sending, "_HEAVY_PX", HW[0] * HW[1])
     kinds = (Drawing.MASK, Drawing.POLYGON)
     made = [
         export_preview(workspace, model=predicted, source="cells", title=kind, drawing=kind)
@@ -357,13 +353,13 @@ def test_a_training_that_label_studio_asked_for_makes_a_new_version(
     workspace: Workspace, fake: FakeLabelStudio, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained, workspace.models / trained.name)
-    learn = modelling.train
+    learn = training.train
 
     def shortly(*given: object, **more: object) -> object:
         return learn(*given, **more | {"minutes": None, "iterations": 2})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(modelling, "train", shortly)
-    result = labelstudio.run_train_project(
+    monkeypatch.setattr(training, "train", shortly)
+    result = projects.run_train_project(
         workspace, project_id=painted(fake), model="cells", progress=NULL
     )
     assert result["model"] == "cells-v2"
@@ -375,17 +371,17 @@ def test_two_backends_of_a_workspace_keep_their_settings_apart(
     workspace: Workspace, predicted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(labelstudio.subprocess, "Popen", lambda words, **_: started.append(words))
+    monkeypatch.setattr(backend.subprocess, "Popen", lambda words, **_: started.append(words))
     wanted = [BackendSettings(predicted, port=port) for port in (1, 2)]
     for settings in wanted:
-        labelstudio.launch(workspace, settings)
+        backend.launch(workspace, settings)
     assert [BackendSettings.read(Path(words[-1])) for words in started] == wanted
 
 
 def test_without_a_setup_the_verb_is_named(tmp_path: Path) -> None:
     bare = workspaces.create_workspace(tmp_path / "bare", Mode.FSIS)
     with pytest.raises(UserInput, match="labelstudio-setup"):
-        labelstudio.import_project(bare, 1, name="cells")
+        projects.import_project(bare, 1, name="cells")
 
 
 def test_the_token_is_in_no_file_of_the_workspace(workspace: Workspace) -> None:

@@ -18,18 +18,11 @@ from lsl_core.errors import (
     UserInput,
 )
 from lsl_core.models import registry
-from lsl_core.services import (
-    catalogue,
-    connections,
-    exporting,
-    modelling,
-    predicting,
-    previewing,
-    pushing,
-    sourcing,
-)
+from lsl_core.services import catalogue, connections, sourcing
 from lsl_core.services.connections import PasswordLogin
-from lsl_core.services.pushing import PushChoices
+from lsl_core.services.labelling import exporting, predicting, previewing, pushing
+from lsl_core.services.labelling.pushing import PushChoices
+from lsl_core.services.models import training, versions
 from lsl_core.types import Decision, Mode, SlideWindows
 from lsl_core.workspace import CvatSettings
 from lsl_core.workspace.secrets import default_secrets_path
@@ -289,7 +282,7 @@ def test_a_source_with_one_image_is_learnt_without_a_figure(world) -> None:
         world.workspace.sources, "one", source.images[:1],
         labels=made.info.labels, is_labelled=True, origin={},
     )  # fmt: skip
-    card = modelling.train(world.workspace, source="one", iterations=1)
+    card = training.train(world.workspace, source="one", iterations=1)
     assert card.metrics is None
     assert card.measured.startswith("not measured: one image leaves none to measure on")
     assert card.support_images == 1
@@ -302,7 +295,7 @@ def test_boxes_cannot_teach_masks(world) -> None:
     document["annotations"][0]["segmentation"] = []
     path.write_text(json.dumps(document))
     with pytest.raises(LabelMismatch, match="drawn as boxes"):
-        modelling.train(world.workspace, source="cells", iterations=1)
+        training.train(world.workspace, source="cells", iterations=1)
 
 
 def test_a_device_that_is_not_there_is_refused(world) -> None:
@@ -315,13 +308,13 @@ def test_a_device_that_is_not_there_is_refused(world) -> None:
     settings.inference.device = "cuda"
     world.workspace.save(settings)
     with pytest.raises(LslError, match='no "cuda" device'):
-        modelling.train(world.workspace, source="cells", iterations=1)
+        training.train(world.workspace, source="cells", iterations=1)
 
 
 def test_training_makes_versions_and_names_find_the_newest(world) -> None:
     sourcing.import_task(world.session, world.workspace, world.labelled, name="cells")
-    first = modelling.train(world.workspace, source="cells", minutes=None, iterations=1)
-    second = modelling.train(
+    first = training.train(world.workspace, source="cells", minutes=None, iterations=1)
+    second = training.train(
         world.workspace, source="cells", mode=Mode.FSOD, minutes=None, iterations=1
     )
     assert (first.id, second.id, second.parent) == ("cells-v1", "cells-v2", "cells-v1")
@@ -332,11 +325,11 @@ def test_training_makes_versions_and_names_find_the_newest(world) -> None:
     assert second.comparison.num_images == second.metrics.num_images == 4
     assert (second.metrics.folds, second.held_out) == (3, ())
     assert second.learnt == first.learnt, "every image is learnt"
-    modelling.make_current(world.workspace, "cells-v2")
-    assert modelling.get_model(world.workspace, "cells").id == "cells-v2"
-    assert modelling.get_model(world.workspace, "cells-v1") == first
-    assert modelling.remove_model(world.workspace, "cells-v2").is_dir()
-    third = modelling.train(world.workspace, source="cells", minutes=None, iterations=1)
+    versions.make_current(world.workspace, "cells-v2")
+    assert versions.get_model(world.workspace, "cells").id == "cells-v2"
+    assert versions.get_model(world.workspace, "cells-v1") == first
+    assert versions.remove_model(world.workspace, "cells-v2").is_dir()
+    third = training.train(world.workspace, source="cells", minutes=None, iterations=1)
     assert third.id == "cells-v3", "an id is never given twice"
     with pytest.raises(UserInput, match="Models here: cells"):
-        modelling.get_model(world.workspace, "nothing")
+        versions.get_model(world.workspace, "nothing")

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from lsl_core import cvat
 from lsl_core.cli.main import app
 from lsl_core.runs import Lane, Queue
-from lsl_core.services import activity, connections, predicting, previewing, pushing
+from lsl_core.services import activity, connections
+from lsl_core.services.labelling import predicting, previewing, pushing
 from lsl_core.types import RunPhase
 
 

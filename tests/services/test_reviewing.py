@@ -9,7 +9,7 @@ from lsl_core import cvat
 from lsl_core.cvat import Fate, Judged, Review
 from lsl_core.cvat.annotations.changing import Action, change_job
 from lsl_core.errors import UserInput
-from lsl_core.services import reviewing
+from lsl_core.services.labelling import reviewing
 from lsl_core.types.effort import DELETE_S, DRAW_BOX_S, DRAW_MASK_S, LOOK_S, MEND
 
 

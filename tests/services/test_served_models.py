@@ -23,9 +23,10 @@ from lsl_core.errors import ServeError
 from lsl_core.models import read_card
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER
 from lsl_core.serve import cvat_function
-from lsl_core.services import modelling, offers, serving
-from lsl_core.services.offers import Offer
-from lsl_core.services.serving import ServiceSettings
+from lsl_core.services.models import versions
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import ServiceSettings
 from lsl_core.workspace.files import write_json
 from lsl_core.workspace.images import decode_rgb, encode_rgb
 from tests.services.drawn import CONF, push, shapes
@@ -67,7 +68,7 @@ def test_cvat_cli_draws_the_very_shapes_that_a_push_draws(world, model: str) -> 
 def test_cvat_cli_draws_the_polygons_and_rectangles_that_a_push_draws(
     world, model: str, kind: str, polygons: bool, asked: list[str]
 ) -> None:
-    labels = [(label, kind) for label in modelling.get_model(world.workspace, model).labels]
+    labels = [(label, kind) for label in versions.get_model(world.workspace, model).labels]
     pulled = cvat.pull_frames(world.session, world.unlabelled, world.workspace.frames)
     task = cvat.create_task(world.session, kind, labels, list(pulled.paths)).id
     push(world, model, task, polygons=polygons)
@@ -97,7 +98,7 @@ def scene(world) -> Image.Image:
 
 
 def test_a_function_says_its_labels_and_their_type(function, model: str, world) -> None:
-    labels = modelling.get_model(world.workspace, model).labels
+    labels = versions.get_model(world.workspace, model).labels
 
     assert [(s.name, s.type, s.id) for s in function.spec.labels] == [
         (name, "mask", i) for i, name in enumerate(labels)
@@ -190,10 +191,10 @@ def test_the_service_starts_answers_follows_rolls_back_and_stops(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     workspace = world.workspace
-    name = modelling.get_model(workspace, model).name
+    name = versions.get_model(workspace, model).name
     offers.deploy(workspace, Offer(name, threshold=CONF))
     settings = ServiceSettings(port=free_port(), is_nuclio=True)
-    found = serving.start(workspace, settings)
+    found = service.start(workspace, settings)
     try:
         pixels = np.asarray(scene(world).convert("RGB"))
         image = b64encode(encode_rgb(pixels, suffix=".png")).decode()
@@ -207,7 +208,7 @@ def test_the_service_starts_answers_follows_rolls_back_and_stops(
         assert direct == (200, by_dashboard)
 
         with pytest.raises(ServeError, match="already"):
-            serving.start(workspace, settings)
+            service.start(workspace, settings)
         second = add_version(world, model, 2)
         assert wait_for(workspace, lambda s: s.offers[0].version == second)
         assert offers.roll_back(workspace, name) == model
@@ -216,17 +217,17 @@ def test_the_service_starts_answers_follows_rolls_back_and_stops(
         assert [who.split()[0] for who, _, _ in now.callers] == ["127.0.0.1"]
         assert ask(found.url, "/readyz")[0] == 200
     finally:
-        assert serving.stop(workspace)
-    assert serving.state(workspace) is None
-    assert serving.died_at(workspace) is None
-    assert not serving.stop(workspace)
+        assert service.stop(workspace)
+    assert service.state(workspace) is None
+    assert service.died_at(workspace) is None
+    assert not service.stop(workspace)
 
 
 def test_a_service_that_cannot_start_says_why(world, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
 
     with pytest.raises(ServeError, match="everybody"):
-        serving.start(world.workspace, ServiceSettings(host="0.0.0.0", port=free_port()))
+        service.start(world.workspace, ServiceSettings(host="0.0.0.0", port=free_port()))
 
 
 def free_port() -> int:
@@ -237,8 +238,8 @@ def free_port() -> int:
 
 def wait_for(workspace, condition):
     for _ in range(600):
-        found = serving.state(workspace)
+        found = service.state(workspace)
         if found is not None and found.offers and condition(found):
             return found
         time.sleep(0.1)
-    raise AssertionError(serving.state(workspace))
+    raise AssertionError(service.state(workspace))

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.sandbox.scenes import SceneKind, draw_scene
 from lsl_core.serve import Detector, DetectSettings, cvat_answer, drawing_of
-from lsl_core.services import nuctl, serverless, workspaces
-from lsl_core.services.serverless import FunctionSettings, nuclio_name
+from lsl_core.services import workspaces
+from lsl_core.services.serving import nuctl, serverless
+from lsl_core.services.serving.serverless import FunctionSettings, nuclio_name
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, SlideWindows
 from lsl_core.workspace.images import encode_rgb
@@ -332,7 +333,7 @@ def test_the_bundle_holds_every_module_of_ours_that_it_names(
     workspace: Workspace, trained: Path
 ) -> None:
     function = serverless.write_function(workspace, trained.name)
-    here = Path(serverless.__file__).parents[2]
+    here = Path(serverless.__file__).parents[3]
     for file in function.path.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lsl_core"):

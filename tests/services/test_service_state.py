@@ -13,8 +13,9 @@ import pytest
 from filelock import FileLock
 
 from lsl_core.errors import ServeError, WorkspaceError
-from lsl_core.services import offers, serving, workspaces
-from lsl_core.services.serving import ServiceSettings
+from lsl_core.services import workspaces
+from lsl_core.services.serving import offers, service
+from lsl_core.services.serving.state import LOCK_FILE, SETTINGS_FILE, STATE_FILE, ServiceSettings
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode
 from lsl_core.workspace.files import write_json
@@ -38,13 +39,13 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace whose service holds its lock."""
     made = workspaces.create_workspace(tmp_path / "w", Mode.FSIS)
     made.serve.mkdir(parents=True)
-    with FileLock(made.serve / serving.LOCK_FILE):
+    with FileLock(made.serve / LOCK_FILE):
         yield made
 
 
 def test_what_another_version_says_beyond_ours_is_left_out(workspace: Workspace) -> None:
-    write_json(workspace.serve / serving.STATE_FILE, ROW)
-    found = serving.state(workspace)
+    write_json(workspace.serve / STATE_FILE, ROW)
+    found = service.state(workspace)
     assert found is not None
     assert found.offers[0].functions[0].requests == 3
     assert found.offers[0].clicks is None  # an older version has no clicks
@@ -55,9 +56,9 @@ def test_what_another_version_says_beyond_ours_is_left_out(workspace: Workspace)
 def test_a_state_that_cannot_be_read_is_one_line_with_a_next_step(
     workspace: Workspace, row: object
 ) -> None:
-    write_json(workspace.serve / serving.STATE_FILE, row)
+    write_json(workspace.serve / STATE_FILE, row)
     with pytest.raises(ServeError, match="another version of LSL") as raised:
-        serving.state(workspace)
+        service.state(workspace)
     assert "lsl serve --stop" in str(raised.value)
 
 
@@ -65,27 +66,27 @@ def test_a_service_of_another_version_is_stopped_all_the_same(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    monkeypatch.setattr(serving, "_is_running", lambda _: sleeping.poll() is None)
-    write_json(workspace.serve / serving.STATE_FILE, {"pid": sleeping.pid, "offers": 7})
-    assert serving.stop(workspace)
+    monkeypatch.setattr(service, "_is_running", lambda _: sleeping.poll() is None)
+    write_json(workspace.serve / STATE_FILE, {"pid": sleeping.pid, "offers": 7})
+    assert service.stop(workspace)
     assert sleeping.wait() != 0
 
 
 def test_a_service_that_hides_its_process_is_not_guessed_at(workspace: Workspace) -> None:
-    write_json(workspace.serve / serving.STATE_FILE, {"offers": []})
+    write_json(workspace.serve / STATE_FILE, {"offers": []})
     with pytest.raises(ServeError, match="which process"):
-        serving.stop(workspace)
+        service.stop(workspace)
 
 
 def test_settings_of_another_version_count_as_far_as_they_are_known(workspace: Workspace) -> None:
-    path = workspace.serve / serving.SETTINGS_FILE
+    path = workspace.serve / SETTINGS_FILE
     write_json(path, asdict(ServiceSettings(port=9000, allow=("10.0.0.0/8",))) | {"new": 1})
-    assert serving.last_settings(workspace) == ServiceSettings(port=9000, allow=("10.0.0.0/8",))
+    assert service.last_settings(workspace) == ServiceSettings(port=9000, allow=("10.0.0.0/8",))
     write_json(path, {"port": 9000})
-    assert serving.last_settings(workspace) == ServiceSettings(port=9000)
+    assert service.last_settings(workspace) == ServiceSettings(port=9000)
     write_json(path, [1])
     with pytest.raises(WorkspaceError, match="settings of the service"):
-        serving.last_settings(workspace)
+        service.last_settings(workspace)
 
 
 def test_offers_of_another_version_count_as_far_as_they_are_known(workspace: Workspace) -> None:
@@ -99,11 +100,11 @@ def test_offers_of_another_version_count_as_far_as_they_are_known(workspace: Wor
 
 
 def test_a_service_that_was_killed_is_told_from_one_that_was_stopped(workspace: Workspace) -> None:
-    state = workspace.serve / serving.STATE_FILE
+    state = workspace.serve / STATE_FILE
     write_json(state, ROW)
     os.utime(state, (50.0, 50.0))
-    assert serving.died_at(workspace) is None, "it runs"
-    (workspace.serve / serving.LOCK_FILE).rename(workspace.serve / "released")
-    assert serving.died_at(workspace) == 50.0
+    assert service.died_at(workspace) is None, "it runs"
+    (workspace.serve / LOCK_FILE).rename(workspace.serve / "released")
+    assert service.died_at(workspace) == 50.0
     state.unlink()
-    assert serving.died_at(workspace) is None, "it was stopped"
+    assert service.died_at(workspace) is None, "it was stopped"

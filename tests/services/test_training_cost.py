@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lsl_core.runs import Order, RunStore
-from lsl_core.services import training_cost, workspaces
+from lsl_core.services import workspaces
+from lsl_core.services.models import training_cost
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Mode, RunPhase
 

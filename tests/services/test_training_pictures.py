@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lsl_core.runs import Order, RunStore
-from lsl_core.services import modelling, training_pictures, workspaces
-from lsl_core.services.training_pictures import Album, Compared
+from lsl_core.services import workspaces
+from lsl_core.services.models import training, training_pictures
+from lsl_core.services.models.training_pictures import Album, Compared
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Instances, Mode, RunPhase, Window
 from lsl_core.workspace.images import decode_rgb
@@ -121,5 +122,5 @@ def test_what_a_killed_training_kept_is_removed_after_a_month(tmp_path: Path) ->
                        ("goes-on.safetensors", 29)):  # fmt: skip
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (now, now - days * 86_400))
-    modelling._forget_old(tmp_path)
+    training._forget_old(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["goes-on.safetensors"]

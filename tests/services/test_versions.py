@@ -7,7 +7,8 @@ import pytest
 
 from lsl_core.errors import UserInput
 from lsl_core.models import write_card
-from lsl_core.services import versions, workspaces
+from lsl_core.services import workspaces
+from lsl_core.services.models import versions
 from lsl_core.services.workspaces import Workspace
 from lsl_core.types import Comparison, Metrics, Mode, ModelCard, Verdict
 

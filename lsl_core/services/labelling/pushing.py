@@ -29,8 +29,9 @@ from lsl_core.cvat import (
 from lsl_core.errors import TaskChanged, UserInput
 from lsl_core.geometry.cleaning import Cleaning
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import connections, predicting, previewing
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services import connections
+from lsl_core.services.labelling import predicting, previewing
+from lsl_core.services.labelling.previewing import PreviewInfo
 from lsl_core.sources import coco
 from lsl_core.types import ImageRef, Instances
 from lsl_core.workspace import CvatSettings, Workspace

@@ -1,4 +1,4 @@
-"""Models: training one on a source, finding, removing."""
+"""Training a model on a source, and holding it against its parent."""
 
 from __future__ import annotations
 
@@ -12,61 +12,19 @@ from typing import TYPE_CHECKING, Any
 from lsl_core.errors import RunCancelled
 from lsl_core.models import FAMILIES, check_mode, save_model
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import pretrained
-from lsl_core.services.gating import compared, keep_found
-from lsl_core.services.learning_sets import LearningSet, learning_set
-from lsl_core.services.training_pictures import Album, trainings
-from lsl_core.services.versions import (
-    Discarded,
-    admit,
-    bring_back,
-    choices,
-    claim,
-    current_ids,
-    discarded,
-    draws_masks,
-    get_model,
-    in_use,
-    is_decided,
-    keep,
-    lineage,
-    list_models,
-    make_current,
-    remove_model,
-    rename_model,
-    slug,
-)
-from lsl_core.types import OBJECT_THRESHOLD, Metrics, Mode, ModelCard, Verdict
+from lsl_core.services.models import pretrained
+from lsl_core.services.models.gating import compared, keep_found
+from lsl_core.services.models.learning_sets import LearningSet, learning_set
+from lsl_core.services.models.training_pictures import Album, trainings
+from lsl_core.services.models.versions import admit, claim, get_model, in_use, slug
+from lsl_core.types import OBJECT_THRESHOLD, Mode, ModelCard, Verdict
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import check_name
 
 if TYPE_CHECKING:
     from lsl_core.training import FitSettings, Fitted
 
-__all__ = [
-    "DEFAULT_FAMILY",
-    "DEFAULT_MINUTES",
-    "Discarded",
-    "Metrics",
-    "ModelCard",
-    "bring_back",
-    "choices",
-    "current_ids",
-    "discarded",
-    "draws_masks",
-    "families",
-    "get_model",
-    "is_decided",
-    "keep",
-    "lineage",
-    "list_models",
-    "make_current",
-    "modes",
-    "remove_model",
-    "rename_model",
-    "run_train",
-    "train",
-]
+__all__ = ["DEFAULT_FAMILY", "DEFAULT_MINUTES", "families", "modes", "run_train", "train"]
 
 #: Minutes of training steps when nothing else is asked for: what ten images are worth on a CPU.
 DEFAULT_MINUTES = 2.0

@@ -1,79 +1,36 @@
-"""Label Studio: sign in, import a project, answer it, train from it."""
+"""Projects of Label Studio: sign in, import one as a source, train from it."""
 
 from __future__ import annotations
 
 import mimetypes
 import re
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lsl_core import sources
 from lsl_core.errors import LabelStudioUnreachable, LslError, UserInput
-from lsl_core.labelstudio import (
-    LabelStudio,
-    parse_config,
-    read_regions,
-)
+from lsl_core.labelstudio import LabelStudio, parse_config, read_regions
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import modelling
+from lsl_core.services.models import training, versions
 from lsl_core.sources import Imported
-from lsl_core.types import SlideWindows
 from lsl_core.workspace import LabelStudioSettings, Workspace
-from lsl_core.workspace.files import read_json, safe_relative, write_json
+from lsl_core.workspace.files import safe_relative, write_json
 from lsl_core.workspace.images import image_ref
 from lsl_core.workspace.secrets import Secret, SecretStore, default_secrets_path
 
-__all__ = [
-    "DEFAULT_PORT",
-    "BackendSettings",
-    "import_project",
-    "launch",
-    "open_server",
-    "run_train_project",
-    "set_up",
-]
+__all__ = ["import_project", "open_server", "run_train_project", "set_up"]
 
 Json = dict[str, Any]
 
-#: Where the original LSL's backend listens.
-DEFAULT_PORT = 12290
 #: Images that are fetched at a time.
 _AT_A_TIME = 4
-
-
-@dataclass(frozen=True, slots=True)
-class BackendSettings:
-    """What the ML backend answers with, and where. Holds no secret.
-
-    threshold: None takes the model's own, one a label. allow: networks whose callers need no
-    token. token_file: holds the password (of any user) for all others.
-    """
-
-    model: str
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    threshold: float | None = None
-    mask_threshold: float = 0.5
-    slide: SlideWindows | None = None
-    allow: tuple[str, ...] = ()
-    token_file: str | None = None
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read them from a file."""
-        row = read_json(path)
-        slide = SlideWindows(**row["slide"]) if row["slide"] else None
-        return cls(**row | {"slide": slide, "allow": tuple(row["allow"])})
 
 
 def set_up(
@@ -291,29 +248,14 @@ def run_train_project(
     stamp = datetime.now(UTC).strftime("%Y-%m-%d %H.%M.%S")
     name = f"Label Studio {project_id} {stamp}"
     imported = import_project(workspace, project_id, name=name, progress=progress)
-    trained = modelling.run_train(
+    trained = training.run_train(
         workspace,
         source=name,
         name=model,
-        mode=modelling.get_model(workspace, model).mode,
+        mode=versions.get_model(workspace, model).mode,
         progress=progress,
     )
     return trained | {"source": name, "left_out": list(imported.left_out)}
-
-
-def launch(workspace: Workspace, settings: BackendSettings) -> subprocess.Popen[bytes]:
-    """Start the ML backend as a process of its own that speaks to this terminal.
-
-    Raises:
-        UserInput: when there is no such model, or no Label Studio is set up.
-    """
-    modelling.get_model(workspace, settings.model)
-    open_server(workspace).close()
-    workspace.serve.mkdir(parents=True, exist_ok=True)
-    path = workspace.serve / f"labelstudio-{settings.port}.json"  # others have other ports
-    write_json(path, asdict(settings))
-    words = [sys.executable, "-m", "lsl_core.serve.label_studio", str(workspace.root), str(path)]
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
 
 
 def _secrets() -> SecretStore:

@@ -11,7 +11,7 @@ from lsl_core import cvat
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.inference.previews import PreviewFrame, PreviewInfo, PreviewStore
-from lsl_core.services import predicting
+from lsl_core.services.labelling import predicting
 from lsl_core.types import CropMasks, Decision, Instances, View, Window
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import Pixels, read_rgb

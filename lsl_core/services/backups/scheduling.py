@@ -16,13 +16,8 @@ from lsl_core.cvat import CvatSession
 from lsl_core.cvat.backup import Inventory, list_units
 from lsl_core.errors import CvatError, Locked, LslError
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import backups, drilling, retaining
-from lsl_core.services.backing_up import (
-    BackupReport,
-    back_up,
-    back_up_instance,
-    subject_of,
-)
+from lsl_core.services.backups import drilling, repositories, retaining
+from lsl_core.services.backups.backing_up import BackupReport, back_up, back_up_instance, subject_of
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.settings import BackupSettings
 
@@ -212,7 +207,7 @@ def _care(
     if not days or wanted is None or not is_due:
         return
     try:
-        found = backups.verify(repository, progress=progress)
+        found = repositories.verify(repository, progress=progress)
         report.failed += [(name[:10], text[0]) for name, text in found.damaged.items()]
         tested = drilling.drill(
             repository, session, repository.snapshot(wanted.id), progress=progress
@@ -253,7 +248,7 @@ def _make_room(workspace: Workspace, repository: Repository, progress: Progress)
     now = repository.clock()
     if forgotten and all(now - at > _GRACE for at in forgotten):
         try:
-            for line in backups.prune(repository, progress=progress).lines:
+            for line in repositories.prune(repository, progress=progress).lines:
                 progress.note(line)
         except Locked as error:
             progress.note(f"Pruned the next time: {error.message}")

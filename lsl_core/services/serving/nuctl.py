@@ -15,7 +15,7 @@ import urllib3
 
 from lsl_core.errors import UserInput
 from lsl_core.services import sourcing
-from lsl_core.services.serverless import FunctionFolder, deploy_command
+from lsl_core.services.serving.serverless import FunctionFolder, deploy_command
 from lsl_core.types import ModelCard
 from lsl_core.words import plural
 from lsl_core.workspace import Workspace

@@ -22,7 +22,7 @@ from lsl_core.cvat.backup import (
 )
 from lsl_core.errors import BackupError, CvatError, Damaged, LslError, RestoreRefused
 from lsl_core.progress import NULL, Progress
-from lsl_core.services.restoring import RestoredUnit, remove_unit, restore_unit, units_of
+from lsl_core.services.backups.restoring import RestoredUnit, remove_unit, restore_unit, units_of
 
 __all__ = ["SCRATCH", "drill", "newest", "require_good"]
 

@@ -12,6 +12,10 @@ from lsl_core.workspace.files import known_fields, read_json
 
 #: Where CVAT looks for Nuclio when nobody says otherwise.
 DEFAULT_PORT = 8070
+#: Files in the workspace's folder `serve/`.
+STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
+    "state.json", "service.lock", "service.json", "service.log",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

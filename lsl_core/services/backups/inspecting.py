@@ -28,7 +28,7 @@ from lsl_core.cvat.backup import (
     saved_objects,
 )
 from lsl_core.errors import RestoreRefused, SnapshotMissing
-from lsl_core.services.restoring import saved_task, units_of
+from lsl_core.services.backups.restoring import saved_task, units_of
 from lsl_core.types import Instances
 from lsl_core.words import plural
 from lsl_core.workspace.images import decode_rgb

@@ -13,8 +13,10 @@ from lsl_core.errors import LabelStudioError, UserInput
 from lsl_core.geometry.drawable import Drawing
 from lsl_core.labelstudio import LabelConfig, LabelStudio, config_for, parse_config, regions_of
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import exporting, labelstudio, modelling
-from lsl_core.services.previewing import PreviewInfo
+from lsl_core.services.labelling import exporting
+from lsl_core.services.labelling.previewing import PreviewInfo
+from lsl_core.services.labelstudio import projects
+from lsl_core.services.models import versions
 from lsl_core.types import Instances
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import encode_rgb, read_rgb
@@ -85,12 +87,12 @@ def export_preview(
         LabelStudioError: when the server refuses something.
     """
     info = exporting.newest_preview(workspace, model=model, source=source)
-    with labelstudio.open_server(workspace) as server:
+    with projects.open_server(workspace) as server:
         title = title.strip()
         there = server.project_named(title)
         if there is not None:
             return _renew(workspace, server, info, there, progress)
-        has_masks = modelling.draws_masks(workspace, info.model_id)
+        has_masks = versions.draws_masks(workspace, info.model_id)
         tool = _TOOLS[(drawing or Drawing.MASK) if has_masks else Drawing.RECTANGLE]
         xml = config_for(info.labels, tool)
         project_id = server.create_project(title, xml)
@@ -124,7 +126,7 @@ def _renew(
     config = parse_config(str(project.get("label_config", "")))
     sent = _send(workspace, server, info, number, config, there=there, progress=progress)
     shown = str(project.get("model_version") or "")
-    name = modelling.get_model(workspace, info.model_id).name
+    name = versions.get_model(workspace, info.model_id).name
     if shown != info.model_id and shown.rpartition("-v")[0] == name:
         server.show_version(number, info.model_id)
     return sent

@@ -13,7 +13,9 @@ from lsl_core.inference.looks import Look, LookStore, look_of
 from lsl_core.inference.previews import PreviewFrame, PreviewInfo
 from lsl_core.inference.ranking import UNSURE, Ranked, Seen, rank
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import modelling, predicting, previewing, sourcing
+from lsl_core.services import sourcing
+from lsl_core.services.labelling import predicting, previewing
+from lsl_core.services.models import versions
 from lsl_core.types import ImageRef, Instances, SlideWindows
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.images import read_rgb
@@ -86,7 +88,7 @@ def look_at_task(
 
 def _previews(workspace: Workspace, model: str, slide: SlideWindows | None) -> list[PreviewInfo]:
     """Return the complete previews of the version in use, newest first."""
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     return [
         info
         for info in previewing.list_previews(workspace)
@@ -169,7 +171,7 @@ def drawn_by_people(
 def _support(workspace: Workspace, info: PreviewInfo) -> list[tuple[ImageRef, Path, Instances]]:
     """Return the images that the model of a preview learnt from, as far as they are still here."""
     try:
-        name = modelling.get_model(workspace, info.model_id).support
+        name = versions.get_model(workspace, info.model_id).support
         source = sourcing.load_source(workspace, name)
     except UserInput:  # removed since: all that is lost is what its images looked like
         return []

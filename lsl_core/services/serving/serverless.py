@@ -18,9 +18,9 @@ from typing import Any
 
 from lsl_core.errors import UserInput
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.services import modelling, pretrained
-from lsl_core.services.bundle import Bundle, bundle_of
-from lsl_core.services.offers import check_look, function_name
+from lsl_core.services.models import pretrained, versions
+from lsl_core.services.serving.bundle import Bundle, bundle_of
+from lsl_core.services.serving.offers import check_look, function_name
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
 from lsl_core.workspace import Workspace
 from lsl_core.workspace.files import write_atomic, write_json
@@ -103,7 +103,7 @@ def write_function(
             no use.
         WeightsMissing: when what the model was tuned from is not here.
     """
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     settings = settings or FunctionSettings()
     check_look(
         card,

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from lsl_core.errors import BadThreshold, UserInput, WorkspaceError
 from lsl_core.geometry.drawable import Drawing
-from lsl_core.services import modelling, pretrained
+from lsl_core.services.models import pretrained, versions
 from lsl_core.types import MODES, Geometry, ModelCard, SlideWindows
 from lsl_core.windows import check
 from lsl_core.workspace import Workspace
@@ -99,7 +99,7 @@ def deploy(workspace: Workspace, offer: Offer) -> Offer:
             name, or the drawing, the thresholds, the windows or the segmenter are no use.
         WeightsMissing: when the segmenter is not here; says how to get it.
     """
-    card = modelling.get_model(workspace, offer.version or offer.model)
+    card = versions.get_model(workspace, offer.version or offer.model)
     if offer.version is None and card.name != offer.model:
         offer = replace(offer, model=card.name, version=card.id)  # a version was named
     if card.name != offer.model:
@@ -141,7 +141,7 @@ def previous(workspace: Workspace, model: str) -> str | None:
     """
     offer = _find(workspace, model)
     now = offer.version or (offer.deployed[-1][0] if offer.deployed else None)
-    there = {card.id for card in modelling.list_models(workspace)}
+    there = {card.id for card in versions.list_models(workspace)}
     before = [v for v, _ in offer.deployed if v != now and v in there]
     return before[-1] if before else None
 

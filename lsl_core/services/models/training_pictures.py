@@ -12,7 +12,7 @@ from typing import Any
 from lsl_core.errors import WorkspaceError
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.runs import RunStore
-from lsl_core.services.versions import slug
+from lsl_core.services.models.versions import slug
 from lsl_core.types import Instances, Window
 from lsl_core.windows import cut
 from lsl_core.workspace import Workspace

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lsl_core.errors import LslError
 from lsl_core.models import load_model
 from lsl_core.progress import Progress
-from lsl_core.services.learning_sets import LearningSet
-from lsl_core.services.training_pictures import Compared, keep_changes
+from lsl_core.services.models.learning_sets import LearningSet
+from lsl_core.services.models.training_pictures import Compared, keep_changes
 from lsl_core.types import Comparison, Instances, ModelCard, SlideWindows, Verdict
 from lsl_core.windows import plan
 from lsl_core.workspace import Workspace

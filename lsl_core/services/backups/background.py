@@ -10,10 +10,10 @@ from lsl_core.backups import Tier
 from lsl_core.cvat import CvatSession
 from lsl_core.progress import Progress
 from lsl_core.runs import Order, Queue, RunStore, lane_of
-from lsl_core.services import backups, drilling, restoring
-from lsl_core.services.backing_up import BackupReport, back_up_instance, back_up_now
+from lsl_core.services.backups import drilling, repositories, restoring
+from lsl_core.services.backups.backing_up import BackupReport, back_up_instance, back_up_now
+from lsl_core.services.backups.scheduling import run_due
 from lsl_core.services.connections import connection_of, open_session
-from lsl_core.services.scheduling import run_due
 from lsl_core.workspace import CvatSettings, Workspace
 
 __all__ = [
@@ -64,7 +64,7 @@ def run_scheduled(
     workspace: Workspace, *, connection: Mapping[str, Any], progress: Progress
 ) -> dict[str, Any]:
     """Make what is due: the worker's run."""
-    repository = backups.open_repository(workspace, make=True)
+    repository = repositories.open_repository(workspace, make=True)
     with open_session(CvatSettings(**connection)) as session:
         report = run_due(workspace, repository, session, progress=progress)
     report.require_whole()
@@ -153,7 +153,7 @@ def run_backup(
     progress: Progress,
 ) -> dict[str, Any]:
     """Back up what was asked for: the worker's run."""
-    repository = backups.open_repository(workspace, make=True)
+    repository = repositories.open_repository(workspace, make=True)
     everywhere = CvatSettings(**connection).model_copy(update={"organisation": None})
     with open_session(everywhere) as session:
         if tier == Tier.INSTANCE:
@@ -178,9 +178,9 @@ def submit_verify(workspace: Workspace, *, owner: str, ids: list[str] | None = N
 
 def run_verify(workspace: Workspace, *, ids: list[str], progress: Progress) -> dict[str, Any]:
     """Verify: the worker's run."""
-    repository = backups.open_repository(workspace)
-    report = backups.verify(repository, ids, progress=progress)
-    backups.require_good(report)
+    repository = repositories.open_repository(workspace)
+    report = repositories.verify(repository, ids, progress=progress)
+    repositories.require_good(report)
     return {"whole": len(report.whole)}
 
 
@@ -194,7 +194,7 @@ def run_drill(
     workspace: Workspace, *, connection: Mapping[str, Any], snapshot: str, progress: Progress
 ) -> dict[str, Any]:
     """Drill: the worker's run."""
-    repository = backups.open_repository(workspace)
+    repository = repositories.open_repository(workspace)
     with open_session(CvatSettings(**connection)) as session:
         one = drilling.drill(repository, session, repository.snapshot(snapshot), progress=progress)
     drilling.require_good(one)
@@ -233,7 +233,7 @@ def run_restore(
     progress: Progress,
 ) -> dict[str, Any]:
     """Restore: the worker's run."""
-    repository = backups.open_repository(workspace)
+    repository = repositories.open_repository(workspace)
     settings = CvatSettings(**connection)
     with open_session(settings) as session:
         made = restoring.restore_snapshot(

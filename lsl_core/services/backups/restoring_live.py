@@ -10,8 +10,8 @@ from lsl_core.cvat import CvatSession, PushPlan, PushResult
 from lsl_core.cvat.backup import plan_restore
 from lsl_core.errors import Damaged, RestoreRefused
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import pushing
-from lsl_core.services.restoring import saved_task
+from lsl_core.services.backups.restoring import saved_task
+from lsl_core.services.labelling import pushing
 from lsl_core.words import plural
 from lsl_core.workspace import Workspace
 

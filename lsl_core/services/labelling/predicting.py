@@ -15,7 +15,8 @@ from lsl_core.inference.previews import PreviewFrame, PreviewInfo, PreviewStore
 from lsl_core.inference.runner import FailedImage, predict_images
 from lsl_core.models import load_model, transform_version
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import connections, modelling, sourcing
+from lsl_core.services import connections, sourcing
+from lsl_core.services.models import versions
 from lsl_core.types import ImageRef, Instances, ModelCard, SlideWindows
 from lsl_core.workspace import CvatSettings, Workspace
 from lsl_core.workspace.images import Pixels, read_rgb
@@ -64,7 +65,7 @@ def predict_task(
     Raises:
         CvatError, UserInput, ModelError: before anything is predicted.
     """
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     task = cvat.get_task(session, task_id)
     pulled = cvat.pull_frames(session, task_id, workspace.frames, progress=progress)
     images = [_Image(ref, path) for ref, path in zip(pulled.refs, pulled.paths, strict=True)]
@@ -93,7 +94,7 @@ def predict_source(
     progress: Progress = NULL,
 ) -> PreviewInfo:
     """Predict every image of a source; see `predict_task`."""
-    card = modelling.get_model(workspace, model)
+    card = versions.get_model(workspace, model)
     source = sourcing.load_source(workspace, name)
     images = [_Image(image.ref, image.path) for image in source.images]
     info = _begin(workspace, card, title=name, source=name, slide=slide, owner="")
@@ -212,7 +213,7 @@ class Findings:
         if stored is not None:
             return stored.instances
         models, info = self._workspace.models, self._info
-        card = modelling.get_model(self._workspace, info.model_id)
+        card = versions.get_model(self._workspace, info.model_id)
         device = self._workspace.settings().inference.device
         (outcome,) = predict_images(
             lambda: load_model(models / card.id, device=device),
@@ -239,7 +240,7 @@ def proposed_windows(
 
 def trained_windows(workspace: Workspace, model: str) -> SlideWindows:
     """Return windows of the size that a model was trained at; a smaller image is one window."""
-    window = modelling.get_model(workspace, model).window
+    window = versions.get_model(workspace, model).window
     return SlideWindows(window, window, min(SlideWindows().overlap, window // 4))
 
 

@@ -27,12 +27,14 @@ from filelock import FileLock, Timeout
 from lsl_core import cvat
 from lsl_core.cvat import CvatSession
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, ServeError, WorkspaceError
-from lsl_core.services import modelling, offers
-from lsl_core.services.offers import Offer
-from lsl_core.services.service_state import (
-    DEFAULT_PORT,
-    FunctionState,
-    OfferState,
+from lsl_core.services.models import versions
+from lsl_core.services.serving import offers
+from lsl_core.services.serving.offers import Offer
+from lsl_core.services.serving.state import (
+    LOCK_FILE,
+    LOG_FILE,
+    SETTINGS_FILE,
+    STATE_FILE,
     ServiceSettings,
     ServiceState,
     state_of,
@@ -43,11 +45,6 @@ from lsl_core.workspace.files import read_json, write_json
 from lsl_core.workspace.images import Pixels, decode_rgb
 
 __all__ = [
-    "DEFAULT_PORT",
-    "FunctionState",
-    "OfferState",
-    "ServiceSettings",
-    "ServiceState",
     "Verdict",
     "check_cvat",
     "cvat_settings",
@@ -60,9 +57,6 @@ __all__ = [
     "wait_until_followed",
 ]
 
-STATE_FILE, LOCK_FILE, SETTINGS_FILE, LOG_FILE = (
-    "state.json", "service.lock", "service.json", "service.log",
-)  # fmt: skip
 _START_S = 120.0
 _STOP_S = 30.0
 _TRY_S = 120.0
@@ -186,7 +180,7 @@ def wait_until_followed(workspace: Workspace, deployed: Sequence[Offer]) -> Serv
         ServeError: when it ends, or does not follow.
     """
     wanted = {
-        offer.name: modelling.get_model(workspace, offer.version or offer.model).id
+        offer.name: versions.get_model(workspace, offer.version or offer.model).id
         for offer in deployed
     }
     end = time.monotonic() + _START_S
@@ -194,8 +188,8 @@ def wait_until_followed(workspace: Workspace, deployed: Sequence[Offer]) -> Serv
         found = state(workspace)
         if found is None:
             break
-        versions = {offers.function_name(offer.model): offer.version for offer in found.offers}
-        if all(versions.get(n) == v or n in found.problems for n, v in wanted.items()):
+        offered = {offers.function_name(offer.model): offer.version for offer in found.offers}
+        if all(offered.get(n) == v or n in found.problems for n, v in wanted.items()):
             return found
         time.sleep(0.1)
     raise ServeError("The service does not follow.", hint="See .lsl/serve/service.log.")

@@ -15,9 +15,11 @@ from lsl_core.cvat import Arrival, CvatSession, Drawing, TaskInfo
 from lsl_core.errors import CvatUnreachable, UserInput
 from lsl_core.geometry.overlay import render_overlay
 from lsl_core.progress import NULL, Progress
-from lsl_core.services import connections, modelling, previewing, pushing, sourcing
-from lsl_core.services.previewing import PreviewFrame, PreviewInfo
-from lsl_core.services.pushing import PushResult
+from lsl_core.services import connections, sourcing
+from lsl_core.services.labelling import previewing, pushing
+from lsl_core.services.labelling.previewing import PreviewFrame, PreviewInfo
+from lsl_core.services.labelling.pushing import PushResult
+from lsl_core.services.models import versions
 from lsl_core.sources import coco
 from lsl_core.types import Instances
 from lsl_core.workspace import CvatSettings, Workspace
@@ -82,11 +84,11 @@ def newest_preview(workspace: Workspace, *, model: str, source: str) -> PreviewI
     Raises:
         UserInput: when there is none.
     """
-    ids = {card.id for card in modelling.list_models(workspace) if model in (card.id, card.name)}
+    ids = {card.id for card in versions.list_models(workspace) if model in (card.id, card.name)}
     for info in previewing.list_previews(workspace):
         if info.source == source and info.model_id in ids and info.is_complete:
             return info
-    modelling.get_model(workspace, model)  # a name that is none is told first
+    versions.get_model(workspace, model)  # a name that is none is told first
     sourcing.load_source(workspace, source)
     raise UserInput(
         f'"{source}" was not labelled by "{model}" yet.',
@@ -187,7 +189,7 @@ def export_task(
         Locked: when another process is at the same export.
     """
     info = previewing.get_preview(workspace, preview_id)
-    has_masks = modelling.draws_masks(workspace, info.model_id)
+    has_masks = versions.draws_masks(workspace, info.model_id)
     drawing = Drawing.MASK if has_masks else Drawing.RECTANGLE
     found = usable_frames(workspace, info)
     files = [workspace.data / frame.path for frame in found]

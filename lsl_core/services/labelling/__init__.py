@@ -1,0 +1,1 @@
+"""A model labels: it looks, people decide, its labels go out and come back corrected."""

@@ -1,0 +1,1 @@
+"""Models: trained, measured, looked at, kept in versions; and weights that others trained."""

@@ -1,0 +1,1 @@
+"""Models that answer others: offers, the service of this machine, functions of CVAT's Nuclio."""
