@@ -8,10 +8,11 @@ from lsl_core.errors import LslError
 from lsl_core.services.backups import background, repositories
 from lsl_core.services.backups.repositories import Tier
 from lsl_core.services.connections import CvatSession
-from lsl_core.ui import backup_dialogs, backup_schedule, backup_snapshot, keys, session
-from lsl_core.ui import backup_panels as panels
+from lsl_core.ui import keys, session
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.layout import header, needs_cvat
+from lsl_core.ui.parts import backup_dialogs, backup_schedule, backup_snapshot
+from lsl_core.ui.parts import backup_panels as panels
 
 VIEWS = ["Snapshots", "Coverage", "Schedule and rules"]
 

@@ -11,10 +11,11 @@ from lsl_core.services import connections, sourcing
 from lsl_core.services.connections import CvatSession, Organisation
 from lsl_core.services.labelling import previewing, pushing
 from lsl_core.services.models import versions
-from lsl_core.ui import keys, previews, session, sign_in
+from lsl_core.ui import keys, previews, session
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import ago, plural
 from lsl_core.ui.layout import escaped, facts, header, offer_sign_in
+from lsl_core.ui.parts import sign_in
 
 #: The main job, page by page.
 STEPS = (

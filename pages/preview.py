@@ -11,9 +11,9 @@ from lsl_core.services.connections import CvatSession
 from lsl_core.services.labelling import predicting, previewing
 from lsl_core.services.labelling.previewing import PreviewInfo
 from lsl_core.ui import cached, keys, previews, runs, session
-from lsl_core.ui import preview_panels as panels
 from lsl_core.ui.errors import error_card, errors_shown, guarded, offer_again
 from lsl_core.ui.layout import empty, header
+from lsl_core.ui.parts import preview_panels as panels
 from lsl_core.ui.viewer import viewer
 
 

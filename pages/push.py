@@ -12,11 +12,12 @@ from lsl_core.services.labelling import previewing
 from lsl_core.services.labelling.previewing import PreviewInfo
 from lsl_core.services.models import versions
 from lsl_core.types import RunPhase
-from lsl_core.ui import cached, keys, previews, push_choices, runs, session
-from lsl_core.ui import push_panels as panels
+from lsl_core.ui import cached, keys, previews, runs, session
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.formats import plural, when
 from lsl_core.ui.layout import empty, escaped, header, needs_cvat
+from lsl_core.ui.parts import push_choices
+from lsl_core.ui.parts import push_panels as panels
 
 
 def choose(cvat: CvatSession, known: list[PreviewInfo]) -> PreviewInfo | None:

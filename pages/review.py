@@ -9,10 +9,10 @@ from lsl_core.services.connections import CvatSession
 from lsl_core.services.labelling import pushing
 from lsl_core.services.labelling.pushing import PushRecord
 from lsl_core.ui import address, cached, keys, runs, session
-from lsl_core.ui import review_panels as panels
 from lsl_core.ui.errors import error_card, errors_shown, offer_again
 from lsl_core.ui.formats import ago, plural
 from lsl_core.ui.layout import empty, escaped, header, needs_cvat
+from lsl_core.ui.parts import review_panels as panels
 
 
 def choose(records: list[PushRecord]) -> PushRecord:

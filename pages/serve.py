@@ -11,10 +11,11 @@ from lsl_core.services.serving import offers, service
 from lsl_core.services.serving.offers import Offer
 from lsl_core.services.serving.state import ServiceSettings, ServiceState
 from lsl_core.types import ModelCard
-from lsl_core.ui import keys, serve_panels, session
+from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago
 from lsl_core.ui.layout import empty, header
+from lsl_core.ui.parts import serve_panels
 
 FOLLOW = "always the best"
 

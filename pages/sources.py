@@ -9,9 +9,10 @@ import streamlit as st
 
 from lsl_core.errors import LslError, UserInput
 from lsl_core.services import sourcing
-from lsl_core.ui import address, cached, keys, runs, session, source_panels
+from lsl_core.ui import address, cached, keys, runs, session
 from lsl_core.ui.errors import error_card, errors_shown
 from lsl_core.ui.layout import empty, header
+from lsl_core.ui.parts import source_panels
 
 
 def import_files() -> None:

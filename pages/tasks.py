@@ -7,10 +7,11 @@ import streamlit as st
 
 from lsl_core.services import catalogue
 from lsl_core.services.catalogue import TaskInfo
-from lsl_core.ui import address, cached, keys, session, task_panel
+from lsl_core.ui import address, cached, keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import local, plural
 from lsl_core.ui.layout import empty, escaped, header, needs_cvat
+from lsl_core.ui.parts import task_panel
 
 
 def table(tasks: list[TaskInfo], states: dict[int, str]) -> pd.DataFrame:

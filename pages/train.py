@@ -9,11 +9,12 @@ from lsl_core.services import activity, sourcing
 from lsl_core.services.models import training, training_cost, versions
 from lsl_core.services.sourcing import SourceInfo
 from lsl_core.types import MODES, Geometry, Mode
-from lsl_core.ui import address, keys, model_panels, next_panel, runs, session, version_panel
+from lsl_core.ui import address, keys, runs, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import duration, plural
 from lsl_core.ui.layout import empty, escaped, header
-from lsl_core.ui.start_panel import choose_start
+from lsl_core.ui.parts import model_panels, next_panel, version_panel
+from lsl_core.ui.parts.start_panel import choose_start
 
 
 def choose_mode(info: SourceInfo) -> Mode:

@@ -1,1 +1,1 @@
-"""The only room in `lsl_core` that knows Streamlit: what pages share."""
+"""The only room in `lsl_core` that knows Streamlit: what pages share, and `parts` of one page."""

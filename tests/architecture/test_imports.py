@@ -39,6 +39,12 @@ SUBFLOORS = {
         "backups": 4, "labelstudio": 4,
         "activity": 5, "demo": 5,
     },
+    "ui": {
+        "keys": 0, "errors": 0, "formats": 0, "cached": 0, "charts": 0, "viewer": 0,
+        "session": 1, "address": 1,
+        "layout": 2, "runs": 2, "previews": 2,
+        "frame": 3, "parts": 3,
+    },
 }  # fmt: skip
 
 #: Library -> the only places that may import it.

@@ -9,11 +9,12 @@ from lsl_core.services.backups import background, inspecting, repositories
 from lsl_core.services.backups.repositories import Repository, Snapshot
 from lsl_core.services.connections import CvatSession
 from lsl_core.types import LabelMap
-from lsl_core.ui import backup_dialogs, keys, session
-from lsl_core.ui.backup_panels import BAD, OK, WARN, forget_known, named
+from lsl_core.ui import keys, session
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import ago, plural, when
 from lsl_core.ui.layout import escaped, facts
+from lsl_core.ui.parts import backup_dialogs
+from lsl_core.ui.parts.backup_panels import BAD, OK, WARN, forget_known, named
 from lsl_core.ui.viewer import pack, viewer
 
 #: How much of a long list of problems is shown; the rest is told by `lsl backup show`.

@@ -11,9 +11,9 @@ from lsl_core.services.backups import repositories, retaining, scheduling
 from lsl_core.services.backups.repositories import BackupSettings, Repository
 from lsl_core.services.connections import CvatSession
 from lsl_core.ui import keys, session
-from lsl_core.ui.backup_panels import TIERS, named
 from lsl_core.ui.errors import errors_shown
 from lsl_core.ui.formats import local, plural
+from lsl_core.ui.parts.backup_panels import TIERS, named
 
 #: What a row of numbers is about, then (setting, label, help) of each.
 ROWS = (

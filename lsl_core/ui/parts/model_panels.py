@@ -10,9 +10,10 @@ import streamlit as st
 from lsl_core.services import activity
 from lsl_core.services.models import training_pictures, versions
 from lsl_core.types import MODES, Beside, ModelCard, RunPhase, RunState, Verdict
-from lsl_core.ui import address, charts, keys, pictures, runs, session, version_panel
+from lsl_core.ui import address, charts, keys, runs, session
 from lsl_core.ui.formats import ago, duration, local, plural
 from lsl_core.ui.layout import escaped, facts
+from lsl_core.ui.parts import pictures, version_panel
 
 
 def trainings(newest: RunState) -> None:
