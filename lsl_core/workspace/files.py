@@ -110,13 +110,15 @@ class Drafts:
 
     def keep(self) -> None:
         """Put all files in their places; their bytes are on disk (fsync) before."""
-        for part, path in self._parts:
-            with _disk_full_told(path):
-                written = os.open(part, os.O_RDONLY)
-                try:
-                    os.fsync(written)
-                finally:
-                    os.close(written)
+        # a disk that has all of them to do is quicker than one that is given one after the other
+        for step in (_begin_to_store, os.fsync):
+            for part, path in self._parts:
+                with _disk_full_told(path):
+                    written = os.open(part, os.O_RDONLY)
+                    try:
+                        step(written)
+                    finally:
+                        os.close(written)
         for part, path in self._parts:
             try:
                 part.replace(path)
@@ -129,6 +131,12 @@ class Drafts:
         """Remove what was not kept."""
         shutil.rmtree(self._waiting, ignore_errors=True)
         self._parts.clear()
+
+
+def _begin_to_store(file: int) -> None:
+    """Let the disk begin with the bytes of an open file, where there is a call for it."""
+    if hasattr(os, "posix_fadvise"):  # Linux stores what it is told to forget
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -42,14 +42,14 @@ def task(session, tmp_path):
 
 
 class _Watched:
-    """A proxy that notes the requests for images and for backups; `fault` may change answers."""
+    """A proxy that notes what is asked of images and for backups; `fault` may change answers."""
 
     def __init__(self, url):
         self._proxy, self.asked = FaultProxy(url), []
         self.fault = lambda method, path, forward: forward()
 
         def watch(method, path, forward):
-            if "/data?" in path or "/backup" in path or path.startswith("/api/requests"):
+            if "/data" in path or "/backup" in path or path.startswith("/api/requests"):
                 self.asked.append((method, path))
             return self.fault(method, path, forward)
 
@@ -247,7 +247,9 @@ def test_a_pull_that_is_cancelled_in_a_backup_keeps_what_came(
 def test_a_task_and_its_images_come_side_by_side(watched, pack_all, task, tmp_path):
     label = read_task(watched.session, task.id).labels[1]
     draw_by_hand(watched.session, task, rectangle(watched.session, task, [1, 1, 9, 9]))
+    watched.asked.clear()
     state, pulled = pull_task(watched.session, task.id, tmp_path / "store")
+    assert watched.count("/data/meta") == 1, "both know it from the same answer"
     (found,) = state.objects().frames[0].instances.class_ids.tolist()
     assert state.labels[found] == label
     assert [ref.frame for ref in pulled.refs] == list(range(FRAMES))

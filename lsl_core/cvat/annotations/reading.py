@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from lsl_core.cvat.annotations.content import KINDS, content_key, each, key_of, kind_of
@@ -113,13 +114,31 @@ def read_task(
         UserInput: a task without images.
     """
     task = require_images(get_task(session, task_id, labels=False))
+    return read_state(session, task, partial(data_meta, session, task), frames=frames)
+
+
+def read_state(
+    session: CvatSession,
+    task: TaskInfo,
+    ask_meta: Callable[[], Json],
+    *,
+    frames: Collection[int] | None = None,
+) -> TaskState:
+    """Read what belongs to a task that was read already; see `read_task`.
+
+    Args:
+        session: who asks.
+        task: which; it holds images.
+        ask_meta: gives what CVAT knows of them; may be asked beside other questions.
+        frames: see `read_task`.
+    """
     with ThreadPoolExecutor(3, thread_name_prefix="cvat-read") as pool:
-        asked_meta = pool.submit(data_meta, session, task)
+        asked_meta = pool.submit(ask_meta)
         asked_jobs = pool.submit(jobs_of, session, task)
         asked_labels = pool.submit(labels_of, session, task)
     meta, task_jobs, labels = asked_meta.result(), asked_jobs.result(), asked_labels.result()
     task = replace(task, labels=tuple(label.name for label in labels))
-    annotations = _whole(session, "task", task_id, frames, shapes=Spool, shared=_shared(task_jobs))
+    annotations = _whole(session, "task", task.id, frames, shapes=Spool, shared=_shared(task_jobs))
     if not task.overlap:
         annotations["tracks"] = [*map(as_stored, annotations["tracks"])]
     return TaskState(

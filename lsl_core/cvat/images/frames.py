@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from threading import Semaphore
-from typing import Literal
+from typing import Any, Literal
 
 import urllib3
 
-from lsl_core.cvat.annotations.reading import TaskState, read_task
+from lsl_core.cvat.annotations.reading import TaskState, read_state
 from lsl_core.cvat.connection.session import CvatSession
 from lsl_core.cvat.images.chunks import members_of
 from lsl_core.cvat.images.packed import is_worth_packing, pack_images, packed_images
 from lsl_core.cvat.images.store import ImageBatch, ImageStore, StoredImage
 from lsl_core.cvat.tasks.entities import FrameInfo, TaskInfo, frames_of
-from lsl_core.cvat.tasks.reading import bare_task, data_meta
+from lsl_core.cvat.tasks.reading import bare_task, data_meta, get_task, require_images
 from lsl_core.errors import CvatAuth, CvatDenied, CvatError, CvatUnreachable, LslError, UserInput
 from lsl_core.progress import NULL, Progress
 from lsl_core.types import ImageRef
@@ -98,39 +98,18 @@ def pull_frames(
         CvatUnreachable: when the server went away; what is here stays.
     """
     task = bare_task(session, task_id)
-    meta = data_meta(session, task)
-    wanted = _choose(task, frames_of(task, meta), frames)
-    stamp = f"{task.created}|{meta.get('chunks_updated_date') or ''}|{task.frames}"
-    store = ImageStore(folder, url=session.url, task_id=task_id, stamp=stamp)
-    have = {f.frame: image for f in wanted if (image := store.get(f.frame)) is not None}
-    missing = [f for f in wanted if f.frame not in have]
-    archive = None
-    if is_worth_packing(task, meta, missing):
-        archive = pack_images(session, task, progress)
-    progress.start("Loading images", total=len(wanted), unit="images")
-    progress.advance(len(have))
-    pull = _Pull(session, task, store, have)
-    if archive is not None:
-        pull.unpack(archive, missing, progress)
-    failed = pull.fetch([f for f in missing if f.frame not in have], progress)
-    there = [f for f in wanted if f.frame in have]
-    return PulledFrames(
-        refs=tuple(
-            ImageRef(task_id, f.frame, f.name, f.image_hw, have[f.frame].sha256) for f in there
-        ),
-        paths=tuple(have[f.frame].path for f in there),
-        failed=tuple(sorted(failed, key=lambda f: f.frame)),
-        fetched=len(missing) - len(failed),
-    )
+    return _pull_frames(session, task, data_meta(session, task), folder, frames, progress)
 
 
 def pull_task(
     session: CvatSession, task_id: int, folder: Path, *, progress: Progress = NULL
 ) -> tuple[TaskState, PulledFrames]:
     """Read a task and bring all its images, side by side; see `read_task` and `pull_frames`."""
+    task = require_images(get_task(session, task_id, labels=False))
+    meta = data_meta(session, task)
     with ThreadPoolExecutor(1, thread_name_prefix="cvat-read") as pool:
-        reading = pool.submit(read_task, session, task_id)
-        pulled = pull_frames(session, task_id, folder, progress=progress)
+        reading = pool.submit(read_state, session, task, lambda: meta)
+        pulled = _pull_frames(session, task, meta, folder, None, progress)
     return reading.result(), pulled
 
 
@@ -151,6 +130,39 @@ def task_preview(session: CvatSession, task_id: int) -> bytes:
     return session.transport.send(
         "GET", f"/api/tasks/{task_id}/preview", doing=f"loading the preview of task {task_id}"
     ).data
+
+
+def _pull_frames(
+    session: CvatSession,
+    task: TaskInfo,
+    meta: dict[str, Any],
+    folder: Path,
+    frames: Sequence[int] | None,
+    progress: Progress,
+) -> PulledFrames:
+    wanted = _choose(task, frames_of(task, meta), frames)
+    stamp = f"{task.created}|{meta.get('chunks_updated_date') or ''}|{task.frames}"
+    store = ImageStore(folder, url=session.url, task_id=task.id, stamp=stamp)
+    have = {f.frame: image for f in wanted if (image := store.get(f.frame)) is not None}
+    missing = [f for f in wanted if f.frame not in have]
+    archive = None
+    if is_worth_packing(task, meta, missing):
+        archive = pack_images(session, task, progress)
+    progress.start("Loading images", total=len(wanted), unit="images")
+    progress.advance(len(have))
+    pull = _Pull(session, task, store, have)
+    if archive is not None:
+        pull.unpack(archive, missing, progress)
+    failed = pull.fetch([f for f in missing if f.frame not in have], progress)
+    there = [f for f in wanted if f.frame in have]
+    return PulledFrames(
+        refs=tuple(
+            ImageRef(task.id, f.frame, f.name, f.image_hw, have[f.frame].sha256) for f in there
+        ),
+        paths=tuple(have[f.frame].path for f in there),
+        failed=tuple(sorted(failed, key=lambda f: f.frame)),
+        fetched=len(missing) - len(failed),
+    )
 
 
 def _choose(
