@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.sandbox.base.nuclio import Nuclio
 from lsl_core.sandbox.server import DEMO_PASSWORD, DEMO_USER, PortTakenError, Sandbox
 
 #: Where the password comes from: never from the command line, which others can read.

@@ -13,28 +13,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lsl_core.sandbox import (
-    annotating,
-    backup,
-    data,
-    filling,
-    gate,
-    info,
-    issues,
-    jobs,
-    labels,
-    pages,
-    people,
-    projects,
-    review,
-    tasks,
-    transfer,
-    work,
-)
+from lsl_core.sandbox import info
 from lsl_core.sandbox.aitools import agents, calls, runs
-from lsl_core.sandbox.answers import HTML_TYPE, ApiError, server_error
-from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.web import Call, Handler
+from lsl_core.sandbox.annotations import annotating
+from lsl_core.sandbox.base.answers import HTML_TYPE, ApiError, server_error
+from lsl_core.sandbox.base.context import Context
+from lsl_core.sandbox.calls import work
+from lsl_core.sandbox.calls.web import Call, Handler
+from lsl_core.sandbox.exchange import backup, transfer
+from lsl_core.sandbox.tasks import data, filling, issues, jobs, labels, projects, review, tasks
+from lsl_core.sandbox.users import gate, people
+from lsl_core.sandbox.website import pages
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import listing
-from lsl_core.sandbox.answers import reply
-from lsl_core.sandbox.web import Call
+from lsl_core.sandbox.base.answers import reply
+from lsl_core.sandbox.calls import listing
+from lsl_core.sandbox.calls.web import Call
 
 NAME = "LSL sandbox – not a real CVAT"
 _ABOUT = (

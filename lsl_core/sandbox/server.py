@@ -12,10 +12,11 @@ from typing import Self
 
 import uvicorn
 
-from lsl_core.sandbox import accounts, app
-from lsl_core.sandbox.aitools.nuclio import Nuclio
-from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.flavour import Flavour
+from lsl_core.sandbox import app
+from lsl_core.sandbox.base.context import Context
+from lsl_core.sandbox.base.flavour import Flavour
+from lsl_core.sandbox.base.nuclio import Nuclio
+from lsl_core.sandbox.users import accounts
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from lsl_core.cvat import CvatSession, Drawing, TaskInfo
 from lsl_core.errors import CvatRequestFailed, ModelError, UserInput
 from lsl_core.progress import NULL, Progress
 from lsl_core.sandbox import DEMO_PASSWORD, DEMO_USER, PortTakenError, Sandbox
-from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.sandbox.base.nuclio import Nuclio
 from lsl_core.sandbox.scenes import (
     SCENE_LABELS,
     SceneFrame,

@@ -45,6 +45,18 @@ SUBFLOORS = {
         "layout": 2, "runs": 2, "previews": 2,
         "frame": 3, "parts": 3,
     },
+    "sandbox": {
+        "base": 0, "scenes": 0,
+        "calls": 1,
+        "users": 2, "files": 2, "info": 2,
+        "tasks": 3,
+        "annotations": 4,
+        "aitools": 5, "exchange": 5,
+        "website": 6,
+        "app": 7,
+        "server": 8,
+        "__main__": 9,
+    },
 }  # fmt: skip
 
 #: Library -> the only places that may import it.

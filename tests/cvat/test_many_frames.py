@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from lsl_core.cvat import get_task, plan_push, task_frames
-from lsl_core.sandbox.filling import store_frames
-from lsl_core.sandbox.media import Frame
+from lsl_core.sandbox.files.media import Frame
+from lsl_core.sandbox.tasks.filling import store_frames
 from lsl_core.types import Instances
 
 FRAMES = int(os.environ.get("LSL_MANY_FRAMES", "2500"))

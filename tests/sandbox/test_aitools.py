@@ -11,7 +11,7 @@ from nuclio_stand_in import StandIn, described
 from sandbox_helpers import Http, box, draw_images, make_task, read, write
 
 from lsl_core.sandbox import Sandbox
-from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.sandbox.base.nuclio import Nuclio
 
 #: A ring of 3×3 pixels at (5, 4): its middle is a hole.
 RING = [1, 1, 1, 1, 0, 1, 1, 1, 1, 5, 4, 7, 6]

@@ -14,7 +14,7 @@ from sandbox_helpers import Http, draw_images, wait_for
 from test_sandbox_replay import contract
 
 from lsl_core.sandbox import Sandbox
-from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.sandbox.base.nuclio import Nuclio
 
 #: Ids of the recorded task, its first job and its first label.
 IDS = {"2.30.0": (41, 115, 43), "2.39.0": (17, 47, 43)}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from lsl_core.sandbox.formats import masks
-from lsl_core.sandbox.work import WorkFailed
+from lsl_core.sandbox.calls.work import WorkFailed
+from lsl_core.sandbox.exchange import masks
 
 crops = hnp.arrays(bool, st.tuples(st.integers(1, 8), st.integers(1, 8)))
 places = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3), st.integers(0, 3))

@@ -17,7 +17,7 @@ from sandbox_helpers import Http, box, draw_images, make_task, read, write
 
 from lsl_core.sandbox import PortTakenError, Sandbox
 from lsl_core.sandbox.__main__ import PASSWORD_VARIABLE, main
-from lsl_core.sandbox.formats import masks
+from lsl_core.sandbox.exchange import masks
 
 SAYS = "LSL sandbox – not a real CVAT"
 

@@ -14,8 +14,8 @@ import pytest
 from lsl_core import cvat
 from lsl_core.cli.main import run as lsl
 from lsl_core.errors import CvatAuth, CvatRequestFailed, CvatUnreachable
-from lsl_core.sandbox import data as sandbox_data
-from lsl_core.sandbox.aitools.nuclio import Nuclio
+from lsl_core.sandbox.base.nuclio import Nuclio
+from lsl_core.sandbox.tasks import data as sandbox_data
 from lsl_core.serve.__main__ import server_of
 from lsl_core.services.models import versions
 from lsl_core.services.serving import offers, service

@@ -12,13 +12,13 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from lsl_core.sandbox import annotating, checking
 from lsl_core.sandbox.aitools.functions import Function
-from lsl_core.sandbox.aitools.queue import Request, Requests
-from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
-from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import Call
+from lsl_core.sandbox.annotations import annotating, checking
+from lsl_core.sandbox.base.answers import ApiError, no_content, not_found, reply
+from lsl_core.sandbox.base.context import Context
+from lsl_core.sandbox.base.store import Row, now
+from lsl_core.sandbox.base.tool_queue import Request, Requests
+from lsl_core.sandbox.calls.web import Call
 
 Json = dict[str, Any]
 

@@ -13,17 +13,19 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox import access, annotating, data, jobs, keeping, labels
 from lsl_core.sandbox.aitools import agents
 from lsl_core.sandbox.aitools.functions import BadMapping, Function
-from lsl_core.sandbox.aitools.nuclio import NoAnswer, Nuclio
-from lsl_core.sandbox.aitools.queue import Request, Run
 from lsl_core.sandbox.aitools.runs import begun
 from lsl_core.sandbox.aitools.shapes import shapes_of, with_labels
-from lsl_core.sandbox.answers import ApiError, reply
-from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.store import Row, now
-from lsl_core.sandbox.web import Call
+from lsl_core.sandbox.annotations import annotating, keeping
+from lsl_core.sandbox.base.answers import ApiError, reply
+from lsl_core.sandbox.base.context import Context
+from lsl_core.sandbox.base.nuclio import NoAnswer, Nuclio
+from lsl_core.sandbox.base.store import Row, now
+from lsl_core.sandbox.base.tool_queue import Request, Run
+from lsl_core.sandbox.calls import access
+from lsl_core.sandbox.calls.web import Call
+from lsl_core.sandbox.tasks import data, jobs, labels
 
 Json = dict[str, Any]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from lsl_core.sandbox.answers import ApiError
-from lsl_core.sandbox.store import Row
+from lsl_core.sandbox.base.answers import ApiError
+from lsl_core.sandbox.base.store import Row
 
 Json = dict[str, Any]
 

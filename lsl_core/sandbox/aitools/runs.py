@@ -6,11 +6,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lsl_core.sandbox.aitools.queue import Run
-from lsl_core.sandbox.answers import ApiError, no_content, not_found, reply
-from lsl_core.sandbox.context import Context
-from lsl_core.sandbox.store import now
-from lsl_core.sandbox.web import Call
+from lsl_core.sandbox.base.answers import ApiError, no_content, not_found, reply
+from lsl_core.sandbox.base.context import Context
+from lsl_core.sandbox.base.store import now
+from lsl_core.sandbox.base.tool_queue import Run
+from lsl_core.sandbox.calls.web import Call
 
 Json = dict[str, Any]
 

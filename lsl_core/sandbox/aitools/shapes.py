@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lsl_core.sandbox.store import Row
+from lsl_core.sandbox.base.store import Row
 
 Json = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""What is drawn: checked as CVAT checks it, kept, and given back."""

@@ -1,0 +1,1 @@
+"""Exports, imports and backups, and the file formats they are in."""

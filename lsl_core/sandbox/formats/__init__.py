@@ -1,1 +1,0 @@
-"""File formats that the sandbox reads and writes, as CVAT does."""

@@ -1,0 +1,1 @@
+"""Projects, tasks and jobs, with their labels, frames and issues."""

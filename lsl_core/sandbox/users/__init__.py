@@ -1,0 +1,1 @@
+"""Users, organisations and their secrets, and who may pass."""

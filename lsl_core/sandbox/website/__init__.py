@@ -1,0 +1,1 @@
+"""The sandbox for people: pages to look at it with a browser."""
