@@ -25,9 +25,9 @@ from lsl_core.models.calibrated import calibrate
 from lsl_core.models.compact import START
 from lsl_core.progress import NullProgress
 from lsl_core.training import FitSettings, Sample, evaluate, fit
-from lsl_core.training.calibration import calibration_error
-from lsl_core.training.correcting import DRAW_BOX_S, DRAW_MASK_S, correction_seconds
-from lsl_core.training.score import matches
+from lsl_core.training.scoring.calibration import calibration_error
+from lsl_core.training.scoring.correcting import DRAW_BOX_S, DRAW_MASK_S, correction_seconds
+from lsl_core.training.scoring.score import matches
 from lsl_core.types import MODES, CropMasks, Geometry, Instances, Metrics, Mode, ModelCard
 from lsl_core.workspace.images import read_rgb
 

@@ -33,7 +33,7 @@ from lsl_core.models.foundation import store
 from lsl_core.models.foundation.embeddings import Embeddings
 from lsl_core.models.foundation.model import Tuned, open_bases
 from lsl_core.training import FitSettings, Sample
-from lsl_core.training.lessons import Lessons, lesson_loss
+from lsl_core.training.foundation.lessons import Lessons, lesson_loss
 from lsl_core.types import CropMasks, Instances, Mode
 
 SIDE, WINDOWS, OBJECTS = 1024, 3, 20

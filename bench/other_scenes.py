@@ -6,7 +6,7 @@
 
 The scenes are those of the sandbox, with other seeds than its tasks. The procedural images that
 trainings begin from are drawn by other rules; one number of the recipe was chosen with the parts of
-the sandbox in view (`CALM` of `lsl_core.training.crops`).
+the sandbox in view (`CALM` of `lsl_core.training.compact.crops`).
 """
 
 from __future__ import annotations

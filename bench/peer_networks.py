@@ -24,7 +24,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lsl_core.training.crops import CROP_PX, Crop, draw_crop
+from lsl_core.training.compact.crops import CROP_PX, Crop, draw_crop
 from lsl_core.types import Hw, Instances
 
 MULTIPLE = 16

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lsl_core.models.compact import transform
 from lsl_core.models.devices import has_bfloat16
 from lsl_core.training import Sample, evaluate
-from lsl_core.training.tiles import Tile, make_tile, object_sizes
+from lsl_core.training.examples.tiles import Tile, make_tile, object_sizes
 from lsl_core.types import CropMasks, Hw, Instances
 
 #: Crops a step, as compact.

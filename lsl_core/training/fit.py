@@ -14,18 +14,18 @@ from lsl_core.errors import UserInput
 from lsl_core.models.base import Model
 from lsl_core.models.calibrated import calibrate
 from lsl_core.progress import NULL, Progress
-from lsl_core.training.calibration import fit_calibration
-from lsl_core.training.compact_loop import train_compact
-from lsl_core.training.correcting import best_thresholds
-from lsl_core.training.first_pass import train_first_pass
-from lsl_core.training.folds import Curve, Left, forget, leave_out
-from lsl_core.training.foundation_loop import train_foundation
-from lsl_core.training.gate import Watch, measure
-from lsl_core.training.samples import Sample, check_support, support_notes
-from lsl_core.training.score import evaluate, evaluate_folds
-from lsl_core.training.seen import Seen, side_by_side
-from lsl_core.training.settings import FitSettings
-from lsl_core.training.trained import Trained
+from lsl_core.training.common.settings import FitSettings
+from lsl_core.training.common.trained import Trained
+from lsl_core.training.compact.compact_loop import train_compact
+from lsl_core.training.compact.first_pass import train_first_pass
+from lsl_core.training.examples.samples import Sample, check_support, support_notes
+from lsl_core.training.foundation.foundation_loop import train_foundation
+from lsl_core.training.scoring.calibration import fit_calibration
+from lsl_core.training.scoring.correcting import best_thresholds
+from lsl_core.training.scoring.folds import Curve, Left, forget, leave_out
+from lsl_core.training.scoring.gate import Watch, measure
+from lsl_core.training.scoring.score import evaluate, evaluate_folds
+from lsl_core.training.scoring.seen import Seen, side_by_side
 from lsl_core.types import MODES, Metrics, ModelCard
 
 #: Which loop trains which family.

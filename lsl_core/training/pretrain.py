@@ -28,14 +28,14 @@ from lsl_core.models.compact import transform
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import use_threads
 from lsl_core.progress import NullProgress
-from lsl_core.training.compact_loop import BATCH, RECIPES
-from lsl_core.training.crops import draw_crop
-from lsl_core.training.loop import Loop
-from lsl_core.training.losses import batch_loss
-from lsl_core.training.procedural import draw_scene
-from lsl_core.training.settings import Budget
-from lsl_core.training.targets import Targets, make_targets
-from lsl_core.training.tiles import Tile
+from lsl_core.training.common.loop import Loop
+from lsl_core.training.common.settings import Budget
+from lsl_core.training.compact.compact_loop import BATCH, RECIPES
+from lsl_core.training.compact.crops import draw_crop
+from lsl_core.training.compact.losses import batch_loss
+from lsl_core.training.compact.targets import Targets, make_targets
+from lsl_core.training.examples.procedural import draw_scene
+from lsl_core.training.examples.tiles import Tile
 from lsl_core.types import Mode
 from lsl_core.workspace.files import atomic_path, sha256_file, write_json
 
@@ -67,7 +67,9 @@ def _card(path: Path, steps: int, seed: int) -> dict[str, Any]:
     return {
         "format_version": 1,
         "made_by": f"python -m lsl_core.training.pretrain --steps {steps} --seed {seed}",
-        "learnt_from": f"{steps * BATCH} scenes of lsl_core/training/procedural.py, no photograph",
+        "learnt_from": (
+            f"{steps * BATCH} scenes of lsl_core/training/examples/procedural.py, no photograph"
+        ),
         "network": {"mode": Mode.FSIS.value, "width": RECIPES[Mode.FSIS].width},
         "transform_version": transform.TRANSFORM_VERSION,
         "weights_sha256": sha256_file(path),

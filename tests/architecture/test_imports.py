@@ -57,6 +57,12 @@ SUBFLOORS = {
         "server": 8,
         "__main__": 9,
     },
+    "training": {
+        "examples": 0,
+        "common": 1,
+        "compact": 2, "foundation": 2, "scoring": 2,
+        "fit": 3, "pretrain": 3,
+    },
 }  # fmt: skip
 
 #: Library -> the only places that may import it.

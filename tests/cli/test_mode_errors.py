@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lsl_core.cli.main import run
-from lsl_core.training import compact_loop
+from lsl_core.training.compact import compact_loop
 
 Import = Callable[..., tuple[int, str, str]]
 Asked = Callable[..., tuple[int, str, str]]
@@ -181,7 +181,8 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_nothing(lsl, sour
         return learns(*given, **options) * (float("nan") if len(steps) > 2 else 1)  # before a check
 
     monkeypatch.setattr(compact_loop, "batch_loss", breaks)
-    monkeypatch.setattr("lsl_core.training.loop.SAVE_EVERY", 0)  # a checkpoint after each step
+    # a checkpoint after each step
+    monkeypatch.setattr("lsl_core.training.common.loop.SAVE_EVERY", 0)
     code, out, err = lsl("auto-label", "--train", "cells", "--iter", 40)
     assert (code, out) == (13, "")
     says(err, "Training stopped at step", "--seed 1")

@@ -7,8 +7,8 @@ import pytest
 
 from lsl_core.models.compact.sizes import told_by_size
 from lsl_core.training import FitSettings, Sample, fit
-from lsl_core.training.score import evaluate
-from lsl_core.training.tiles import LEAST_SPREAD, label_sizes
+from lsl_core.training.examples.tiles import LEAST_SPREAD, label_sizes
+from lsl_core.training.scoring.score import evaluate
 from lsl_core.types import Instances, Mode
 
 HW = (200, 200)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lsl_core.training import Sample
-from lsl_core.training.box_masks import with_masks
+from lsl_core.training.compact.box_masks import with_masks
 from lsl_core.types import Instances
 from tests.training.easy import HW, easy_samples
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lsl_core.models.calibrated import LEAST_RAW, calibrate, raw_floor
-from lsl_core.training.calibration import calibration_error, fit_calibration
+from lsl_core.training.scoring.calibration import calibration_error, fit_calibration
 from lsl_core.types import Instances
 
 HW = (20, 20000)

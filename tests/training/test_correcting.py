@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from lsl_core.training import best_thresholds
-from lsl_core.training.correcting import (
+from lsl_core.training.scoring.correcting import (
     DELETE_S,
     DRAW_BOX_S,
     LOOK_S,
     MEND,
     correction_seconds,
 )
-from lsl_core.training.score import Matches
+from lsl_core.training.scoring.score import Matches
 from lsl_core.types import Instances
 
 HW = (40, 400)

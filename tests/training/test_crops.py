@@ -3,9 +3,9 @@ import pytest
 
 from lsl_core.models.compact.network import STRIDE, UNIT
 from lsl_core.training import Sample
-from lsl_core.training.crops import CROP_PX, draw_crop
-from lsl_core.training.targets import make_targets
-from lsl_core.training.tiles import make_tile, object_sizes, owners, windows_of
+from lsl_core.training.compact.crops import CROP_PX, draw_crop
+from lsl_core.training.compact.targets import make_targets
+from lsl_core.training.examples.tiles import make_tile, object_sizes, owners, windows_of
 from lsl_core.types import CropMasks, Instances, SlideWindows
 from tests.training.easy import HW, LABELS, easy_samples
 

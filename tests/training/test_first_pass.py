@@ -11,8 +11,8 @@ from lsl_core.errors import RunCancelled, UserInput
 from lsl_core.models import load_model, save_model
 from lsl_core.models.compact import START
 from lsl_core.training import FitSettings, Fitted, fit
-from lsl_core.training import first_pass as first_pass_module
-from lsl_core.training.first_pass import Rows, logistic, ridge
+from lsl_core.training.compact import first_pass as first_pass_module
+from lsl_core.training.compact.first_pass import Rows, logistic, ridge
 from lsl_core.types import MODES, Geometry, Mode, SoftMasks
 from tests.training.easy import LABELS, easy_samples
 from tests.training.test_fit import Heard

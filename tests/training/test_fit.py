@@ -19,8 +19,9 @@ from lsl_core.models import load_model, save_model
 from lsl_core.models.compact import START
 from lsl_core.models.compact.model import CompactModel, build
 from lsl_core.progress import NullProgress
-from lsl_core.training import FitSettings, Fitted, Sample, fit, loop
-from lsl_core.training.loop import check_loss
+from lsl_core.training import FitSettings, Fitted, Sample, fit
+from lsl_core.training.common import loop
+from lsl_core.training.common.loop import check_loss
 from lsl_core.types import CropMasks, Instances, Mode, SoftMasks
 from tests.training.easy import HW, LABELS, easy_sample, easy_samples
 

@@ -9,9 +9,10 @@ import torch
 
 from lsl_core.errors import RunCancelled, UserInput
 from lsl_core.models.compact import START
-from lsl_core.training import FitSettings, Fitted, Sample, fit, folds, read_found, write_found
-from lsl_core.training.folds import num_folds, split_folds
-from lsl_core.training.score import evaluate, evaluate_folds
+from lsl_core.training import FitSettings, Fitted, Sample, fit, read_found, write_found
+from lsl_core.training.scoring import folds
+from lsl_core.training.scoring.folds import num_folds, split_folds
+from lsl_core.training.scoring.score import evaluate, evaluate_folds
 from lsl_core.types import Instances, Mode, Shots, SoftMasks
 from tests.training.easy import LABELS, easy_samples
 from tests.training.test_fit import Heard, settings

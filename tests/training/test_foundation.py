@@ -16,8 +16,9 @@ from lsl_core.models.foundation.detector import Detector
 from lsl_core.models.foundation.embeddings import Embeddings
 from lsl_core.models.foundation.model import Bases, Tuned, open_bases
 from lsl_core.models.foundation.segmenter import Sam2
-from lsl_core.training import FitSettings, Fitted, Sample, fit, lessons
-from lsl_core.training.lessons import Lessons, Window, lesson_loss
+from lsl_core.training import FitSettings, Fitted, Sample, fit
+from lsl_core.training.foundation import lessons
+from lsl_core.training.foundation.lessons import Lessons, Window, lesson_loss
 from lsl_core.types import CropMasks, Instances, Mode
 from tests.tiny import NAMES
 from tests.training.easy import HW, LABELS, easy_samples
@@ -210,7 +211,7 @@ def test_a_device_too_small_halves_the_batch_and_goes_on(
 def test_a_stopped_training_keeps_its_best_and_a_killed_one_goes_on(
     shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lsl_core.training import loop
+    from lsl_core.training.common import loop
 
     def train(heard: Heard) -> Fitted:
         return fit(

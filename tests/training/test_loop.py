@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lsl_core.errors import ModelError, OutOfGpuMemory
 from lsl_core.progress import NullProgress
-from lsl_core.training.loop import Loop
-from lsl_core.training.settings import Budget
+from lsl_core.training.common.loop import Loop
+from lsl_core.training.common.settings import Budget
 
 
 class Notes(NullProgress):
@@ -72,7 +72,7 @@ def test_another_error_of_the_device_is_not_taken_for_too_little_memory() -> Non
 def test_a_broken_loss_keeps_the_best_weights_where_some_were_chosen_and_no_checkpoint(
     good: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lsl_core.training.loop.SAVE_EVERY", 0)
+    monkeypatch.setattr("lsl_core.training.common.loop.SAVE_EVERY", 0)
     checkpoint, notes, steps = tmp_path / "c.safetensors", Notes(), []
 
     def loss(network: nn.Module, batch: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from lsl_core.training import crops
-from lsl_core.training.crops import CROP_PX, draw_crop
-from lsl_core.training.mixing import View, mosaic, paste
-from lsl_core.training.tiles import LEAST_VISIBLE, make_tile
+from lsl_core.training.compact import crops
+from lsl_core.training.compact.crops import CROP_PX, draw_crop
+from lsl_core.training.compact.mixing import View, mosaic, paste
+from lsl_core.training.examples.tiles import LEAST_VISIBLE, make_tile
 from tests.training.easy import easy_samples
 
 SIDE = 40

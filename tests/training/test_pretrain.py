@@ -14,10 +14,10 @@ from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.compact.transform import TRANSFORM_VERSION
 from lsl_core.progress import NULL
 from lsl_core.training import FitSettings, fit
-from lsl_core.training.compact_loop import RECIPES, start_from
+from lsl_core.training.common.settings import Budget
+from lsl_core.training.compact.compact_loop import RECIPES, start_from
+from lsl_core.training.examples.procedural import draw_scene
 from lsl_core.training.pretrain import pretrain
-from lsl_core.training.procedural import draw_scene
-from lsl_core.training.settings import Budget
 from lsl_core.types import Mode
 from lsl_core.workspace.files import sha256_file
 from tests.training.easy import LABELS, easy_samples

@@ -9,8 +9,8 @@ from pathlib import Path
 from lsl_core.errors import BadThreshold, UserInput
 from lsl_core.models import check_mode
 from lsl_core.models.compact import START
-from lsl_core.training.samples import Sample
-from lsl_core.training.tiles import windows_of
+from lsl_core.training.examples.samples import Sample
+from lsl_core.training.examples.tiles import windows_of
 from lsl_core.types import OBJECT_THRESHOLD, Instances, Mode, SlideWindows, Window
 
 #: Steps where nobody says how many, how many more each image is worth, and the most. Weights that

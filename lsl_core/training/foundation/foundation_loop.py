@@ -22,11 +22,11 @@ from lsl_core.models.foundation.embeddings import Embeddings
 from lsl_core.models.foundation.model import Bases, Tuned, build, open_bases
 from lsl_core.models.foundation.store import read_lock
 from lsl_core.progress import Progress
-from lsl_core.training.lessons import Lessons, lesson_loss
-from lsl_core.training.loop import Loop
-from lsl_core.training.samples import Sample, fingerprint
-from lsl_core.training.settings import FitSettings
-from lsl_core.training.trained import Score, Trained
+from lsl_core.training.common.loop import Loop
+from lsl_core.training.common.settings import FitSettings
+from lsl_core.training.common.trained import Score, Trained
+from lsl_core.training.examples.samples import Sample, fingerprint
+from lsl_core.training.foundation.lessons import Lessons, lesson_loss
 
 #: What RF-DETR is tuned with by those who made it (rfdetr/config.py, TrainConfig.lr).
 LEARNING_RATE = 1e-4

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from lsl_core.models.base import Model
 from lsl_core.models.memory import enough_memory
 from lsl_core.progress import Progress
-from lsl_core.training.samples import Sample
-from lsl_core.training.score import evaluate
-from lsl_core.training.seen import Seen
-from lsl_core.training.tiles import windows_of
+from lsl_core.training.examples.samples import Sample
+from lsl_core.training.examples.tiles import windows_of
+from lsl_core.training.scoring.score import evaluate
+from lsl_core.training.scoring.seen import Seen
 from lsl_core.types import (
     MODES,
     Beside,

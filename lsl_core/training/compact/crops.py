@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.training.mixing import View, mosaic, paste
-from lsl_core.training.tiles import LEAST_VISIBLE, Tile
+from lsl_core.training.compact.mixing import View, mosaic, paste
+from lsl_core.training.examples.tiles import LEAST_VISIBLE, Tile
 
 F32 = NDArray[np.float32]
 Ints = NDArray[np.integer[Any]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lsl_core.geometry.masks import clip
 from lsl_core.models.compact import transform
 from lsl_core.models.compact.sizes import Sizes, are_whole, log_sizes
-from lsl_core.training.samples import Sample
+from lsl_core.training.examples.samples import Sample
 from lsl_core.types import OBJECT_THRESHOLD, CropMasks, Hw, Instances, SlideWindows, Window
 from lsl_core.windows import plan
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from lsl_core.errors import RunCancelled, TrainingDiverged
 from lsl_core.models.memory import free_memory, is_out_of_memory, too_small
 from lsl_core.progress import Progress
-from lsl_core.training.checkpoint import read_checkpoint, write_checkpoint
-from lsl_core.training.settings import Budget
+from lsl_core.training.common.checkpoint import read_checkpoint, write_checkpoint
+from lsl_core.training.common.settings import Budget
 
 State = dict[str, Tensor]
 

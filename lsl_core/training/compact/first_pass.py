@@ -20,11 +20,11 @@ from torch.nn import functional
 from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.devices import set_threads
 from lsl_core.progress import Progress
-from lsl_core.training.compact_loop import set_up
-from lsl_core.training.samples import Sample
-from lsl_core.training.settings import FitSettings
-from lsl_core.training.targets import Targets
-from lsl_core.training.trained import Score, Trained
+from lsl_core.training.common.settings import FitSettings
+from lsl_core.training.common.trained import Score, Trained
+from lsl_core.training.compact.compact_loop import set_up
+from lsl_core.training.compact.targets import Targets
+from lsl_core.training.examples.samples import Sample
 
 #: Batches of crops that the heads are solved from.
 BATCHES = 24

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
-from lsl_core.training.score import matches
+from lsl_core.training.scoring.score import matches
 from lsl_core.types import Instances
 
 #: With fewer right or fewer false objects the raw scores are kept: two numbers need some evidence.

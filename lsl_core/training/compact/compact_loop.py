@@ -22,15 +22,15 @@ from lsl_core.models.compact.network import CompactNetwork
 from lsl_core.models.compact.sizes import Sizes
 from lsl_core.models.devices import choose_device, set_threads
 from lsl_core.progress import Progress
-from lsl_core.training.box_masks import with_masks
-from lsl_core.training.crops import draw_crop
-from lsl_core.training.loop import Loop, backward
-from lsl_core.training.losses import batch_loss
-from lsl_core.training.samples import Sample, fingerprint
-from lsl_core.training.settings import FitSettings
-from lsl_core.training.targets import Targets, make_targets
-from lsl_core.training.tiles import Tile, label_sizes, make_tile, object_sizes, polarity
-from lsl_core.training.trained import Score, Trained
+from lsl_core.training.common.loop import Loop, backward
+from lsl_core.training.common.settings import FitSettings
+from lsl_core.training.common.trained import Score, Trained
+from lsl_core.training.compact.box_masks import with_masks
+from lsl_core.training.compact.crops import draw_crop
+from lsl_core.training.compact.losses import batch_loss
+from lsl_core.training.compact.targets import Targets, make_targets
+from lsl_core.training.examples.samples import Sample, fingerprint
+from lsl_core.training.examples.tiles import Tile, label_sizes, make_tile, object_sizes, polarity
 from lsl_core.types import MODES, Geometry, Mode
 from lsl_core.windows import cut
 from lsl_core.workspace.files import sha256_file

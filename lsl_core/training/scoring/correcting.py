@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lsl_core.training.score import Matches, matches
+from lsl_core.training.scoring.score import Matches, matches
 from lsl_core.types import Instances
 from lsl_core.types.effort import DELETE_S, DRAW_BOX_S, DRAW_MASK_S, LOOK_S, MEND
 

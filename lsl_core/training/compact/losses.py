@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lsl_core.training.targets import Targets
+from lsl_core.training.common.mask_losses import label_map_loss, mask_loss
+from lsl_core.training.compact.targets import Targets
 
 #: What each part counts; offsets and boxes are in units of some pixels, hence the weights.
 WEIGHTS = {
@@ -76,13 +77,6 @@ def foreground_loss(logits: Tensor, targets: Targets) -> Tensor:
     return mask_loss(logits, targets.foreground, targets.inside)
 
 
-def mask_loss(logits: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
-    """Cross-entropy and Dice of masks, all (B, 1, h, w); `inside` is 0 where nothing is known."""
-    bce = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    dice = _dice(logits.sigmoid() * inside, wanted * inside)
-    return (bce * inside).sum() / inside.sum().clamp(min=1) * 2 + dice
-
-
 def offset_loss(offset: Tensor, targets: Targets) -> Tensor:
     """Smooth L1 on object pixels."""
     off = functional.smooth_l1_loss(offset, targets.offset, reduction="none", beta=0.1)
@@ -93,27 +87,3 @@ def offset_loss(offset: Tensor, targets: Targets) -> Tensor:
 def semantic_loss(logits: Tensor, targets: Targets) -> Tensor:
     """Return the loss of a map of labels; see `label_map_loss`."""
     return label_map_loss(logits, targets.semantic, targets.inside[:, 0])
-
-
-def label_map_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy, rare labels counting more, and Dice a label.
-
-    Args:
-        logits: (B, K + 1, h, w), the last for none.
-        wanted: (B, h, w) int64.
-        weight: (B, h, w), 0 where nothing is known.
-    """
-    num = logits.shape[1]
-    one_hot = functional.one_hot(wanted, num).permute(0, 3, 1, 2) * weight[:, None]
-    share = one_hot.sum(dim=(0, 2, 3)) / weight.sum().clamp(min=1)
-    balance = (share.clamp(min=1e-3) ** -0.5)[wanted] * weight
-    entropy = functional.cross_entropy(logits, wanted, reduction="none")
-    dice = _dice(logits.softmax(1) * weight[:, None], one_hot)
-    return (entropy * balance).sum() / balance.sum().clamp(min=1) + dice
-
-
-def _dice(probability: Tensor, wanted: Tensor) -> Tensor:
-    """Return 1 − Dice over the batch, mean of the channels."""
-    sums = (0, 2, 3)
-    both = (probability * wanted).sum(sums)
-    return (1 - (2 * both + 1) / (probability.sum(sums) + wanted.sum(sums) + 1)).mean()

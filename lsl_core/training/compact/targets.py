@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lsl_core.models.compact.network import STRIDE, UNIT
-from lsl_core.training.crops import CROP_PX, Crop
+from lsl_core.training.compact.crops import CROP_PX, Crop
 
 F32 = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsl_core.training.checkpoint import read_checkpoint, write_checkpoint
+from lsl_core.training.common.checkpoint import read_checkpoint, write_checkpoint
 from lsl_core.types import Instances, SoftMasks
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from lsl_core.models.foundation.embeddings import Embeddings, Features, Pixels
 from lsl_core.models.foundation.model import Bases, Tuned
 from lsl_core.models.foundation.segmenter import STRIDE, Segmenter
-from lsl_core.training.losses import label_map_loss, mask_loss
-from lsl_core.training.samples import Sample
-from lsl_core.training.settings import FitSettings
-from lsl_core.training.tiles import owners
+from lsl_core.training.common.mask_losses import label_map_loss, mask_loss
+from lsl_core.training.common.settings import FitSettings
+from lsl_core.training.examples.samples import Sample
+from lsl_core.training.examples.tiles import owners
 from lsl_core.types import CropMasks, Hw, Instances, Mode
 from lsl_core.windows import cut
 

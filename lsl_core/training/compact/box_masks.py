@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lsl_core.training.samples import Sample
+from lsl_core.training.examples.samples import Sample
 from lsl_core.types import CropMasks, Instances
 
 F32 = NDArray[np.float32]

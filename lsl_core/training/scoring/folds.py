@@ -17,11 +17,11 @@ from typing import Protocol
 import numpy as np
 
 from lsl_core.progress import Progress
-from lsl_core.training.samples import Sample, fingerprint, has_labels
-from lsl_core.training.seen import Seen, read_found, write_found
-from lsl_core.training.settings import FEWER, FitSettings
-from lsl_core.training.tiles import windows_of
-from lsl_core.training.trained import Score, Trained
+from lsl_core.training.common.settings import FEWER, FitSettings
+from lsl_core.training.common.trained import Score, Trained
+from lsl_core.training.examples.samples import Sample, fingerprint, has_labels
+from lsl_core.training.examples.tiles import windows_of
+from lsl_core.training.scoring.seen import Seen, read_found, write_found
 from lsl_core.types import Shots
 
 #: Parts, where there are as many images: each model learns two thirds of them.

@@ -1,0 +1,1 @@
+"""What all trainings have in common: settings, the loop, checkpoints, losses of masks."""

@@ -1,0 +1,1 @@
+"""How foundation models are tuned: what stands behind frozen encoders learns."""

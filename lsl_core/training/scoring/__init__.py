@@ -1,0 +1,1 @@
+"""How good a model is: figures, folds, thresholds, and whether it may take its parent's place."""
